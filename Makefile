@@ -1,0 +1,48 @@
+# Every target sets up what it needs, once. Python 3.10 to 3.12 for the embedded Triton.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+CHECKPOINT ?= export/tiny/tiny
+# Rooms are folders named after versions; the type checker gets them under names that can be imported.
+ROOMS := .cache/rooms
+ROOM_NAMES := vad features encoder decoder
+
+.PHONY: setup models demo serve test lint bench clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.10 to 3.12 is needed: https://www.python.org"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,export,train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 silero-vad==6.2.3
+	@touch $@
+
+models: model_repository/decoder/1/checkpoint/export.json
+
+model_repository/decoder/1/checkpoint/export.json: $(VENV)/.installed $(wildcard $(CHECKPOINT)/*) $(wildcard export/*.py)
+	$(BIN)/python -m export all $(CHECKPOINT)
+
+demo: models
+	$(BIN)/python -m perf demo
+
+serve: models
+	$(BIN)/python -m frontend
+
+test: lint models
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@mkdir -p $(ROOMS)
+	@for room in $(ROOM_NAMES); do ln -sfn ../../model_repository/$$room/1 $(ROOMS)/asr_room_$$room; done
+	$(BIN)/mypy -p frontend -p export -p perf
+	MYPYPATH=$(ROOMS) $(BIN)/mypy $(foreach room,$(ROOM_NAMES),-p asr_room_$(room))
+
+bench: models
+	$(BIN)/python -m perf asr --quick --json .cache/bench.json
+
+clean:
+	rm -rf $(VENV) .cache build *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint

@@ -1,0 +1,1 @@
+"""Everything that makes what the rooms load: never imported at serving time."""

@@ -1,0 +1,47 @@
+"""The decoder's checkpoint folder: the language model's weights, the tokenizer and the chat template."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from export.checkpoint import DECODER_PREFIXES, Checkpoint
+from export.errors import ExportError
+from export.files import require_space, staged
+
+COPIED = ("config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
+
+
+def export_decoder(checkpoint: Checkpoint, target: Path) -> int:
+    """Write the folder `target`; returns the bytes of its weights, which keep the checkpoint's precision."""
+    weights = {name: checkpoint.tensor(name).contiguous() for name in checkpoint.names(DECODER_PREFIXES)}
+    if checkpoint.model_config["text_config"].get("tie_word_embeddings", True):
+        weights.pop("lm_head.weight", None)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    require_space(target.parent, size + 50_000_000)
+    with staged(target) as folder:
+        made = folder / target.name
+        made.mkdir()
+        for name in COPIED:
+            if (checkpoint.folder / name).is_file():
+                shutil.copyfile(checkpoint.folder / name, made / name)
+        _copy_tokenizer(checkpoint.folder, made)
+        about = {"name": checkpoint.name, "weights_sha256": checkpoint.fingerprint()}
+        (made / "export.json").write_text(json.dumps(about, indent=2) + "\n")
+        save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
+    return size
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    if (source / "tokenizer.json").is_file():
+        shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
+        return
+    if not (source / "vocab.json").is_file() or not (source / "merges.txt").is_file():
+        raise ExportError(f"{source} has no tokenizer: tokenizer.json, or vocab.json and merges.txt, are needed")
+    # The original repositories ship only the slow form; transformers turns it into one file.
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(source).backend_tokenizer.save(str(target / "tokenizer.json"))

@@ -1,0 +1,48 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from export.errors import ExportError
+
+
+@contextlib.contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target`; what is written there under target's name replaces it on success.
+
+    Nothing of it stays after a failure. Raises ExportError where the disk is full or not writable.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise ExportError(f"cannot write to {target.parent}: {error.strerror}") from error
+    try:
+        yield folder
+        _replace(folder / target.name, target, folder / "replaced")
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+        raise ExportError(f"{target} was not written: {reason}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(source: Path, target: Path, aside: Path) -> None:
+    # A folder cannot be renamed over a full one: the old one steps aside first.
+    if target.is_dir():
+        target.rename(aside)
+    source.rename(target)
+
+
+def require_space(folder: Path, num_bytes: int) -> None:
+    """Raise ExportError where the disk of `folder` has less than `num_bytes` free."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < num_bytes:
+        raise ExportError(f"{folder} needs {num_bytes / 1e6:.0f} MB; its disk has {free / 1e6:.0f} MB free")

@@ -1,0 +1,116 @@
+"""The rooms' own code without Triton: clips to tokens in this process, for evaluation, verification and tests."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.checkpoint import Checkpoint
+from export.rooms import room
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """What the model answered: all tokens (the language header among them), and what they say."""
+
+    token_ids: list[int]
+    language: str | None
+    text: str
+
+
+class _Collector:
+    """A listener that waits for the end."""
+
+    def __init__(self) -> None:
+        self.token_ids: list[int] = []
+        self.error: str | None = None
+        self.done = threading.Event()
+
+    def on_tokens(self, ids: list[int], logprobs: list[float]) -> None:
+        self.token_ids += ids
+
+    def on_finish(self, sequence: Any) -> None:
+        self.done.set()
+
+    def on_error(self, message: str) -> None:
+        self.error = message
+        self.done.set()
+
+    def is_cancelled(self) -> bool:
+        return False
+
+
+class LocalAsr:
+    """A checkpoint folder ready to transcribe: float32, on CPU, everything through the decoder's engine."""
+
+    def __init__(self, folder: Path, max_running: int = 32, kv_cache_tokens: int = 32_768) -> None:
+        decoder = {
+            name: room("decoder", name)
+            for name in ("engine", "kv_cache", "prompt", "qwen3", "sampling", "scheduler", "sequence")
+        }
+        self._decoder = decoder
+        self._blocks = room("features", "blocks")
+        self._num_tokens = room("decoder", "inputs").num_tokens
+        self.encoder = Checkpoint(folder).block_encoder()
+        checkpoint = room("decoder", "loader").read_checkpoint(folder)
+        config = checkpoint.config
+        device, dtype = torch.device("cpu"), torch.float32
+        cache = decoder["kv_cache"].KVCache(
+            config.num_hidden_layers, kv_cache_tokens, config.num_key_value_heads, config.head_dim, device, dtype
+        )
+        self.tokenizer = checkpoint.tokenizer
+        self._prompts = decoder["prompt"].PromptBuilder(checkpoint.tokenizer, checkpoint.template, 1024)
+        self._engine = decoder["engine"].Engine(
+            decoder["qwen3"].Qwen3(config, checkpoint.weights, device, dtype),
+            cache,
+            decoder["scheduler"].SchedulerLimits(max_running=max_running),
+            checkpoint.end_ids,
+            max_waiting=100_000,
+        )
+        self._engine.start()
+
+    def close(self) -> None:
+        self._engine.stop()
+
+    def __enter__(self) -> LocalAsr:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @torch.inference_mode()
+    def embeddings(self, pcm: NDArray[np.float32]) -> torch.Tensor:
+        """Valid embeddings of a clip, every sample taken as speech: float32 [rows, D]."""
+        blocks = self._blocks.blocks_of(pcm, max_blocks=64)
+        out = self.encoder(*(torch.from_numpy(part) for part in (blocks.mel, blocks.frames, blocks.clip_max)))
+        counts = [self._num_tokens(int(count)) for count in blocks.frames[:, 0]]
+        return torch.cat([block[:count] for block, count in zip(out, counts, strict=True)])
+
+    def transcribe(
+        self, clips: list[NDArray[np.float32]], language: str | None = None, timeout_s: float = 600.0
+    ) -> list[Transcription]:
+        """Transcribe clips together, greedily. Raises RuntimeError where one fails or takes too long."""
+        before, after = self._prompts.build("", language)
+        collectors = []
+        for pcm in clips:
+            audio = self.embeddings(pcm)
+            collector = _Collector()
+            params = self._decoder["sampling"].SamplingParams(max_new_tokens=audio.shape[0] + 64)
+            prompt = self._decoder["sequence"].Prompt(before, audio, after)
+            self._engine.submit(self._decoder["sequence"].Sequence("", prompt, params, 2, collector))
+            collectors.append(collector)
+        return [self._result(collector, language, timeout_s) for collector in collectors]
+
+    def _result(self, collector: _Collector, language: str | None, timeout_s: float) -> Transcription:
+        if not collector.done.wait(timeout_s) or collector.error is not None:
+            raise RuntimeError(collector.error or "the engine did not answer in time")
+        transcript = self._decoder["prompt"].Transcript(self.tokenizer, language)
+        transcript.add(collector.token_ids)
+        transcript.finish()
+        return Transcription(collector.token_ids, transcript.language, transcript.text)

@@ -1,0 +1,77 @@
+"""Every error a client can see, in OpenAI's body: {"error": {"message", "type", "param", "code"}}."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from frontend.triton_client import TritonRefused, TritonUnavailable
+
+logger = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """An answer that is an error. status: HTTP; param: the field at fault; code: OpenAI's short name, if it has one."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+
+def error_response(error: ApiError) -> JSONResponse:
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    if error.status == 429:
+        kind = "rate_limit_error"
+    body = {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
+    # Whoever is refused for load should know when to come back.
+    headers = {"Retry-After": "1"} if error.status in (429, 503) else None
+    return JSONResponse(body, status_code=error.status, headers=headers)
+
+
+def from_triton(error: TritonRefused | TritonUnavailable) -> ApiError:
+    """What Triton's refusal means to an HTTP client."""
+    if isinstance(error, TritonUnavailable):
+        return ApiError(503, f"the speech recognizer is not available: {error}")
+    if error.invalid:
+        return ApiError(400, str(error))
+    if error.busy:
+        return ApiError(429, "too many requests are waiting: try again soon", code="rate_limit_exceeded")
+    return ApiError(500, f"the speech recognizer failed: {error}")
+
+
+def install(app: FastAPI) -> None:
+    """Make every exception of this application an answer in OpenAI's form."""
+
+    @app.exception_handler(ApiError)
+    async def _api_error(_: Request, error: ApiError) -> JSONResponse:
+        return error_response(error)
+
+    @app.exception_handler(TritonRefused)
+    async def _refused(_: Request, error: TritonRefused) -> JSONResponse:
+        return error_response(from_triton(error))
+
+    @app.exception_handler(TritonUnavailable)
+    async def _unavailable(_: Request, error: TritonUnavailable) -> JSONResponse:
+        return error_response(from_triton(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        # ("body", "file") -> file
+        param = str(first["loc"][-1]) if len(first["loc"]) > 1 else None
+        return error_response(ApiError(400, f"{param or 'request'}: {first['msg']}", param=param))
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        return error_response(ApiError(error.status_code, str(error.detail)))
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return error_response(ApiError(500, "an internal error occurred"))

@@ -1,0 +1,47 @@
+"""Is it alive, can it answer, and what is it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from frontend import __version__
+from frontend.backend import Backend
+from frontend.triton_client import TritonUnavailable
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health")
+async def health(request: Request) -> JSONResponse:
+    """State of the frontend, of Triton and of its models; 200 when a request would be answered now, else 503."""
+    backend: Backend = request.app.state.backend
+    ready = await backend.is_ready()
+    body: dict[str, object] = {
+        "status": "ready" if ready else ("failed" if backend.failure else "starting"),
+        "version": __version__,
+        "model": backend.served_model_name(),
+    }
+    if backend.failure:
+        body["failure"] = backend.failure
+    if ready:
+        try:
+            client = await backend.client(timeout_s=1.0)
+            body["triton"] = {**await client.server_metadata(), "url": client.url}
+            body["models"] = await client.repository()
+        except TritonUnavailable as error:
+            body["failure"] = str(error)
+    return JSONResponse(body, status_code=200 if ready else 503)
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """200 as long as the frontend itself works."""
+    return {"status": "alive"}
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> JSONResponse:
+    """200 when a request would be answered now, else 503."""
+    is_ready = await request.app.state.backend.is_ready()
+    return JSONResponse({"status": "ready" if is_ready else "not ready"}, status_code=200 if is_ready else 503)

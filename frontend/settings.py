@@ -1,0 +1,61 @@
+"""Every setting of the frontend, from variables prefixed ASR_."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _cache_dir() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qwen3-asr-triton"
+
+
+class Settings(BaseSettings):
+    """One object per process; unknown or malformed values are refused at start."""
+
+    model_config = SettingsConfigDict(env_prefix="ASR_", protected_namespaces=())
+
+    host: str = Field(default="127.0.0.1", description="Address the frontend listens on.")
+    port: int = Field(default=8100, ge=0, le=65535, description="Port the frontend listens on.")
+
+    triton_url: str | None = Field(
+        default=None,
+        description="gRPC address (host:port) of a Triton that runs elsewhere; unset: start the embedded one.",
+    )
+    model_repository: Path = Field(
+        default=ROOT / "model_repository", description="Model repository of the embedded Triton."
+    )
+    model_config_name: str | None = Field(
+        default=None, description="Profile of the embedded Triton: its --model-config-name."
+    )
+    cache_dir: Path = Field(
+        default_factory=_cache_dir, description="Where the embedded Triton keeps backends and logs."
+    )
+    triton_start_timeout_s: float = Field(
+        default=120.0, gt=0, description="How long the embedded Triton may take to be ready."
+    )
+    triton_stop_timeout_s: float = Field(
+        default=20.0, gt=0, description="How long it may take to stop before it is killed."
+    )
+
+    served_model_name: str | None = Field(
+        default=None, description="Model name in the API; unset: the name of the checkpoint that was exported."
+    )
+    model_aliases: list[str] = Field(
+        default=["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"],
+        description="Names (a JSON list) that mean the served model, so that clients work unchanged.",
+    )
+    request_timeout_s: float = Field(default=600.0, gt=0, description="Longest time one transcription may take.")
+    max_upload_mb: float = Field(default=512.0, gt=0, description="Largest upload that is accepted.")
+    max_audio_seconds: float = Field(
+        default=512.0, gt=0, description="Longest audio of one request; 512 s are the model's 64 blocks."
+    )
+    max_concurrent_decodes: int = Field(default=4, ge=1, description="Uploads whose audio is decoded at the same time.")
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Level of the frontend's log."
+    )

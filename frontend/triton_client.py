@@ -1,0 +1,180 @@
+"""Triton by gRPC: one clip in, a stream of text out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+# A clip of 512 s is 33 MB; gRPC's own limit is 4.
+CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+]
+# Errors end the stream with a gRPC status, instead of a message without a code.
+TRUE_STATUS = (("triton_grpc_error", "true"),)
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One answer of the model `asr`; `result` is what the last one brings."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    result: dict[str, Any] | None
+
+
+class TritonRefused(Exception):
+    """Triton answered with an error. `invalid` when the request was at fault, `busy` when its queue is full."""
+
+    def __init__(self, message: str, *, invalid: bool = False, busy: bool = False) -> None:
+        super().__init__(message)
+        self.invalid = invalid
+        self.busy = busy
+
+
+class TritonUnavailable(Exception):
+    """Triton cannot be reached, or did not answer in time."""
+
+
+class TritonClient:
+    """A connection to one Triton, for any number of concurrent requests."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def server_metadata(self, timeout_s: float = 2.0) -> dict[str, str]:
+        """Name and version of the server; TritonUnavailable where there is none."""
+        try:
+            answer = await self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise TritonUnavailable(_details(error)) from error
+        return {"name": answer.name, "version": answer.version}
+
+    async def is_ready(self, model: str, timeout_s: float = 2.0) -> bool:
+        """Whether the server is there and this model, with all it is made of, can answer."""
+        try:
+            answer = await self._stub.ModelReady(service_pb2.ModelReadyRequest(name=model), timeout=timeout_s)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.ready)
+
+    async def repository(self, timeout_s: float = 2.0) -> dict[str, str]:
+        """State of every model in the repository, by name."""
+        try:
+            answer = await self._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise TritonUnavailable(_details(error)) from error
+        return {model.name: model.state or "UNLOADED" for model in answer.models}
+
+    async def transcribe(
+        self,
+        pcm: NDArray[np.float32],
+        *,
+        language: str | None = None,
+        context: str | None = None,
+        priority: int = 2,
+        request_id: str = "",
+        parameters: dict[str, str | int | float | bool] | None = None,
+        model: str = "asr",
+        timeout_s: float = 600.0,
+    ) -> AsyncIterator[Delta]:
+        """Stream the text of a clip.
+
+        pcm: float32 [samples], 16 kHz mono. Leaving the iterator early cancels the request.
+        Raises TritonRefused or TritonUnavailable.
+        """
+        request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
+        _add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
+        if language:
+            _add_input(request, "LANGUAGE", "BYTES", [1], _bytes_element(language))
+        if context:
+            _add_input(request, "CONTEXT", "BYTES", [1], _bytes_element(context))
+        # Triton's own priority orders its queue; the parameter orders the engine's waiting room.
+        for name, value in {"priority": priority, "priority_level": priority, **(parameters or {})}.items():
+            _set_parameter(request, name, value)
+        call = self._stub.ModelStreamInfer(_once(request), timeout=timeout_s, metadata=TRUE_STATUS)
+        try:
+            async for answer in call:
+                if answer.error_message:
+                    raise TritonRefused(answer.error_message)
+                delta = _delta(answer.infer_response)
+                yield delta
+                if delta.result is not None:
+                    return
+            raise TritonUnavailable("Triton ended the stream without a final answer")
+        except grpc.aio.AioRpcError as error:
+            raise _error_of(error) from error
+        finally:
+            call.cancel()
+
+
+async def _once(request: Any) -> AsyncIterator[Any]:
+    yield request
+    # Ending the request stream early would end the answers of a decoupled model: it stays open until cancelled.
+    await asyncio.Event().wait()
+
+
+def _add_input(request: Any, name: str, datatype: str, shape: list[int], raw: bytes) -> None:
+    request.inputs.add(name=name, datatype=datatype, shape=shape)
+    request.raw_input_contents.append(raw)
+
+
+def _bytes_element(text: str) -> bytes:
+    encoded = text.encode("utf-8")
+    return len(encoded).to_bytes(4, "little") + encoded
+
+
+def _set_parameter(request: Any, name: str, value: str | int | float | bool) -> None:
+    parameter = request.parameters[name]
+    if isinstance(value, bool):
+        parameter.bool_param = value
+    elif isinstance(value, int) and name == "priority":
+        parameter.uint64_param = value
+    elif isinstance(value, int):
+        parameter.int64_param = value
+    elif isinstance(value, float):
+        parameter.double_param = value
+    else:
+        parameter.string_param = value
+
+
+def _delta(response: Any) -> Delta:
+    raw = {output.name: data for output, data in zip(response.outputs, response.raw_output_contents, strict=True)}
+    return Delta(
+        text=raw["TEXT"][4:].decode("utf-8"),
+        token_ids=tuple(np.frombuffer(raw["TOKEN_IDS"], dtype="<i4").tolist()),
+        logprobs=tuple(np.frombuffer(raw["LOGPROBS"], dtype="<f4").tolist()),
+        result=json.loads(raw["RESULT"][4:]) if raw["FINAL"] != b"\0" else None,
+    )
+
+
+def _error_of(error: grpc.aio.AioRpcError) -> TritonRefused | TritonUnavailable:
+    code, message = error.code(), error.details() or ""
+    # An ensemble names itself in front of its step's message.
+    message = message.removeprefix("in ensemble 'asr', ")
+    if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED):
+        return TritonRefused(message, invalid=True)
+    if code == grpc.StatusCode.UNAVAILABLE and "queue size" in message:
+        return TritonRefused(message, busy=True)
+    if code == grpc.StatusCode.INTERNAL:
+        return TritonRefused(message)
+    return TritonUnavailable(_details(error))
+
+
+def _details(error: grpc.aio.AioRpcError) -> str:
+    return f"{error.code().name.lower()}: {error.details()}"

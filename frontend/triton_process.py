@@ -1,0 +1,208 @@
+"""The Triton of the PyPI wheel as a child process: started, awaited, stopped, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from frontend.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SHARED_MEMORY = Path("/dev/shm")
+# The child asks the kernel for SIGTERM when its parent dies, then becomes Triton: whatever happens to the frontend,
+# Triton ends, and in an orderly way that removes its shared memory.
+LAUNCHER = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+class TritonError(RuntimeError):
+    """The embedded Triton could not be started; the message says why and where its log is."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wheel() -> Path:
+    # Found without being imported: only the files are wanted.
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or not spec.submodule_search_locations:
+        raise TritonError("no embedded Triton: install it with `make setup`, or set ASR_TRITON_URL to a running one")
+    return Path(spec.submodule_search_locations[0]) / "tritonserver"
+
+
+def prepare_backends(cache_dir: Path) -> Path:
+    """A backend directory with the Python backend and this interpreter's stub; returns its path.
+
+    Raises TritonError where the wheel has no stub for this version of Python.
+    """
+    wheel = _wheel()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    links = {
+        "libtriton_python.so": wheel / "backends" / "python" / "libtriton_python.so",
+        "triton_python_backend_utils.py": wheel / "backends" / "python" / "triton_python_backend_utils.py",
+        "triton_python_backend_stub": wheel / "python_backend_stubs" / version / "triton_python_backend_stub",
+    }
+    for target in links.values():
+        if not target.exists():
+            raise TritonError(f"the embedded Triton has no {target.name} for Python {version}")
+    folder = cache_dir / "backends" / f"py{version}"
+    python = folder / "python"
+    python.mkdir(parents=True, exist_ok=True)
+    for name, target in links.items():
+        link = python / name
+        if not link.is_symlink() or link.readlink() != target:
+            # Another process may be doing the same: a rename replaces in one step.
+            fresh = python / f".{name}-{os.getpid()}"
+            fresh.symlink_to(target)
+            fresh.replace(link)
+    return folder
+
+
+class EmbeddedTriton:
+    """One tritonserver child on loopback ports of its own.
+
+    `start` returns when every model is ready; `stop` when the process is gone.
+    """
+
+    def __init__(self, settings: Settings, models: tuple[str, ...] = ("asr",)) -> None:
+        """models: loaded at start; an ensemble brings its steps along."""
+        self._settings = settings
+        self._models = models
+        self._process: subprocess.Popen[bytes] | None = None
+        self.grpc_port = free_port()
+        self.metrics_port = free_port()
+        self.log_path = settings.cache_dir / "logs" / f"triton-{os.getpid()}-{self.grpc_port}.log"
+        self._shared_memory_prefix = f"qwen3_asr_{os.getpid()}_{self.grpc_port}_"
+
+    @property
+    def url(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self) -> None:
+        """Start the server and wait until it and its models are ready.
+
+        Raises TritonError where it ends early or is not ready in time; nothing is left running then.
+        """
+        remove_stale_shared_memory()
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_old_logs(self.log_path.parent)
+        command = [sys.executable, "-c", LAUNCHER, str(os.getpid()), *self._command()]
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                # A Ctrl-C in the terminal is for the frontend, which stops its child in order.
+                start_new_session=True,
+            )
+        try:
+            await self._until_ready()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End the server: politely, then by force; and what it left in shared memory."""
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + self._settings.triton_stop_timeout_s
+            while process.poll() is None and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            if process.poll() is None:
+                logger.warning("the embedded Triton did not stop in time and is killed")
+        # Stubs share the server's session; none may outlive it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for path in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
+            path.unlink(missing_ok=True)
+
+    def _command(self) -> list[str]:
+        settings = self._settings
+        server = _wheel() / "bin" / "tritonserver"
+        command = [
+            str(server),
+            f"--model-repository={settings.model_repository}",
+            f"--backend-directory={prepare_backends(settings.cache_dir)}",
+            f"--backend-config=python,shm-region-prefix-name={self._shared_memory_prefix}",
+            "--model-control-mode=explicit",
+            "--disable-auto-complete-config",
+            "--allow-http=false",
+            "--grpc-address=127.0.0.1",
+            f"--grpc-port={self.grpc_port}",
+            "--metrics-address=127.0.0.1",
+            f"--metrics-port={self.metrics_port}",
+            "--exit-timeout-secs=10",
+        ]
+        if settings.model_config_name:
+            command.append(f"--model-config-name={settings.model_config_name}")
+        return [*command, *(f"--load-model={model}" for model in self._models)]
+
+    async def _until_ready(self) -> None:
+        deadline = time.monotonic() + self._settings.triton_start_timeout_s
+        async with grpc.aio.insecure_channel(self.url) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            while time.monotonic() < deadline:
+                if not self.is_running():
+                    raise TritonError(f"the embedded Triton ended at once; {_reason(self.log_path)}")
+                try:
+                    answer = await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=1.0)
+                    if answer.ready:
+                        return
+                except grpc.aio.AioRpcError:
+                    pass
+                await asyncio.sleep(0.05)
+        raise TritonError(
+            f"Triton was not ready in {self._settings.triton_start_timeout_s:g} s: {_reason(self.log_path)}"
+        )
+
+
+def _reason(log_path: Path) -> str:
+    """The log's last error and where to read more."""
+    lines = log_path.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if line.startswith("E") or "error" in line.lower()] or lines[-3:]
+    return f"{' | '.join(errors[-2:])} (log: {log_path})"
+
+
+def _remove_old_logs(folder: Path, keep: int = 20) -> None:
+    for path in sorted(folder.glob("triton-*.log"), key=lambda p: p.stat().st_mtime)[:-keep]:
+        path.unlink(missing_ok=True)
+
+
+def remove_stale_shared_memory() -> None:
+    """Remove what servers of this project left in shared memory when they and their parent were killed."""
+    for path in SHARED_MEMORY.glob("qwen3_asr_*"):
+        owner = path.name.split("_")[2]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            path.unlink(missing_ok=True)

@@ -1,0 +1,219 @@
+"""Answers on their way out: tokens become text, text becomes responses, on a thread of their own.
+
+A response waits for Triton to take it; the engine's thread must not. What has come in meanwhile goes out together.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .prompt import Transcript
+from .sequence import Sequence
+
+logger = logging.getLogger(__name__)
+
+CANCEL_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One response: what it adds, and on the last one the result as json."""
+
+    text: str
+    token_ids: list[int]
+    logprobs: list[float]
+    final: bool
+    result: str
+
+
+class Sink(Protocol):
+    """Where the responses of one request go."""
+
+    def send(self, delta: Delta) -> None: ...
+
+    def fail(self, message: str) -> None: ...
+
+    def is_cancelled(self) -> bool: ...
+
+
+class Answer:
+    """The listener of one sequence: collects what the engine says until the outbox sends it."""
+
+    def __init__(
+        self, sink: Sink, transcript: Transcript, audio: dict[str, Any], post: Callable[[Answer], None]
+    ) -> None:
+        self._sink = sink
+        self._transcript = transcript
+        self._audio = audio
+        self._post = post
+        self._lock = threading.Lock()
+        # One call of the sink at a time: Triton frees a sender with its last response, and crashes when it is asked
+        # meanwhile whether it is cancelled.
+        self._sink_lock = threading.Lock()
+        self._ids: list[int] = []
+        self._logprobs: list[float] = []
+        self._unsent: tuple[list[int], list[float]] = ([], [])
+        self._sequence: Sequence | None = None
+        self._error: str | None = None
+        self._posted = False
+        self._cancelled = False
+        self.closed = False
+
+    def on_tokens(self, ids: list[int], logprobs: list[float]) -> None:
+        with self._lock:
+            self._ids += ids
+            self._logprobs += logprobs
+        self._wake()
+
+    def on_finish(self, sequence: Sequence) -> None:
+        with self._lock:
+            self._sequence = sequence
+        self._wake()
+
+    def on_error(self, message: str) -> None:
+        with self._lock:
+            self._error = message
+        self._wake()
+
+    def is_cancelled(self) -> bool:
+        return self._cancelled
+
+    def poll_cancelled(self) -> None:
+        """Ask Triton whether the client has left; the engine sees it at its next step."""
+        with self._sink_lock:
+            if not self.closed and not self._cancelled:
+                self._cancelled = self._sink.is_cancelled()
+
+    def abandon(self) -> None:
+        """Give the answer up: nobody takes it."""
+        self.closed = self._cancelled = True
+
+    def flush(self) -> None:
+        """Send what has been collected."""
+        with self._sink_lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._lock:
+            ids, self._ids = self._ids, []
+            logprobs, self._logprobs = self._logprobs, []
+            sequence, error, self._posted = self._sequence, self._error, False
+        if self.closed:
+            return
+        self.closed = sequence is not None or error is not None
+        if error is not None:
+            self._sink.fail(error)
+            return
+        text = self._transcript.add(ids)
+        ids, logprobs = self._unsent[0] + ids, self._unsent[1] + logprobs
+        self._unsent = ([], [])
+        if sequence is not None:
+            text += self._transcript.finish()
+            self._sink.send(Delta(text, ids, logprobs, final=True, result=self._result(sequence)))
+        elif text:
+            self._sink.send(Delta(text, ids, logprobs, final=False, result=""))
+        else:
+            # Tokens of the language header or of an unfinished character go out with the text that follows.
+            self._unsent = (ids, logprobs)
+
+    def _wake(self) -> None:
+        with self._lock:
+            if self._posted:
+                return
+            self._posted = True
+        self._post(self)
+
+    def _result(self, sequence: Sequence) -> str:
+        return result_json(
+            text=self._transcript.text,
+            language=self._transcript.language,
+            finish_reason=sequence.finish_reason,
+            prompt_tokens=len(sequence.prompt),
+            completion_tokens=len(sequence.output_ids),
+            audio=self._audio,
+            timings_ms=sequence.timings.as_ms(),
+        )
+
+
+def result_json(
+    text: str,
+    language: str | None,
+    finish_reason: str,
+    prompt_tokens: int,
+    completion_tokens: int,
+    audio: dict[str, Any],
+    timings_ms: dict[str, float],
+) -> str:
+    """RESULT of a finished answer. audio: audio_tokens and speech_seconds."""
+    usage = {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        **audio,
+    }
+    result = {
+        "text": text,
+        "language": language,
+        "finish_reason": finish_reason,
+        "usage": usage,
+        "timings_ms": timings_ms,
+    }
+    return json.dumps(result, ensure_ascii=False)
+
+
+class Outbox:
+    """The thread that sends, and that asks whether clients have left."""
+
+    def __init__(self) -> None:
+        self._posts: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        self._open: set[Answer] = set()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._send_loop, name="decoder-outbox", daemon=True),
+            threading.Thread(target=self._cancel_loop, name="decoder-cancel", daemon=True),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Send what is posted, then end."""
+        self._stopping.set()
+        self._posts.put(None)
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def post(self, answer: Answer) -> None:
+        self._posts.put(answer)
+
+    def watch(self, answer: Answer) -> None:
+        """Ask from time to time whether this answer's client has left."""
+        with self._lock:
+            self._open.add(answer)
+
+    def _send_loop(self) -> None:
+        while (answer := self._posts.get()) is not None:
+            try:
+                answer.flush()
+            except Exception:
+                # The client or the server is gone; the engine need not go on for them.
+                logger.exception("a response could not be sent")
+                answer.abandon()
+            if answer.closed:
+                with self._lock:
+                    self._open.discard(answer)
+
+    def _cancel_loop(self) -> None:
+        while not self._stopping.wait(CANCEL_POLL_S):
+            with self._lock:
+                answers = list(self._open)
+            for answer in answers:
+                answer.poll_cancelled()

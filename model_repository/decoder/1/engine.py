@@ -1,0 +1,147 @@
+"""The loop: take in requests, run a step over all of them, hand out tokens."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Collection
+
+import torch
+
+from .kv_cache import KVCache
+from .qwen3 import Qwen3, Span
+from .sampling import logprob
+from .scheduler import Chunk, Scheduler, SchedulerLimits
+from .sequence import Sequence
+
+logger = logging.getLogger(__name__)
+
+
+class EngineStopped(RuntimeError):
+    """The engine is shutting down and takes nothing more."""
+
+
+class Engine:
+    """Continuous batching over one network: sequences join and leave between steps.
+
+    `submit` may be called from any thread. Listeners are told from the engine's own thread.
+    """
+
+    def __init__(
+        self, network: Qwen3, cache: KVCache, limits: SchedulerLimits, end_ids: Collection[int], max_waiting: int
+    ) -> None:
+        self.network = network
+        self.cache = cache
+        self.scheduler = Scheduler(limits, cache.extents)
+        self.end_ids = frozenset(end_ids)
+        self._arrivals: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
+        # Places in the waiting room and in the running batch: beyond them submit() blocks, and Triton's queue fills.
+        self._room = threading.Semaphore(max_waiting + limits.max_running)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="decoder-engine", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End the loop; what is still running is told that it failed."""
+        self._stopping = True
+        self._arrivals.put(None)
+        self._thread.join(timeout_s)
+
+    def submit(self, sequence: Sequence) -> None:
+        """Queue a sequence; blocks while the waiting room is full.
+
+        Raises ValueError where it could never fit into the KV cache, EngineStopped where the engine is stopping.
+        """
+        if sequence.max_tokens > self.cache.extents.capacity:
+            raise ValueError(
+                f"the request needs {sequence.max_tokens} tokens of KV cache; there are {self.cache.extents.capacity}"
+            )
+        while not self._room.acquire(timeout=0.5):
+            if self._stopping:
+                raise EngineStopped("the decoder is stopping")
+        if self._stopping:
+            self._room.release()
+            raise EngineStopped("the decoder is stopping")
+        self._arrivals.put(sequence)
+
+    def _loop(self) -> None:
+        with torch.inference_mode():
+            while not self._stopping:
+                self._take_arrivals()
+                self._drop_cancelled()
+                chunks = self.scheduler.schedule()
+                if not chunks:
+                    continue
+                try:
+                    self._step(chunks)
+                except Exception as error:
+                    logger.exception("a step failed")
+                    for chunk in chunks:
+                        self._end(chunk.sequence)
+                        chunk.sequence.listener.on_error(f"the decoder failed: {error}")
+        for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
+            self._end(sequence)
+            sequence.listener.on_error("the decoder is stopping")
+
+    def _take_arrivals(self) -> None:
+        """Move what has arrived to the scheduler; waits only when there is nothing else to do."""
+        idle = not (self.scheduler.running or self.scheduler.waiting)
+        while True:
+            try:
+                arrival = self._arrivals.get(block=idle)
+            except queue.Empty:
+                return
+            if arrival is not None:
+                self.scheduler.add(arrival)
+            idle = False
+
+    def _drop_cancelled(self) -> None:
+        for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
+            if sequence.listener.is_cancelled():
+                self._finish(sequence, "cancelled")
+
+    def _step(self, chunks: list[Chunk]) -> None:
+        table = self.network.embedding
+        spans, rows, sampled, last_rows = [], [], [], []
+        row = 0
+        for chunk in chunks:
+            sequence, start = chunk.sequence, chunk.sequence.num_computed
+            assert sequence.extent is not None
+            spans.append(Span(row, chunk.length, start, sequence.extent.start))
+            rows.append(sequence.rows(start, start + chunk.length, table))
+            row += chunk.length
+            if start + chunk.length == sequence.num_tokens:
+                sampled.append(sequence)
+                last_rows.append(row - 1)
+        hidden = self.network.forward(torch.cat(rows), spans, self.cache)
+        for chunk in chunks:
+            chunk.sequence.num_computed += chunk.length
+        if sampled:
+            logits = self.network.logits(hidden[last_rows])
+            for sequence, scores in zip(sampled, logits, strict=True):
+                self._accept(sequence, sequence.sampler.choose(scores), scores)
+
+    def _accept(self, sequence: Sequence, token: int, scores: torch.Tensor) -> None:
+        now = time.monotonic()
+        sequence.timings.first_token = sequence.timings.first_token or now
+        if token in self.end_ids:
+            self._finish(sequence, "stop")
+            return
+        sequence.output_ids.append(token)
+        sequence.listener.on_tokens([token], [logprob(scores, token)])
+        if len(sequence.output_ids) >= sequence.params.max_new_tokens:
+            self._finish(sequence, "length")
+
+    def _finish(self, sequence: Sequence, reason: str) -> None:
+        sequence.finish_reason = reason
+        sequence.timings.finished = time.monotonic()
+        self._end(sequence)
+        sequence.listener.on_finish(sequence)
+
+    def _end(self, sequence: Sequence) -> None:
+        self.scheduler.remove(sequence)
+        self._room.release()

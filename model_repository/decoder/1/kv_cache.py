@@ -1,0 +1,89 @@
+"""Keys and values of running sequences, in one arena that is taken once.
+
+A sequence owns one contiguous extent, long enough for its prompt and its longest answer. So attention reads plain
+slices; what is too long to fit waits. Extents are handed out first-fit, and free neighbours grow together again.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, order=True)
+class Extent:
+    """Tokens `start` to `start + size` of the arena."""
+
+    start: int
+    size: int
+
+
+class ExtentAllocator:
+    """Hands out extents of a line of `capacity` tokens."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._free = [Extent(0, capacity)]
+
+    @property
+    def num_free(self) -> int:
+        return sum(extent.size for extent in self._free)
+
+    def allocate(self, size: int) -> Extent | None:
+        """The first free extent of that size, or None; ValueError where the arena could never hold it."""
+        if not 0 < size <= self.capacity:
+            raise ValueError(f"{size} tokens do not fit into a KV cache of {self.capacity}")
+        for index, free in enumerate(self._free):
+            if free.size >= size:
+                rest = [Extent(free.start + size, free.size - size)] if free.size > size else []
+                self._free[index : index + 1] = rest
+                return Extent(free.start, size)
+        return None
+
+    def release(self, extent: Extent) -> None:
+        """Take an extent back and join it with its free neighbours."""
+        insort(self._free, extent)
+        joined: list[Extent] = []
+        for free in self._free:
+            if joined and joined[-1].start + joined[-1].size == free.start:
+                joined[-1] = Extent(joined[-1].start, joined[-1].size + free.size)
+            else:
+                joined.append(free)
+        self._free = joined
+
+
+class KVCache:
+    """The arena's tensors: keys and values [layers, tokens, key-value heads, head_dim]."""
+
+    def __init__(
+        self,
+        num_layers: int,
+        num_tokens: int,
+        num_kv_heads: int,
+        head_dim: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        shape = (num_layers, num_tokens, num_kv_heads, head_dim)
+        self._keys = torch.zeros(shape, device=device, dtype=dtype)
+        self._values = torch.zeros(shape, device=device, dtype=dtype)
+        self.extents = ExtentAllocator(num_tokens)
+
+    @staticmethod
+    def tokens_of(budget_bytes: int, num_layers: int, num_kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:
+        """Tokens that fit into a budget."""
+        return budget_bytes // (2 * num_layers * num_kv_heads * head_dim * dtype.itemsize)
+
+    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """slots int64 [T]: tokens of the arena; keys and values [T, key-value heads, head_dim]."""
+        self._keys[layer].index_copy_(0, slots, keys)
+        self._values[layer].index_copy_(0, slots, values)
+
+    def read(self, layer: int, start: int, length: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of one sequence, views [1, key-value heads, length, head_dim]."""
+        keys = self._keys[layer, start : start + length].transpose(0, 1).unsqueeze(0)
+        values = self._values[layer, start : start + length].transpose(0, 1).unsqueeze(0)
+        return keys, values

@@ -1,0 +1,147 @@
+"""Triton adapter of the decoder: requests become sequences, answers become responses. Nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import triton_python_backend_utils as pb_utils
+
+from .answers import Answer, Delta, Outbox, result_json
+from .engine import Engine, EngineStopped
+from .inputs import AudioEmbeddings, checked_audio, checked_priority
+from .kv_cache import KVCache
+from .loader import read_checkpoint
+from .prompt import PromptBuilder, Transcript, language_name
+from .qwen3 import Qwen3
+from .sampling import SamplingParams
+from .scheduler import SchedulerLimits
+from .sequence import Prompt, Sequence, Timings
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        config = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
+        if int(config["num_threads"]):
+            torch.set_num_threads(int(config["num_threads"]))
+        device, dtype = torch.device(config["device"]), getattr(torch, config["dtype"])
+        checkpoint = read_checkpoint(Path(__file__).parent / config["checkpoint"])
+        self.config = checkpoint.config
+        self.max_new_tokens = int(config["max_new_tokens"])
+        self.tokenizer = checkpoint.tokenizer
+        self.prompts = PromptBuilder(checkpoint.tokenizer, checkpoint.template, int(config["max_context_tokens"]))
+        cache = _kv_cache(self.config, int(config["kv_cache_mb"]), device, dtype)
+        self.engine = Engine(
+            Qwen3(self.config, checkpoint.weights, device, dtype),
+            cache,
+            SchedulerLimits(int(config["max_running"]), int(config["max_step_tokens"])),
+            checkpoint.end_ids,
+            int(config["max_waiting"]),
+        )
+        self.outbox = Outbox()
+        self.outbox.start()
+        self.engine.start()
+        tokens = cache.extents.capacity
+        pb_utils.Logger.log_info(
+            f"decoder: KV cache of {tokens} tokens, {tokens / 13:.0f} s of audio, or {tokens // 600} clips of 30 s"
+        )
+
+    def execute(self, requests: list[Any]) -> None:
+        for request in requests:
+            sink = TritonSink(request.get_response_sender())
+            try:
+                self._submit(request, sink)
+            except (ValueError, EngineStopped) as error:
+                sink.fail(str(error), invalid=isinstance(error, ValueError))
+            except Exception as error:
+                pb_utils.Logger.log_error(f"decoder failed: {error!r}")
+                sink.fail(f"decoder failed: {error}")
+
+    def finalize(self) -> None:
+        self.engine.stop()
+        self.outbox.stop()
+
+    def _submit(self, request: Any, sink: TritonSink) -> None:
+        parameters = json.loads(request.parameters() or "{}")
+        audio = checked_audio(
+            pb_utils.get_input_tensor_by_name(request, "EMBEDDINGS").as_numpy(),
+            pb_utils.get_input_tensor_by_name(request, "FRAMES").as_numpy(),
+            self.config.hidden_size,
+        )
+        named = _text(request, "LANGUAGE")
+        language = language_name(named) if named else None
+        before, after = self.prompts.build(_text(request, "CONTEXT"), language)
+        priority = checked_priority(parameters)
+        params = self._sampling(parameters, audio)
+        if audio.num_rows == 0:
+            sink.send(_empty(audio))
+            return
+        answer = Answer(sink, Transcript(self.tokenizer, language), audio.usage(), self.outbox.post)
+        prompt = Prompt(
+            before, torch.from_numpy(audio.rows).to(self.engine.network.device, self.engine.network.dtype), after
+        )
+        self.outbox.watch(answer)
+        self.engine.submit(Sequence(request.request_id(), prompt, params, priority, answer))
+
+    def _sampling(self, parameters: dict[str, Any], audio: AudioEmbeddings) -> SamplingParams:
+        # Speech has far fewer tokens than embeddings; a longer answer would be a loop.
+        longest = self.max_new_tokens or audio.num_rows + 64
+        return SamplingParams(
+            max_new_tokens=int(parameters.get("max_new_tokens", longest)),
+            temperature=float(parameters.get("temperature", 0.0)),
+            seed=int(parameters.get("seed", 0)),
+        )
+
+
+class TritonSink:
+    """A request's response sender. Every request ends here, once."""
+
+    def __init__(self, sender: Any) -> None:
+        self._sender = sender
+
+    def send(self, delta: Delta) -> None:
+        outputs = [
+            pb_utils.Tensor("TEXT", np.array([delta.text.encode()], dtype=np.object_)),
+            pb_utils.Tensor("TOKEN_IDS", np.array(delta.token_ids, dtype=np.int32)),
+            pb_utils.Tensor("LOGPROBS", np.array(delta.logprobs, dtype=np.float32)),
+            pb_utils.Tensor("FINAL", np.array([delta.final])),
+            pb_utils.Tensor("RESULT", np.array([delta.result.encode()], dtype=np.object_)),
+        ]
+        flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if delta.final else 0
+        self._sender.send(pb_utils.InferenceResponse(outputs), flags=flags)
+
+    def fail(self, message: str, *, invalid: bool = False) -> None:
+        code = pb_utils.TritonError.INVALID_ARG if invalid else pb_utils.TritonError.INTERNAL
+        error = pb_utils.TritonError(message, code)
+        self._sender.send(pb_utils.InferenceResponse(error=error), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    def is_cancelled(self) -> bool:
+        return bool(self._sender.is_cancelled())
+
+
+def _kv_cache(config: Any, budget_mb: int, device: torch.device, dtype: torch.dtype) -> KVCache:
+    shape = (config.num_key_value_heads, config.head_dim)
+    tokens = KVCache.tokens_of(budget_mb * 2**20, config.num_hidden_layers, *shape, dtype)
+    return KVCache(config.num_hidden_layers, tokens, *shape, device, dtype)
+
+
+def _text(request: Any, name: str) -> str:
+    """A string input of one element, "" where it was left out."""
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    if tensor is None:
+        return ""
+    try:
+        return tensor.as_numpy().ravel()[0].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8: {error}") from error
+
+
+def _empty(audio: AudioEmbeddings) -> Delta:
+    """The answer where nothing is said."""
+    timings = Timings()
+    timings.finished = timings.arrived
+    result = result_json("", None, "stop", 0, 0, audio.usage(), timings.as_ms())
+    return Delta("", [], [], final=True, result=result)

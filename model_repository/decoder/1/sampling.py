@@ -1,0 +1,43 @@
+"""From logits to tokens: greedy, or drawn at a temperature from a seeded generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How one request's tokens are chosen. temperature: 0 is greedy; seed: makes a temperature repeatable."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError("max_new_tokens must be at least 1")
+        if not 0.0 <= self.temperature <= 2.0:
+            raise ValueError(f"temperature must lie between 0 and 2, not {self.temperature}")
+
+
+class Sampler:
+    """Chooses the tokens of one sequence; its generator is its own, so batching does not change what is drawn."""
+
+    def __init__(self, params: SamplingParams) -> None:
+        self._temperature = params.temperature
+        self._generator = torch.Generator().manual_seed(params.seed) if params.temperature > 0 else None
+
+    def choose(self, logits: Tensor) -> int:
+        """logits float32 [vocab_size] -> token id."""
+        if self._generator is None:
+            return int(logits.argmax())
+        probabilities = torch.softmax(logits.cpu() / self._temperature, dim=-1)
+        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+
+
+def logprob(logits: Tensor, token: int) -> float:
+    """Natural logarithm of the probability of `token` at temperature 1."""
+    return float(logits[token] - torch.logsumexp(logits, dim=-1))

@@ -1,0 +1,45 @@
+"""The exported block encoder on ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+CHUNK_FRAMES = 100
+BLOCK_FRAMES = 800
+
+
+class BlockEncoderEngine:
+    """Runs `model.onnx` over batches of blocks of one length."""
+
+    def __init__(self, path: Path, intra_op_num_threads: int, max_blocks_per_run: int) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: make it with `python -m export all CHECKPOINT`")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = intra_op_num_threads
+        # Idle threads that spin take the cores of the decoder.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._max_blocks_per_run = max_blocks_per_run
+
+    def encode(
+        self, mel: NDArray[np.float32], frames: NDArray[np.int32], clip_max: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """mel float32 [N, 128, T], frames int32 [N, 1], clip_max float32 [N, 1] -> float32 [N, 13 T / 100, D].
+
+        Raises ValueError where T is not a multiple of 100 up to 800, or frames lie outside of 0 and T.
+        """
+        length = mel.shape[2]
+        if length == 0 or length > BLOCK_FRAMES or length % CHUNK_FRAMES:
+            raise ValueError(f"MEL has {length} frames; a multiple of {CHUNK_FRAMES} up to {BLOCK_FRAMES} is needed")
+        if (frames < 0).any() or (frames > length).any():
+            raise ValueError(f"FRAMES must lie within 0 and {length}")
+        parts = []
+        for start in range(0, mel.shape[0], self._max_blocks_per_run):
+            part = slice(start, start + self._max_blocks_per_run)
+            feeds = {"MEL": mel[part], "FRAMES": frames[part], "CLIP_MAX": clip_max[part]}
+            parts.append(self._session.run(["EMBEDDINGS"], feeds)[0])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)

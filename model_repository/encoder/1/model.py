@@ -1,0 +1,63 @@
+"""Triton adapter of the encoder: the requests of one call become one batch."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from .engine import BlockEncoderEngine
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        parameters = json.loads(args["model_config"])["parameters"]
+        self.engine = BlockEncoderEngine(
+            Path(__file__).parent / "model.onnx",
+            int(parameters["intra_op_num_threads"]["string_value"]),
+            int(parameters["max_blocks_per_run"]["string_value"]),
+        )
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        inputs = [_inputs(request) for request in requests]
+        answers: list[Any] = [None] * len(requests)
+        # Blocks of one length can share a run; Triton groups them so already, a caller of its own kind may not.
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for index, (mel, _, clip_max) in enumerate(inputs):
+            if np.isfinite(mel).all() and np.isfinite(clip_max).all():
+                by_length[mel.shape[2]].append(index)
+            else:
+                answers[index] = _refusal("MEL and CLIP_MAX must be finite", pb_utils.TritonError.INVALID_ARG)
+        for indices in by_length.values():
+            self._encode([inputs[i] for i in indices], indices, answers)
+        return answers
+
+    def _encode(self, inputs: list[Any], indices: list[int], answers: list[Any]) -> None:
+        """Fill in the answers of requests of one length; a bad one among them fails alone."""
+        try:
+            embeddings = self.engine.encode(*(np.concatenate(parts) for parts in zip(*inputs, strict=True)))
+        except Exception as error:
+            if len(indices) > 1:
+                for one, index in zip(inputs, indices, strict=True):
+                    self._encode([one], [index], answers)
+                return
+            code = pb_utils.TritonError.INVALID_ARG if isinstance(error, ValueError) else pb_utils.TritonError.INTERNAL
+            answers[indices[0]] = _refusal(str(error), code)
+            return
+        ends = np.cumsum([one[0].shape[0] for one in inputs])[:-1]
+        for index, part in zip(indices, np.split(embeddings, ends), strict=True):
+            answers[index] = pb_utils.InferenceResponse([pb_utils.Tensor("EMBEDDINGS", np.ascontiguousarray(part))])
+
+
+def _inputs(request: Any) -> tuple[Any, Any, Any]:
+    names = ("MEL", "FRAMES", "CLIP_MAX")
+    mel, frames, clip_max = (pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in names)
+    return mel, frames, clip_max
+
+
+def _refusal(message: str, code: Any) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -1,0 +1,70 @@
+"""A clip's speech as blocks of log-mel: pure functions over arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .log_mel import N_MELS, SAMPLE_RATE_HZ, log_mel
+
+BLOCK_FRAMES = 800
+# What Qwen3-ASR's own code does with shorter clips: zeros up to half a second.
+MIN_SAMPLES = SAMPLE_RATE_HZ // 2
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """mel float32 [N, 128, 800] (log10, not clamped), frames int32 [N, 1], clip_max float32 [N, 1]."""
+
+    mel: NDArray[np.float32]
+    frames: NDArray[np.int32]
+    clip_max: NDArray[np.float32]
+
+
+def speech_of(pcm: NDArray[np.float32], spans: NDArray[np.int32]) -> NDArray[np.float32]:
+    """The samples inside of `spans` [S, 2], one after the other.
+
+    Raises ValueError where a span is empty, backwards, out of the clip, or overlaps the one before it.
+    """
+    edges = spans.astype(np.int64).ravel()
+    if edges.size and (
+        edges[0] < 0 or edges[-1] > pcm.size or (np.diff(edges) < 0).any() or (np.diff(spans) <= 0).any()
+    ):
+        raise ValueError(f"SPEECH must be ordered spans of samples within 0 and {pcm.size}")
+    if len(spans) == 1:
+        return pcm[edges[0] : edges[1]]
+    return np.concatenate([pcm[start:end] for start, end in spans] or [pcm[:0]])
+
+
+def blocks_of(speech: NDArray[np.float32], max_blocks: int) -> Blocks:
+    """Cut a clip into blocks of 8 s; no samples give one block with no valid frame.
+
+    Raises ValueError where there would be more than `max_blocks`.
+    """
+    if speech.size == 0:
+        return Blocks(
+            np.full((1, N_MELS, BLOCK_FRAMES), -10.0, dtype=np.float32),
+            np.zeros((1, 1), dtype=np.int32),
+            np.full((1, 1), -10.0, dtype=np.float32),
+        )
+    num_blocks = -(-speech.size // (BLOCK_FRAMES * 160))
+    if num_blocks > max_blocks:
+        raise ValueError(
+            f"the clip has {speech.size / SAMPLE_RATE_HZ:.1f} s of speech; {max_blocks * 8} s are the most: "
+            "cut it at a pause and send the parts"
+        )
+    if speech.size < MIN_SAMPLES:
+        speech = np.pad(speech, (0, MIN_SAMPLES - speech.size))
+    mel = log_mel(speech)
+    num_frames = mel.shape[1]
+    num_blocks = -(-num_frames // BLOCK_FRAMES)
+    padded = np.full((N_MELS, num_blocks * BLOCK_FRAMES), -10.0, dtype=np.float32)
+    padded[:, :num_frames] = mel
+    starts = np.arange(num_blocks) * BLOCK_FRAMES
+    return Blocks(
+        np.ascontiguousarray(padded.reshape(N_MELS, num_blocks, BLOCK_FRAMES).transpose(1, 0, 2)),
+        np.minimum(num_frames - starts, BLOCK_FRAMES).astype(np.int32)[:, None],
+        np.full((num_blocks, 1), mel.max(), dtype=np.float32),
+    )

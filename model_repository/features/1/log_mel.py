@@ -1,0 +1,76 @@
+"""Whisper's log-mel power, before its clamp: numpy only, so that the room stays light.
+
+The clamp and the scaling of Whisper's features need the maximum of the whole clip; they live in the encoder's graph,
+which is given that maximum. What is computed here depends on nothing but the samples under each STFT window.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ = 16_000
+HOP = 160
+N_FFT = 400
+N_MELS = 128
+FLOOR = 1e-10
+# Frames whose power spectrum is held at once: bounds the memory of an hour's clip.
+FRAMES_AT_ONCE = 4_096
+
+
+def _hz_to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Slaney's scale: linear to 1 kHz, logarithmic above."""
+    linear = hz * 3.0 / 200.0
+    logarithmic = 15.0 + np.log(np.maximum(hz, 1e-9) / 1000.0) * 27.0 / np.log(6.4)
+    return np.where(hz >= 1000.0, logarithmic, linear)
+
+
+def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    linear = mel * 200.0 / 3.0
+    logarithmic = 1000.0 * np.exp(np.log(6.4) / 27.0 * (mel - 15.0))
+    return np.where(mel >= 15.0, logarithmic, linear)
+
+
+@functools.cache
+def mel_filters() -> NDArray[np.float32]:
+    """Triangular filters of unit area (Slaney), 0 to 8 kHz: float32 [201, 128]."""
+    bins_hz = np.linspace(0.0, SAMPLE_RATE_HZ / 2, N_FFT // 2 + 1)
+    mels = np.linspace(0.0, float(_hz_to_mel(np.array(SAMPLE_RATE_HZ / 2.0))), N_MELS + 2)
+    edges_hz = _mel_to_hz(mels)
+    widths = np.diff(edges_hz)
+    slopes = edges_hz[None, :] - bins_hz[:, None]
+    rising = -slopes[:, :-2] / widths[:-1]
+    falling = slopes[:, 2:] / widths[1:]
+    triangles = np.maximum(0.0, np.minimum(rising, falling))
+    triangles *= 2.0 / (edges_hz[2:] - edges_hz[:-2])
+    return triangles.astype(np.float32)
+
+
+@functools.cache
+def _window() -> NDArray[np.float32]:
+    """Periodic Hann window: float32 [400]."""
+    return np.hanning(N_FFT + 1)[:-1].astype(np.float32)
+
+
+def log_mel(pcm: NDArray[np.float32]) -> NDArray[np.float32]:
+    """log10 of the mel power of a clip, floored at 1e-10 and not clamped.
+
+    pcm: float32 [samples], 16 kHz, at least 201 samples (the STFT reflects 200 at each end).
+    Returns float32 [128, samples // 160]; frame i is centred on sample 160 i. Whisper's features are
+    (max(this, clip maximum - 8) + 4) / 4.
+    Raises ValueError when the clip is too short to reflect.
+    """
+    if pcm.ndim != 1 or pcm.shape[0] <= N_FFT // 2:
+        raise ValueError(f"a clip of {pcm.shape} samples is too short: more than {N_FFT // 2} are needed")
+    padded = np.pad(np.asarray(pcm, dtype=np.float32), N_FFT // 2, mode="reflect")
+    num_frames = pcm.shape[0] // HOP
+    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][:num_frames]
+    mel = np.empty((N_MELS, num_frames), dtype=np.float32)
+    for start in range(0, num_frames, FRAMES_AT_ONCE):
+        part = frames[start : start + FRAMES_AT_ONCE] * _window()
+        spectrum = np.fft.rfft(part, axis=1)
+        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        mel[:, start : start + FRAMES_AT_ONCE] = (power @ mel_filters()).T
+    return np.log10(np.maximum(mel, FLOOR, out=mel), out=mel)

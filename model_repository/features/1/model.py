@@ -1,0 +1,46 @@
+"""Triton adapter of the feature extractor."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from .blocks import blocks_of, speech_of
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        parameters = json.loads(args["model_config"])["parameters"]
+        self.max_blocks = int(parameters["max_blocks"]["string_value"])
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        try:
+            return pb_utils.InferenceResponse(self._outputs(request))
+        except ValueError as error:
+            return _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
+        except Exception as error:
+            pb_utils.Logger.log_error(f"features failed: {error!r}")
+            return _refusal(f"features failed: {error}", pb_utils.TritonError.INTERNAL)
+
+    def _outputs(self, request: Any) -> list[Any]:
+        pcm = pb_utils.get_input_tensor_by_name(request, "PCM").as_numpy()
+        spans = pb_utils.get_input_tensor_by_name(request, "SPEECH").as_numpy()
+        speech = speech_of(pcm, spans.reshape(-1, 2))
+        if not np.isfinite(speech).all():
+            raise ValueError("PCM holds NaN or infinity")
+        blocks = blocks_of(speech, self.max_blocks)
+        return [
+            pb_utils.Tensor("MEL", blocks.mel),
+            pb_utils.Tensor("FRAMES", blocks.frames),
+            pb_utils.Tensor("CLIP_MAX", blocks.clip_max),
+        ]
+
+
+def _refusal(message: str, code: Any) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -1,0 +1,1 @@
+"""Clients that measure and show: benchmarks, load generators, the demo."""

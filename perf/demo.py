@@ -1,0 +1,83 @@
+"""make demo: everything started, one recording transcribed three ways, everything stopped."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frontend.audio import decode
+from perf.grpc_client import transcribe
+from perf.service import Service, ServiceFailed, running_service
+
+RECORDINGS = Path(__file__).parent / "recordings"
+EXPECTED = {"english.flac": "four two seven nine zero one five", "chinese.flac": "三八零二六"}
+
+
+def demo() -> int:
+    """Returns 0 where every way gave the right transcript."""
+    print("Starting Triton and the frontend ...", flush=True)
+    try:
+        with running_service() as service:
+            print(f"Ready after {service.ready_s:.1f} s at {service.url}\n")
+            right = [_by_openai(service), _by_curl(service), _by_grpc(service)]
+            print("Stopping ...", flush=True)
+    except ServiceFailed as error:
+        print(error)
+        return 1
+    print("Done." if all(right) else "A transcript is wrong.")
+    return 0 if all(right) else 1
+
+
+def _by_openai(service: Service) -> bool:
+    from openai import OpenAI
+
+    print("1. OpenAI's own Python client:")
+    client = OpenAI(base_url=f"{service.url}/v1", api_key="none")
+    right = []
+    for name, expected in EXPECTED.items():
+        path = RECORDINGS / name
+        seconds = _pcm(path).size / 16_000
+        started = time.monotonic()
+        with path.open("rb") as file:
+            text = client.audio.transcriptions.create(model="whisper-1", file=file).text
+        print(f"   {name}: {text}   ({seconds:.1f} s of audio in {time.monotonic() - started:.2f} s)")
+        right.append(text == expected)
+    print()
+    return all(right)
+
+
+def _by_curl(service: Service) -> bool:
+    path = RECORDINGS / "english.flac"
+    command = ["curl", "-sS", f"{service.url}/v1/audio/transcriptions", "-F", f"file=@{path}", "-F", "model=whisper-1"]
+    print(f"2. curl:\n   $ {' '.join(command)}")
+    if shutil.which("curl") is None:
+        print("   (curl is not installed)\n")
+        return True
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    print(f"   {answer}\n")
+    return EXPECTED[path.name] in answer
+
+
+def _by_grpc(service: Service) -> bool:
+    url = service.health()["triton"]["url"]
+    print(f"3. tritonclient, a gRPC stream straight from Triton at {url}:\n   ", end="")
+    pcm = _pcm(RECORDINGS / "english.flac")
+    started = time.monotonic()
+    result = {}
+    for delta, final in transcribe(url, pcm):
+        print(f"[{delta}]" if delta else "", end="", flush=True)
+        result = final or result
+    elapsed = time.monotonic() - started
+    print(f"\n   language {result['language']}, {pcm.size / 16_000:.1f} s of audio in {elapsed:.2f} s")
+    print(f"   in the decoder, in ms: {result['timings_ms']}\n")
+    return bool(result["text"] == EXPECTED["english.flac"])
+
+
+def _pcm(path: Path) -> NDArray[np.float32]:
+    with path.open("rb") as file:
+        return decode(file, max_seconds=60)

@@ -1,0 +1,77 @@
+"""A frontend of one's own for as long as a benchmark or the demo needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frontend.triton_process import free_port
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running frontend with its embedded Triton."""
+
+    url: str
+    pid: int
+    log_path: Path
+    ready_s: float
+
+    def health(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
+            body: dict[str, Any] = json.load(answer)
+            return body
+
+
+class ServiceFailed(RuntimeError):
+    """The frontend did not become ready; the message holds the end of its log."""
+
+
+@contextlib.contextmanager
+def running_service(timeout_s: float = 180.0, **environment: str) -> Iterator[Service]:
+    """Start `python -m frontend` on a free port, wait until it is ready, end it in order."""
+    port = free_port()
+    log_path = Path(tempfile.mkstemp(prefix="qwen3-asr-frontend-", suffix=".log")[1])
+    started = time.monotonic()
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "frontend"],
+            env={**os.environ, "ASR_PORT": str(port), **environment},
+            stdout=log,
+            stderr=log,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while not _is_ready(url):
+            if process.poll() is not None or time.monotonic() - started > timeout_s:
+                raise ServiceFailed(f"the frontend is not ready:\n{log_path.read_text()[-2000:]}")
+            time.sleep(0.05)
+        yield Service(url, process.pid, log_path, time.monotonic() - started)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log_path.unlink(missing_ok=True)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

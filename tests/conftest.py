@@ -1,0 +1,49 @@
+"""What all tests share: where things are, and speech to send."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from frontend.audio import decode
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDINGS = ROOT / "perf" / "recordings"
+TINY = ROOT / "export" / "tiny" / "tiny"
+HUMAN_SPEECH = ROOT.parent / "shared" / "speech" / "fsdd" / "recordings"
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+def read(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return decode(file, max_seconds=600)
+
+
+@pytest.fixture(scope="session")
+def english() -> np.ndarray:
+    """ "four two seven nine zero one five", 4 s."""
+    return read(RECORDINGS / "english.flac")
+
+
+@pytest.fixture(scope="session")
+def chinese() -> np.ndarray:
+    """ "三八零二六", 6 s."""
+    return read(RECORDINGS / "chinese.flac")
+
+
+@pytest.fixture(scope="session")
+def human_digits():
+    """A function (speaker, digits, gap_s) -> PCM of that speaker's test takes; skips without the recordings."""
+    if not HUMAN_SPEECH.is_dir():
+        pytest.skip(f"human speech is not at {HUMAN_SPEECH}")
+
+    def joined(speaker: str, digits: list[int], gap_s: float = 0.25, take: int = 0) -> np.ndarray:
+        gap = np.zeros(int(gap_s * 16_000), dtype=np.float32)
+        parts = [gap]
+        for digit in digits:
+            parts += [read(HUMAN_SPEECH / f"{digit}_{speaker}_{take}.wav"), gap]
+        return np.concatenate(parts)
+
+    return joined

@@ -1,0 +1,94 @@
+"""The child process: started, stopped, and gone whatever happens to its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from frontend.settings import Settings
+from frontend.triton_client import TritonClient
+from frontend.triton_process import EmbeddedTriton, TritonError, remove_stale_shared_memory
+from tests.conftest import ROOT
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from frontend.settings import Settings
+from frontend.triton_process import EmbeddedTriton
+
+async def main():
+    triton = EmbeddedTriton(Settings(cache_dir=Path(sys.argv[1])), models=("vad",))
+    await triton.start()
+    print(triton.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def shared_memory_of(pid):
+    return list(Path("/dev/shm").glob(f"qwen3_asr_{pid}_*"))
+
+
+async def test_starts_listens_on_loopback_only_and_stops_clean(settings):
+    triton = EmbeddedTriton(settings, models=("vad",))
+    await triton.start()
+    process = psutil.Process(triton.pid)
+    family = [process, *process.children(recursive=True)]
+    assert {connection.laddr.ip for connection in process.net_connections() if connection.status == "LISTEN"} == {
+        "127.0.0.1"
+    }
+    client = TritonClient(triton.url)
+    assert await client.is_ready("vad")
+    assert not await client.is_ready("asr")
+    await client.close()
+    await triton.stop()
+    assert not triton.is_running()
+    assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
+    assert not [path for path in shared_memory_of(os.getpid()) if str(triton.grpc_port) in path.name]
+
+
+async def test_two_run_side_by_side(settings, triton, client):
+    other = EmbeddedTriton(settings, models=("vad",))
+    await other.start()
+    assert other.url != triton.url
+    await other.stop()
+    assert await client.is_ready("asr")
+
+
+async def test_a_broken_repository_is_said_and_leaves_nothing(tmp_path):
+    (tmp_path / "repository" / "asr").mkdir(parents=True)
+    (tmp_path / "repository" / "asr" / "config.pbtxt").write_text("nonsense {")
+    triton = EmbeddedTriton(Settings(cache_dir=tmp_path, model_repository=tmp_path / "repository"))
+    with pytest.raises(TritonError, match=r"log: .*triton-"):
+        await triton.start()
+    assert not triton.is_running()
+
+
+async def test_too_slow_a_start_is_given_up(settings, tmp_path):
+    triton = EmbeddedTriton(settings.model_copy(update={"triton_start_timeout_s": 0.05}))
+    with pytest.raises(TritonError, match="not ready in"):
+        await triton.start()
+    assert not triton.is_running()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_the_child_ends_with_its_parent(tmp_path, how):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    child = psutil.Process(int(parent.stdout.readline()))
+    family = [child, *child.children(recursive=True)]
+    parent.send_signal(how)
+    parent.wait(10)
+    deadline = time.monotonic() + 30
+    while any(m.is_running() and m.status() != psutil.STATUS_ZOMBIE for m in family) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(m.is_running() and m.status() != psutil.STATUS_ZOMBIE for m in family)
+    remove_stale_shared_memory()
+    assert shared_memory_of(parent.pid) == []

@@ -1,0 +1,121 @@
+"""A small random network and an engine around it, for tests of the engine alone."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+
+from export.rooms import room
+
+qwen3 = room("decoder", "qwen3")
+kv_cache = room("decoder", "kv_cache")
+engine = room("decoder", "engine")
+scheduler = room("decoder", "scheduler")
+sequence = room("decoder", "sequence")
+sampling = room("decoder", "sampling")
+
+CONFIG = qwen3.Qwen3Config(
+    vocab_size=96,
+    hidden_size=48,
+    intermediate_size=80,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+)
+CPU = torch.device("cpu")
+
+
+def random_weights(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    heads = CONFIG.num_attention_heads * CONFIG.head_dim
+    kv_heads = CONFIG.num_key_value_heads * CONFIG.head_dim
+    shapes = {"embed_tokens.weight": (CONFIG.vocab_size, CONFIG.hidden_size), "norm.weight": (CONFIG.hidden_size,)}
+    for i in range(CONFIG.num_hidden_layers):
+        for name, shape in {
+            "input_layernorm": (CONFIG.hidden_size,),
+            "post_attention_layernorm": (CONFIG.hidden_size,),
+            "self_attn.q_proj": (heads, CONFIG.hidden_size),
+            "self_attn.k_proj": (kv_heads, CONFIG.hidden_size),
+            "self_attn.v_proj": (kv_heads, CONFIG.hidden_size),
+            "self_attn.q_norm": (CONFIG.head_dim,),
+            "self_attn.k_norm": (CONFIG.head_dim,),
+            "self_attn.o_proj": (CONFIG.hidden_size, heads),
+            "mlp.gate_proj": (CONFIG.intermediate_size, CONFIG.hidden_size),
+            "mlp.up_proj": (CONFIG.intermediate_size, CONFIG.hidden_size),
+            "mlp.down_proj": (CONFIG.hidden_size, CONFIG.intermediate_size),
+        }.items():
+            shapes[f"layers.{i}.{name}.weight"] = shape
+    weights = {}
+    for name, shape in shapes.items():
+        noise = torch.randn(shape, generator=generator)
+        # Large enough that the tokens of different prompts differ.
+        weights[name] = 1 + 0.1 * noise if "norm" in name else noise * (1.0 if "embed" in name else 0.25)
+    return weights
+
+
+def network():
+    return qwen3.Qwen3(CONFIG, random_weights(), CPU, torch.float32)
+
+
+def cache(tokens=4096):
+    shape = (CONFIG.num_key_value_heads, CONFIG.head_dim)
+    return kv_cache.KVCache(CONFIG.num_hidden_layers, tokens, *shape, CPU, torch.float32)
+
+
+class Collector:
+    """A listener that keeps everything and waits for the end."""
+
+    def __init__(self, cancel_after=None):
+        self.ids, self.logprobs = [], []
+        self.finished = None
+        self.error = None
+        self.done = threading.Event()
+        self.ends = 0
+        self.cancel_after = cancel_after
+
+    def on_tokens(self, ids, logprobs):
+        assert self.ends == 0
+        self.ids += ids
+        self.logprobs += logprobs
+
+    def on_finish(self, finished):
+        self.finished = finished
+        self.ends += 1
+        self.done.set()
+
+    def on_error(self, message):
+        self.error = message
+        self.ends += 1
+        self.done.set()
+
+    def is_cancelled(self):
+        return self.cancel_after is not None and len(self.ids) >= self.cancel_after
+
+
+def make_engine(tokens=4096, max_waiting=1000, end_ids=(95,), **limits):
+    made = engine.Engine(network(), cache(tokens), scheduler.SchedulerLimits(**limits), end_ids, max_waiting)
+    made.start()
+    return made
+
+
+def make_sequence(seed, num_audio=20, max_new_tokens=24, priority=2, temperature=0.0, listener=None):
+    generator = torch.Generator().manual_seed(seed)
+    prompt = sequence.Prompt(
+        torch.randint(0, 90, (5,), generator=generator).tolist(),
+        torch.randn(num_audio, CONFIG.hidden_size, generator=generator),
+        torch.randint(0, 90, (3,), generator=generator).tolist(),
+    )
+    params = sampling.SamplingParams(max_new_tokens, temperature, seed)
+    return sequence.Sequence(str(seed), prompt, params, priority, listener or Collector())
+
+
+def run(made, sequences, timeout_s=60):
+    """Submit all, wait for all, return their tokens."""
+    for one in sequences:
+        made.submit(one)
+    for one in sequences:
+        assert one.listener.done.wait(timeout_s)
+        assert one.listener.error is None
+    return [one.listener.ids for one in sequences]
