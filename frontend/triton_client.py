@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,9 @@ CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.keepalive_time_ms", 30_000),
 ]
-# Errors end the stream with a gRPC status, instead of a message without a code.
-TRUE_STATUS = (("triton_grpc_error", "true"),)
+# An answer of a stream has a message but no code, so the models put the code in front of it. (Triton's header
+# triton_grpc_error gives a true status, and crashed version 2.51 now and then.)
+INVALID = "INVALID_ARGUMENT: "
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ class TritonClient:
     def __init__(self, url: str) -> None:
         self.url = url
         self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._ending: set[asyncio.Task[None]] = set()
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def close(self) -> None:
+        await asyncio.gather(*self._ending)
         await self._channel.close()
 
     async def server_metadata(self, timeout_s: float = 2.0) -> dict[str, str]:
@@ -107,26 +111,44 @@ class TritonClient:
         # Triton's own priority orders its queue; the parameter orders the engine's waiting room.
         for name, value in {"priority": priority, "priority_level": priority, **(parameters or {})}.items():
             _set_parameter(request, name, value)
-        call = self._stub.ModelStreamInfer(_once(request), timeout=timeout_s, metadata=TRUE_STATUS)
+        answered = asyncio.Event()
+        call = self._stub.ModelStreamInfer(_once(request, answered), timeout=timeout_s)
         try:
             async for answer in call:
                 if answer.error_message:
-                    raise TritonRefused(answer.error_message)
+                    raise _refused(answer.error_message)
                 delta = _delta(answer.infer_response)
                 yield delta
                 if delta.result is not None:
+                    answered.set()
                     return
             raise TritonUnavailable("Triton ended the stream without a final answer")
         except grpc.aio.AioRpcError as error:
-            raise _error_of(error) from error
+            raise TritonUnavailable(_details(error)) from error
         finally:
-            call.cancel()
+            if answered.is_set():
+                self._let_end(call)
+            else:
+                call.cancel()
+
+    def _let_end(self, call: Any) -> None:
+        """Let an answered stream end by itself: its cancellation would be an error in Triton's log."""
+
+        async def end() -> None:
+            try:
+                await asyncio.wait_for(call.code(), timeout=5.0)
+            except TimeoutError:
+                call.cancel()
+
+        task = asyncio.create_task(end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
 
-async def _once(request: Any) -> AsyncIterator[Any]:
+async def _once(request: Any, answered: asyncio.Event) -> AsyncIterator[Any]:
+    """The one request of a stream, which stays open for the answers."""
     yield request
-    # Ending the request stream early would end the answers of a decoupled model: it stays open until cancelled.
-    await asyncio.Event().wait()
+    await answered.wait()
 
 
 def _add_input(request: Any, name: str, datatype: str, shape: list[int], raw: bytes) -> None:
@@ -163,17 +185,12 @@ def _delta(response: Any) -> Delta:
     )
 
 
-def _error_of(error: grpc.aio.AioRpcError) -> TritonRefused | TritonUnavailable:
-    code, message = error.code(), error.details() or ""
+def _refused(message: str) -> TritonRefused:
     # An ensemble names itself in front of its step's message.
-    message = message.removeprefix("in ensemble 'asr', ")
-    if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED):
-        return TritonRefused(message, invalid=True)
-    if code == grpc.StatusCode.UNAVAILABLE and "queue size" in message:
-        return TritonRefused(message, busy=True)
-    if code == grpc.StatusCode.INTERNAL:
-        return TritonRefused(message)
-    return TritonUnavailable(_details(error))
+    message = re.sub(r"^in ensemble '[^']*', ", "", message)
+    if message.startswith(INVALID):
+        return TritonRefused(message.removeprefix(INVALID), invalid=True)
+    return TritonRefused(message, busy="maximum queue size" in message)
 
 
 def _details(error: grpc.aio.AioRpcError) -> str:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def _by_grpc(service: Service) -> bool:
     print(f"3. tritonclient, a gRPC stream straight from Triton at {url}:\n   ", end="")
     pcm = _pcm(RECORDINGS / "english.flac")
     started = time.monotonic()
-    result = {}
+    result: dict[str, Any] = {}
     for delta, final in transcribe(url, pcm):
         print(f"[{delta}]" if delta else "", end="", flush=True)
         result = final or result

@@ -15,7 +15,8 @@ ROOT = HERE.parent.parent
 # The recipe: first without one human speaker, to know how a stranger is understood; then on with everybody.
 HELD_OUT_SPEAKER = "jackson"
 STAGES = {"held-out": (6500, 1.5e-3), "final": (3000, 1.0e-3)}
-POOLS = {"held-out": (40, 1), "final": (16, 2)}
+# Shards of 500 utterances, seed, share of clips of up to a minute.
+POOLS = {"held-out": (40, 1, 0.0), "final": (16, 2, 0.04)}
 
 
 def leave_out(stage: str) -> str | None:
@@ -27,8 +28,10 @@ def prepare(arguments: argparse.Namespace) -> None:
     from export.tiny.voices import prepare_banks
 
     prepare_banks(arguments.speech, arguments.work / "banks")
-    for stage, (shards, seed) in POOLS.items():
-        make_pool(arguments.work / "pools" / stage, arguments.work / "banks", leave_out(stage), shards, seed)
+    for stage, (shards, seed, long_share) in POOLS.items():
+        make_pool(
+            arguments.work / "pools" / stage, arguments.work / "banks", leave_out(stage), shards, seed, long_share
+        )
 
 
 def train(arguments: argparse.Namespace) -> None:

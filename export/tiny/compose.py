@@ -17,6 +17,8 @@ from export.tiny.voices import HELD_OUT_VOICE, SAMPLE_RATE_HZ, TEST_TAKES, Bank,
 
 Pcm = NDArray[np.float32]
 MAX_SECONDS = 20.0
+# Some clips are longer, so that positions far behind are not new to the decoder.
+MAX_LONG_SECONDS = 64.0
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,10 @@ def augment(pcm: Pcm, rng: np.random.Generator) -> Pcm:
     return pcm.astype(np.float32)
 
 
-def non_speech(rng: np.random.Generator) -> Pcm:
-    """0.5 to 20 s of silence, noise, hum, clicks or music-like chords, alone or mixed."""
-    num_samples = int(rng.choice([rng.uniform(0.5, 6), rng.uniform(0.5, MAX_SECONDS)]) * SAMPLE_RATE_HZ)
+def non_speech(rng: np.random.Generator, longest: float = MAX_SECONDS) -> Pcm:
+    """0.5 s to `longest` of silence, noise, hum, clicks or music-like chords, alone or mixed."""
+    seconds = rng.uniform(0.5, longest) if longest > MAX_SECONDS or rng.random() < 0.5 else rng.uniform(0.5, 6)
+    num_samples = int(seconds * SAMPLE_RATE_HZ)
     time = np.arange(num_samples) / SAMPLE_RATE_HZ
     pcm = np.zeros(num_samples)
     kinds = rng.permutation(["noise", "hum", "chords", "clicks", "bursts"])[: rng.integers(0, 3)]
@@ -169,8 +172,10 @@ def non_speech(rng: np.random.Generator) -> Pcm:
 class Composer:
     """Draws training utterances from a corpus: about half human speech, a third Mandarin, some that say nothing."""
 
-    def __init__(self, corpus: Corpus, seed: int) -> None:
+    def __init__(self, corpus: Corpus, seed: int, long_share: float = 0.0) -> None:
+        """long_share: how many of the clips are of up to a minute."""
         self.corpus = corpus
+        self.long_share = long_share
         self.random = random.Random(seed)
         self.numpy = np.random.default_rng(seed)
         self.human = [key for key in corpus.digits if key[1].startswith("human")]
@@ -180,6 +185,8 @@ class Composer:
         ]
 
     def draw(self) -> Utterance:
+        if self.random.random() < self.long_share:
+            return self._long()
         kind = self.random.random()
         if kind < 0.08:
             pcm = non_speech(self.numpy)
@@ -191,6 +198,22 @@ class Composer:
         else:
             utterance = self._string("English" if self.random.random() < 0.45 else "Chinese")
         return Utterance(augment(utterance.pcm, self.numpy), utterance.language, utterance.digits)
+
+    def _long(self) -> Utterance:
+        """Nothing for up to a minute, or several utterances of one language with long pauses."""
+        if self.random.random() < 0.5:
+            return Utterance(non_speech(self.numpy, MAX_LONG_SECONDS), "None", ())
+        english = self.random.random() < 0.7
+        key = self.random.choice(self.human or self.synthetic)
+        seconds = self.random.uniform(20, MAX_LONG_SECONDS)
+        parts: list[Utterance] = []
+        pauses = [self._edge()]
+        while sum(part.pcm.size for part in parts) / SAMPLE_RATE_HZ + sum(pauses) < seconds:
+            parts.append(self._joined(key) if english else self._string("Chinese"))
+            pauses.append(self.random.choice([self._gap(), self.random.uniform(0, 8)]))
+        pcm = joined([part.pcm for part in parts], pauses)
+        digits = tuple(digit for part in parts for digit in part.digits)
+        return Utterance(augment(pcm, self.numpy), parts[0].language, digits)
 
     def _gap(self) -> float:
         roll = self.random.random()

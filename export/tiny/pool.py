@@ -28,9 +28,9 @@ class Example:
     digits: tuple[int, ...]
 
 
-def _start(banks: str, leave_out: str | None) -> None:
+def _start(banks: str, leave_out: str | None, long_share: float) -> None:
     global _composer
-    _composer = Composer(Corpus.training(Path(banks), leave_out), seed=0)
+    _composer = Composer(Corpus.training(Path(banks), leave_out), seed=0, long_share=long_share)
 
 
 def _make_shard(job: tuple[str, int]) -> None:
@@ -54,7 +54,9 @@ def _make_shard(job: tuple[str, int]) -> None:
     path.write_text(json.dumps(rows))
 
 
-def make_pool(folder: Path, banks: Path, leave_out: str | None, num_shards: int, seed: int, workers: int = 2) -> None:
+def make_pool(
+    folder: Path, banks: Path, leave_out: str | None, num_shards: int, seed: int, long_share: float, workers: int = 2
+) -> None:
     """Make the shards that are missing; each is complete once its json lies beside its array."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(str(folder / f"{n:03}.json"), seed * 1000 + n) for n in range(num_shards)]
@@ -62,7 +64,7 @@ def make_pool(folder: Path, banks: Path, leave_out: str | None, num_shards: int,
     if not missing:
         return
     context = multiprocessing.get_context("fork")
-    with context.Pool(workers, _start, (str(banks), leave_out)) as processes:
+    with context.Pool(workers, _start, (str(banks), leave_out, long_share)) as processes:
         list(tqdm(processes.imap(_make_shard, missing), total=len(missing), desc=f"pool {folder.name}"))
 
 

@@ -61,7 +61,8 @@ async def test_without_vad_equals_the_same_code_in_one_process(client, english, 
 async def test_a_forced_language_is_kept(client, english):
     _, result = await answer(client, english, language="zh")
     assert result["language"] == "Chinese"
-    assert result["text"] and not result["text"].isascii()
+    assert result["text"]
+    assert not result["text"].isascii()
 
 
 async def test_context_is_taken(client, english):

@@ -14,6 +14,7 @@ engine = room("decoder", "engine")
 scheduler = room("decoder", "scheduler")
 sequence = room("decoder", "sequence")
 sampling = room("decoder", "sampling")
+sessions = room("decoder", "sessions")
 
 CONFIG = qwen3.Qwen3Config(
     vocab_size=96,
@@ -100,15 +101,17 @@ def make_engine(tokens=4096, max_waiting=1000, end_ids=(95,), **limits):
     return made
 
 
-def make_sequence(seed, num_audio=20, max_new_tokens=24, priority=2, temperature=0.0, listener=None):
+def make_sequence(
+    seed, num_audio=20, max_new_tokens=24, priority=2, temperature=0.0, listener=None, draft=(), session=None
+):
     generator = torch.Generator().manual_seed(seed)
-    prompt = sequence.Prompt(
-        torch.randint(0, 90, (5,), generator=generator).tolist(),
-        torch.randn(num_audio, CONFIG.hidden_size, generator=generator),
-        torch.randint(0, 90, (3,), generator=generator).tolist(),
-    )
+    cached_rows = session.cached_rows if session else 0
+    # A stream's audio is the same from its beginning, however long it has become.
+    audio = torch.randn(400, CONFIG.hidden_size, generator=generator)[cached_rows:num_audio]
+    before = torch.randint(0, 90, (5,), generator=generator).tolist()
+    prompt = sequence.Prompt(before, audio, torch.randint(0, 90, (3,), generator=generator).tolist(), cached_rows)
     params = sampling.SamplingParams(max_new_tokens, temperature, seed)
-    return sequence.Sequence(str(seed), prompt, params, priority, listener or Collector())
+    return sequence.Sequence(str(seed), prompt, params, priority, listener or Collector(), draft, session)
 
 
 def run(made, sequences, timeout_s=60):

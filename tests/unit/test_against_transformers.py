@@ -24,7 +24,9 @@ def local():
 @torch.inference_mode()
 def generate(reference, pcm, language=None):
     processor, model = reference
-    inputs = processor.apply_transcription_request(pcm, language=language, sampling_rate=16_000)
+    inputs = processor.apply_transcription_request(
+        pcm, language=language, processor_kwargs={"audio_kwargs": {"sampling_rate": 16_000}}
+    )
     out = model.generate(**inputs, max_new_tokens=200, do_sample=False)
     ids = out[0, inputs["input_ids"].shape[1] :].tolist()
     return [token for token in ids if token not in (model.config.eos_token_id or ())], processor

@@ -45,7 +45,7 @@ def test_a_broken_template_falls_back():
 def test_context_cannot_end_its_turn(evil):
     before, after = builder().build(evil, None)
     plain_before, plain_after = builder().build("", None)
-    special = {token_id for token_id in tokenizer.get_added_tokens_decoder()}
+    special = set(tokenizer.get_added_tokens_decoder())
     assert [i for i in before if i in special] == [i for i in plain_before if i in special]
     assert after == plain_after
 

@@ -33,7 +33,9 @@ class Delta:
 
 
 class Sink(Protocol):
-    """Where the responses of one request go."""
+    """Where the responses of one request go. Closed by the final one, by a failure, or by giving up."""
+
+    closed: bool
 
     def send(self, delta: Delta) -> None: ...
 
@@ -53,9 +55,6 @@ class Answer:
         self._audio = audio
         self._post = post
         self._lock = threading.Lock()
-        # One call of the sink at a time: Triton frees a sender with its last response, and crashes when it is asked
-        # meanwhile whether it is cancelled.
-        self._sink_lock = threading.Lock()
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._unsent: tuple[list[int], list[float]] = ([], [])
@@ -63,7 +62,6 @@ class Answer:
         self._error: str | None = None
         self._posted = False
         self._cancelled = False
-        self.closed = False
 
     def on_tokens(self, ids: list[int], logprobs: list[float]) -> None:
         with self._lock:
@@ -84,29 +82,26 @@ class Answer:
     def is_cancelled(self) -> bool:
         return self._cancelled
 
+    @property
+    def closed(self) -> bool:
+        return self._sink.closed
+
     def poll_cancelled(self) -> None:
         """Ask Triton whether the client has left; the engine sees it at its next step."""
-        with self._sink_lock:
-            if not self.closed and not self._cancelled:
-                self._cancelled = self._sink.is_cancelled()
+        self._cancelled = self._cancelled or self._sink.is_cancelled()
 
     def abandon(self) -> None:
         """Give the answer up: nobody takes it."""
-        self.closed = self._cancelled = True
+        self._sink.closed = self._cancelled = True
 
     def flush(self) -> None:
         """Send what has been collected."""
-        with self._sink_lock:
-            self._flush()
-
-    def _flush(self) -> None:
         with self._lock:
             ids, self._ids = self._ids, []
             logprobs, self._logprobs = self._logprobs, []
             sequence, error, self._posted = self._sequence, self._error, False
         if self.closed:
             return
-        self.closed = sequence is not None or error is not None
         if error is not None:
             self._sink.fail(error)
             return
@@ -207,13 +202,11 @@ class Outbox:
                 # The client or the server is gone; the engine need not go on for them.
                 logger.exception("a response could not be sent")
                 answer.abandon()
-            if answer.closed:
-                with self._lock:
-                    self._open.discard(answer)
 
     def _cancel_loop(self) -> None:
         while not self._stopping.wait(CANCEL_POLL_S):
             with self._lock:
+                self._open = {answer for answer in self._open if not answer.closed}
                 answers = list(self._open)
             for answer in answers:
                 answer.poll_cancelled()

@@ -34,7 +34,7 @@ class Engine:
     ) -> None:
         self.network = network
         self.cache = cache
-        self.scheduler = Scheduler(limits, cache.extents)
+        self.scheduler = Scheduler(limits, cache)
         self.end_ids = frozenset(end_ids)
         self._arrivals: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
         # Places in the waiting room and in the running batch: beyond them submit() blocks, and Triton's queue fills.
@@ -74,6 +74,7 @@ class Engine:
                 self._take_arrivals()
                 self._drop_cancelled()
                 chunks = self.scheduler.schedule()
+                self._answer_evicted()
                 if not chunks:
                     continue
                 try:
@@ -104,9 +105,14 @@ class Engine:
             if sequence.listener.is_cancelled():
                 self._finish(sequence, "cancelled")
 
+    def _answer_evicted(self) -> None:
+        """Ask the callers of sequences whose session is no longer kept to send all blocks again."""
+        while self.scheduler.evicted:
+            self._finish(self.scheduler.evicted.pop(), "evicted")
+
     def _step(self, chunks: list[Chunk]) -> None:
         table = self.network.embedding
-        spans, rows, sampled, last_rows = [], [], [], []
+        spans, rows, judged, judged_rows = [], [], [], []
         row = 0
         for chunk in chunks:
             sequence, start = chunk.sequence, chunk.sequence.num_computed
@@ -114,32 +120,55 @@ class Engine:
             spans.append(Span(row, chunk.length, start, sequence.extent.start))
             rows.append(sequence.rows(start, start + chunk.length, table))
             row += chunk.length
-            if start + chunk.length == sequence.num_tokens:
-                sampled.append(sequence)
-                last_rows.append(row - 1)
+            num_draft = start + chunk.length - sequence.num_tokens
+            # The last known token's row chooses the next one, and each draft token's row the one after it.
+            if num_draft >= 0:
+                judged.append((sequence, num_draft + 1))
+                judged_rows += range(row - num_draft - 1, row)
+            sequence.num_computed += min(chunk.length, sequence.num_pending)
         hidden = self.network.forward(torch.cat(rows), spans, self.cache)
-        for chunk in chunks:
-            chunk.sequence.num_computed += chunk.length
-        if sampled:
-            logits = self.network.logits(hidden[last_rows])
-            for sequence, scores in zip(sampled, logits, strict=True):
-                self._accept(sequence, sequence.sampler.choose(scores), scores)
+        if judged:
+            logits = self.network.logits(hidden[judged_rows])
+            for (sequence, _), scores in zip(judged, logits.split([n for _, n in judged]), strict=True):
+                self._accept(sequence, scores)
 
-    def _accept(self, sequence: Sequence, token: int, scores: torch.Tensor) -> None:
-        now = time.monotonic()
-        sequence.timings.first_token = sequence.timings.first_token or now
-        if token in self.end_ids:
-            self._finish(sequence, "stop")
-            return
-        sequence.output_ids.append(token)
-        sequence.listener.on_tokens([token], [logprob(scores, token)])
-        if len(sequence.output_ids) >= sequence.params.max_new_tokens:
-            self._finish(sequence, "length")
+    def _accept(self, sequence: Sequence, scores: torch.Tensor) -> None:
+        """Append the tokens that decoding one by one would have chosen, as far as the draft foresaw them.
+
+        scores: [1 + draft tokens of this step, vocab_size]. The token after the last foreseen one comes for free; what
+        follows in the draft was computed in vain and is forgotten, its place in the KV cache taken by the next token.
+        """
+        sequence.timings.first_token = sequence.timings.first_token or time.monotonic()
+        ids: list[int] = []
+        logprobs: list[float] = []
+        reason = ""
+        for index, row in enumerate(scores):
+            token = sequence.sampler.choose(row)
+            if token in self.end_ids:
+                reason = "stop"
+                break
+            ids.append(token)
+            logprobs.append(logprob(row, token))
+            if len(sequence.output_ids) + len(ids) >= sequence.params.max_new_tokens:
+                reason = "length"
+                break
+            if not sequence.draft or sequence.draft.pop(0) != token:
+                sequence.draft.clear()
+                break
+            sequence.num_accepted += 1
+            # The last row's token was foreseen too, but not yet computed.
+            sequence.num_computed += index + 1 < len(scores)
+        sequence.output_ids += ids
+        if ids:
+            sequence.listener.on_tokens(ids, logprobs)
+        if reason:
+            self._finish(sequence, reason)
 
     def _finish(self, sequence: Sequence, reason: str) -> None:
         sequence.finish_reason = reason
         sequence.timings.finished = time.monotonic()
-        self._end(sequence)
+        self.scheduler.retire(sequence)
+        self._room.release()
         sequence.listener.on_finish(sequence)
 
     def _end(self, sequence: Sequence) -> None:

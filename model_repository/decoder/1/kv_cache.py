@@ -43,6 +43,24 @@ class ExtentAllocator:
                 return Extent(free.start, size)
         return None
 
+    def shrink(self, extent: Extent, size: int) -> Extent:
+        """Give back what an extent has beyond `size` tokens."""
+        if size < extent.size:
+            self.release(Extent(extent.start + size, extent.size - size))
+        return Extent(extent.start, min(size, extent.size))
+
+    def grow(self, extent: Extent, size: int) -> Extent | None:
+        """The extent made `size` tokens long in its place, or None where its neighbour is taken."""
+        missing = size - extent.size
+        if missing <= 0:
+            return extent
+        for index, free in enumerate(self._free):
+            if free.start == extent.start + extent.size and free.size >= missing:
+                rest = [Extent(free.start + missing, free.size - missing)] if free.size > missing else []
+                self._free[index : index + 1] = rest
+                return Extent(extent.start, size)
+        return None
+
     def release(self, extent: Extent) -> None:
         """Take an extent back and join it with its free neighbours."""
         insort(self._free, extent)
@@ -81,6 +99,11 @@ class KVCache:
         """slots int64 [T]: tokens of the arena; keys and values [T, key-value heads, head_dim]."""
         self._keys[layer].index_copy_(0, slots, keys)
         self._values[layer].index_copy_(0, slots, values)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy `length` tokens of all layers from `source` to `target`, two starts whose extents do not overlap."""
+        for arena in (self._keys, self._values):
+            arena[:, target : target + length] = arena[:, source : source + length]
 
     def read(self, layer: int, start: int, length: int) -> tuple[Tensor, Tensor]:
         """Keys and values of one sequence, views [1, key-value heads, length, head_dim]."""

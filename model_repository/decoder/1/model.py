@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,10 @@ class TritonSink:
 
     def __init__(self, sender: Any) -> None:
         self._sender = sender
+        # One call at a time and none after the last response: Triton frees the sender with it, and the server crashes
+        # when it is asked meanwhile or later whether the request is cancelled.
+        self._lock = threading.Lock()
+        self.closed = False
 
     def send(self, delta: Delta) -> None:
         outputs = [
@@ -110,16 +115,25 @@ class TritonSink:
             pb_utils.Tensor("FINAL", np.array([delta.final])),
             pb_utils.Tensor("RESULT", np.array([delta.result.encode()], dtype=np.object_)),
         ]
-        flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if delta.final else 0
-        self._sender.send(pb_utils.InferenceResponse(outputs), flags=flags)
+        self._respond(pb_utils.InferenceResponse(outputs), final=delta.final)
 
     def fail(self, message: str, *, invalid: bool = False) -> None:
-        code = pb_utils.TritonError.INVALID_ARG if invalid else pb_utils.TritonError.INTERNAL
-        error = pb_utils.TritonError(message, code)
-        self._sender.send(pb_utils.InferenceResponse(error=error), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        code = pb_utils.TritonError.INTERNAL
+        if invalid:
+            # A stream's answer carries the message alone, so the code stands in it as well.
+            message, code = f"INVALID_ARGUMENT: {message}", pb_utils.TritonError.INVALID_ARG
+        self._respond(pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code)), final=True)
 
     def is_cancelled(self) -> bool:
-        return bool(self._sender.is_cancelled())
+        with self._lock:
+            return not self.closed and bool(self._sender.is_cancelled())
+
+    def _respond(self, response: Any, *, final: bool) -> None:
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = final
+            self._sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0)
 
 
 def _kv_cache(config: Any, budget_mb: int, device: torch.device, dtype: torch.dtype) -> KVCache:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from .kv_cache import ExtentAllocator
+from .kv_cache import KVCache
 from .sequence import Sequence
+from .sessions import Kept, SessionCache
 
 PRIORITIES = (1, 2, 3)
 
@@ -14,16 +15,18 @@ PRIORITIES = (1, 2, 3)
 @dataclass(frozen=True)
 class SchedulerLimits:
     """max_running: sequences at a time; max_step_tokens: rows of one step; aging_s: a waiting sequence rises by one
-    level each time it has waited this long, so that nothing starves."""
+    level each time it has waited this long, so that nothing starves; session_idle_s: what an unused session keeps is
+    forgotten after this."""
 
     max_running: int = 64
     max_step_tokens: int = 512
     aging_s: float = 10.0
+    session_idle_s: float = 60.0
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The next `length` tokens of a sequence that is part of a step."""
+    """The next `length` tokens of a sequence that is part of a step; they may reach into its draft."""
 
     sequence: Sequence
     length: int
@@ -32,9 +35,13 @@ class Chunk:
 class Scheduler:
     """Keeps the waiting and the running; owned by the engine's thread alone."""
 
-    def __init__(self, limits: SchedulerLimits, extents: ExtentAllocator) -> None:
+    def __init__(self, limits: SchedulerLimits, cache: KVCache) -> None:
         self.limits = limits
-        self.extents = extents
+        self.cache = cache
+        self.extents = cache.extents
+        self.sessions = SessionCache(cache.extents, limits.session_idle_s)
+        # Sequences that wait for rows which are no longer kept: the engine tells their callers.
+        self.evicted: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
 
@@ -45,17 +52,28 @@ class Scheduler:
         """The next step: one token of everybody who decodes, and as much of the prompts as fits, urgent ones first."""
         self._admit()
         budget = self.limits.max_step_tokens
-        chunks = [Chunk(sequence, 1) for sequence in self.running if sequence.num_pending == 1]
+        chunks = [Chunk(s, 1) for s in self.running if s.num_pending == 1 and not s.draft]
         budget -= len(chunks)
-        prompts = [sequence for sequence in self.running if sequence.num_pending > 1]
+        prompts = [sequence for sequence in self.running if sequence.num_pending > 1 or sequence.draft]
         now = time.monotonic()
         for sequence in sorted(prompts, key=lambda s: (self._level(s, now), s.number)):
             if budget <= 0:
                 break
-            length = min(sequence.num_pending, budget)
+            # A draft is verified in the same pass as the end of the prompt.
+            length = min(sequence.num_pending + len(sequence.draft), budget)
             chunks.append(Chunk(sequence, length))
             budget -= length
         return chunks
+
+    def retire(self, sequence: Sequence) -> None:
+        """Take out a sequence that has its answer, and keep what its session will need again."""
+        session = sequence.session
+        if session is not None and sequence.extent is not None:
+            kept = Kept(sequence.prompt.before, session.keep_rows, sequence.extent, sequence.priority, time.monotonic())
+            if session.keep_rows and sequence.num_computed >= kept.num_tokens:
+                sequence.extent = None
+                self.sessions.keep(session.name, kept)
+        self.remove(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Forget a sequence, wherever it is, and free what it holds."""
@@ -66,11 +84,21 @@ class Scheduler:
         self._release(sequence)
 
     def _admit(self) -> None:
+        self.sessions.expire(time.monotonic())
         while self.waiting:
             now = time.monotonic()
             best = min(self.waiting, key=lambda s: (self._level(s, now), s.number))
+            if best.prompt.cached_rows and not self._has_cached(best):
+                self.waiting.remove(best)
+                self.evicted.append(best)
+                continue
             if not self._make_room(best, now):
-                return
+                if self.running:
+                    return
+                # What its own session keeps stands in the way of the longer extent: it begins anew.
+                assert best.session is not None
+                self.sessions.end(best.session.name)
+                continue
             self.waiting.remove(best)
             self.running.append(best)
             best.timings.started = best.timings.started or now
@@ -79,14 +107,20 @@ class Scheduler:
         """The priority, less what age has gained: what has waited long is neither passed over nor preempted."""
         return sequence.priority - int((now - sequence.timings.arrived) / self.limits.aging_s)
 
+    def _has_cached(self, sequence: Sequence) -> bool:
+        return sequence.session is not None and self.sessions.has(sequence.session, sequence.prompt.before)
+
     def _make_room(self, sequence: Sequence, now: float) -> bool:
-        """Give the sequence an extent, taking slots from less urgent ones where that helps."""
+        """Give the sequence an extent, taking room from idle sessions and then from less urgent sequences."""
+        level = self._level(sequence, now)
+        own = sequence.session.name if sequence.session is not None and sequence.prompt.cached_rows else None
         while True:
             if len(self.running) < self.limits.max_running:
-                sequence.extent = self.extents.allocate(sequence.max_tokens)
-                if sequence.extent is not None:
+                if self._allocate(sequence):
                     return True
-            level = self._level(sequence, now)
+                # Where nothing runs, nothing will become free by waiting: then every session has to give way.
+                if self.sessions.evict_one(level if self.running else 0, spared=own):
+                    continue
             victims = [other for other in self.running if self._level(other, now) > level]
             gained = self.extents.num_free + sum(victim.max_tokens for victim in victims)
             if not victims or gained < sequence.max_tokens:
@@ -94,11 +128,35 @@ class Scheduler:
             # The least urgent, and of those the one that has done least: it loses least.
             self._preempt(max(victims, key=lambda s: (self._level(s, now), -s.num_computed)))
 
+    def _allocate(self, sequence: Sequence) -> bool:
+        """An extent for the sequence, with what its session has kept at the start of it."""
+        if sequence.session is None or not sequence.prompt.cached_rows:
+            if sequence.session is not None:
+                # All rows were sent again: what was kept of an earlier state is void.
+                self.sessions.end(sequence.session.name)
+            sequence.extent = self.extents.allocate(sequence.max_tokens)
+            return sequence.extent is not None
+        kept = self.sessions.take(sequence.session.name)
+        assert kept is not None
+        sequence.extent = self.extents.grow(kept.extent, sequence.max_tokens)
+        if sequence.extent is None:
+            sequence.extent = self.extents.allocate(sequence.max_tokens)
+            if sequence.extent is None:
+                self.sessions.keep(sequence.session.name, kept)
+                return False
+            self.cache.copy(kept.extent.start, sequence.extent.start, sequence.prompt.num_cached)
+            self.extents.release(kept.extent)
+        sequence.num_computed = sequence.prompt.num_cached
+        return True
+
     def _preempt(self, victim: Sequence) -> None:
-        """Back to the waiting room; its tokens are kept and computed again, so its answer does not change."""
+        """Back to the waiting room; its tokens are kept and computed again, so its answer does not change.
+
+        What cannot be computed again, because the caller left it out, is asked for again.
+        """
         self.running.remove(victim)
         self._release(victim)
-        self.waiting.append(victim)
+        (self.evicted if victim.prompt.cached_rows else self.waiting).append(victim)
 
     def _release(self, sequence: Sequence) -> None:
         if sequence.extent is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from .kv_cache import Extent
 from .sampling import Sampler, SamplingParams
+from .sessions import SessionRequest
 
 _numbers = itertools.count()
 
@@ -30,14 +32,23 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids around the audio and the audio's embeddings [rows, hidden_size]."""
+    """Token ids around the audio and the audio's embeddings [rows, hidden_size].
+
+    cached_rows: rows before `audio` that were left out, because the KV cache should have them.
+    """
 
     before: list[int]
     audio: Tensor
     after: list[int]
+    cached_rows: int = 0
+
+    @property
+    def num_cached(self) -> int:
+        """Tokens that cannot be computed from this request."""
+        return len(self.before) + self.cached_rows if self.cached_rows else 0
 
     def __len__(self) -> int:
-        return len(self.before) + self.audio.shape[0] + len(self.after)
+        return len(self.before) + self.cached_rows + self.audio.shape[0] + len(self.after)
 
 
 @dataclass
@@ -67,8 +78,16 @@ class Sequence:
     """A prompt, the tokens generated so far, and how many of both are in the KV cache."""
 
     def __init__(
-        self, request_id: str, prompt: Prompt, params: SamplingParams, priority: int, listener: Listener
+        self,
+        request_id: str,
+        prompt: Prompt,
+        params: SamplingParams,
+        priority: int,
+        listener: Listener,
+        draft: Iterable[int] = (),
+        session: SessionRequest | None = None,
     ) -> None:
+        """draft: tokens that the answer probably begins with; they cost one pass, whatever the model thinks of them."""
         self.number = next(_numbers)
         self.request_id = request_id
         self.prompt = prompt
@@ -77,6 +96,11 @@ class Sequence:
         self.listener = listener
         self.sampler = Sampler(params)
         self.output_ids: list[int] = []
+        # Tokens not yet verified; beyond the answer's bound they could not be accepted.
+        self.draft = list(itertools.islice(draft, params.max_new_tokens))
+        self.num_drafted = len(self.draft)
+        self.num_accepted = 0
+        self.session = session
         self.num_computed = 0
         self.extent: Extent | None = None
         self.finish_reason = ""
@@ -88,7 +112,7 @@ class Sequence:
 
     @property
     def num_pending(self) -> int:
-        """Tokens that have to be computed before the next one can be chosen."""
+        """Tokens that have to be computed before the next one can be chosen; a draft comes on top."""
         return self.num_tokens - self.num_computed
 
     @property
@@ -97,15 +121,17 @@ class Sequence:
         return len(self.prompt) + self.params.max_new_tokens
 
     def rows(self, start: int, end: int, table: Tensor) -> Tensor:
-        """Input rows of positions `start` to `end`: [end - start, hidden_size].
+        """Input rows of positions `start` to `end`, the draft's after the last token: [end - start, hidden_size].
 
         table: the embedding matrix [vocab_size, hidden_size]; the audio's positions take its own embeddings.
         """
-        audio_start = len(self.prompt.before)
+        if start < self.prompt.num_cached:
+            raise ValueError("rows that were left out cannot be computed again")
+        audio_start = len(self.prompt.before) + self.prompt.cached_rows
         audio_end = audio_start + self.prompt.audio.shape[0]
-        before = self.prompt.before[start:audio_start]
         if end <= audio_start:
             return table[self.prompt.before[start:end]]
-        after = [*self.prompt.after, *self.output_ids][max(0, start - audio_end) : max(0, end - audio_end)]
+        before = self.prompt.before[start:] if start < audio_start else []
+        after = [*self.prompt.after, *self.output_ids, *self.draft][max(0, start - audio_end) : max(0, end - audio_end)]
         audio = self.prompt.audio[max(0, start - audio_start) : max(0, end - audio_start)]
         return torch.cat([table[before], audio, table[after]])

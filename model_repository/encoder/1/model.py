@@ -31,7 +31,7 @@ class TritonPythonModel:
             if np.isfinite(mel).all() and np.isfinite(clip_max).all():
                 by_length[mel.shape[2]].append(index)
             else:
-                answers[index] = _refusal("MEL and CLIP_MAX must be finite", pb_utils.TritonError.INVALID_ARG)
+                answers[index] = _refusal("MEL and CLIP_MAX must be finite", invalid=True)
         for indices in by_length.values():
             self._encode([inputs[i] for i in indices], indices, answers)
         return answers
@@ -45,8 +45,7 @@ class TritonPythonModel:
                 for one, index in zip(inputs, indices, strict=True):
                     self._encode([one], [index], answers)
                 return
-            code = pb_utils.TritonError.INVALID_ARG if isinstance(error, ValueError) else pb_utils.TritonError.INTERNAL
-            answers[indices[0]] = _refusal(str(error), code)
+            answers[indices[0]] = _refusal(str(error), invalid=isinstance(error, ValueError))
             return
         ends = np.cumsum([one[0].shape[0] for one in inputs])[:-1]
         for index, part in zip(indices, np.split(embeddings, ends), strict=True):
@@ -59,5 +58,10 @@ def _inputs(request: Any) -> tuple[Any, Any, Any]:
     return mel, frames, clip_max
 
 
-def _refusal(message: str, code: Any) -> Any:
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+def _refusal(message: str, *, invalid: bool = False) -> Any:
+    # A stream's answer carries the message alone, so the code that clients sort errors by stands in it as well.
+    if invalid:
+        return pb_utils.InferenceResponse(
+            error=pb_utils.TritonError(f"INVALID_ARGUMENT: {message}", pb_utils.TritonError.INVALID_ARG)
+        )
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL))

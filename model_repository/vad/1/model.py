@@ -29,10 +29,10 @@ class TritonPythonModel:
         try:
             return pb_utils.InferenceResponse(self._outputs(request))
         except ValueError as error:
-            return _refusal(str(error), pb_utils.TritonError.INVALID_ARG)
+            return _refusal(str(error), invalid=True)
         except Exception as error:
             pb_utils.Logger.log_error(f"vad failed: {error!r}")
-            return _refusal(f"vad failed: {error}", pb_utils.TritonError.INTERNAL)
+            return _refusal(f"vad failed: {error}")
 
     def _outputs(self, request: Any) -> list[Any]:
         parameters = json.loads(request.parameters() or "{}")
@@ -79,5 +79,10 @@ def checked_state(state: Any) -> Any:
     return state
 
 
-def _refusal(message: str, code: Any) -> Any:
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+def _refusal(message: str, *, invalid: bool = False) -> Any:
+    # A stream's answer carries the message alone, so the code that clients sort errors by stands in it as well.
+    if invalid:
+        return pb_utils.InferenceResponse(
+            error=pb_utils.TritonError(f"INVALID_ARGUMENT: {message}", pb_utils.TritonError.INVALID_ARG)
+        )
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL))

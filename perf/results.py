@@ -1,0 +1,34 @@
+"""Figures as files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path | None, figures: dict[str, Any]) -> None:
+    """Write one flat object: the figures, and what they were measured on."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
+    path.write_text(json.dumps({**rounded, **_machine()}, indent=2) + "\n")
+
+
+def _machine() -> dict[str, Any]:
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    return {
+        "machine.cpu": cpu,
+        "machine.cores": os.cpu_count(),
+        "machine.python": platform.python_version(),
+        "machine.torch": version("torch"),
+        "machine.transformers": version("transformers"),
+        "machine.onnxruntime": version("onnxruntime"),
+    }

@@ -1,0 +1,26 @@
+"""The whole service as a user starts it: `python -m frontend` on a port of its own."""
+
+from __future__ import annotations
+
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from perf.service import running_service
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory):
+    with running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def openai_client(service):
+    with OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def async_openai_client(service):
+    async with AsyncOpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0, timeout=60) as client:
+        yield client
