@@ -190,7 +190,7 @@ def _refused(message: str) -> TritonRefused:
     message = re.sub(r"^in ensemble '[^']*', ", "", message)
     if message.startswith(INVALID):
         return TritonRefused(message.removeprefix(INVALID), invalid=True)
-    return TritonRefused(message, busy="maximum queue size" in message)
+    return TritonRefused(message, busy="maximum queue size" in message or "timeout expired" in message)
 
 
 def _details(error: grpc.aio.AioRpcError) -> str:

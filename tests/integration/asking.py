@@ -30,11 +30,17 @@ async def infer(url, model, parameters=None, **inputs):
         return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 
 
-async def stream(url, model, parameters=None, **inputs):
+async def stream(url, model, parameters=None, request_id="", priority=0, **inputs):
     """Ask a decoupled model; returns outputs by name of every response until FINAL. Raises what Triton answers."""
 
     async def requests():
-        yield {"model_name": model, "inputs": [tensor(n, v) for n, v in inputs.items()], "parameters": parameters}
+        yield {
+            "model_name": model,
+            "inputs": [tensor(n, v) for n, v in inputs.items()],
+            "parameters": parameters,
+            "request_id": request_id,
+            "priority": priority,
+        }
         await asyncio.Event().wait()
 
     responses = []

@@ -133,6 +133,7 @@ class Answer:
             completion_tokens=len(sequence.output_ids),
             audio=self._audio,
             timings_ms=sequence.timings.as_ms(),
+            draft={"tokens": sequence.num_drafted, "accepted": sequence.num_accepted},
         )
 
 
@@ -144,6 +145,7 @@ def result_json(
     completion_tokens: int,
     audio: dict[str, Any],
     timings_ms: dict[str, float],
+    draft: dict[str, int] | None = None,
 ) -> str:
     """RESULT of a finished answer. audio: audio_tokens and speech_seconds."""
     usage = {
@@ -158,6 +160,7 @@ def result_json(
         "finish_reason": finish_reason,
         "usage": usage,
         "timings_ms": timings_ms,
+        "draft": draft or {"tokens": 0, "accepted": 0},
     }
     return json.dumps(result, ensure_ascii=False)
 

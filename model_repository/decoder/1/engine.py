@@ -6,7 +6,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import torch
 
@@ -18,9 +19,24 @@ from .sequence import Sequence
 
 logger = logging.getLogger(__name__)
 
+# How long a cancelled request may still be on its way here.
+CANCEL_REMEMBERED_S = 60.0
+
 
 class EngineStopped(RuntimeError):
     """The engine is shutting down and takes nothing more."""
+
+
+@dataclass
+class EngineStats:
+    """Counts since the start; written by the engine's thread, read by anybody."""
+
+    steps: int = 0
+    step_seconds: float = 0.0
+    computed_tokens: int = 0
+    generated_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 class Engine:
@@ -36,7 +52,10 @@ class Engine:
         self.cache = cache
         self.scheduler = Scheduler(limits, cache)
         self.end_ids = frozenset(end_ids)
-        self._arrivals: queue.SimpleQueue[Sequence | None] = queue.SimpleQueue()
+        self.stats = EngineStats()
+        # Request ids that are to be dropped, whether they are here or still on their way, and when they were named.
+        self._cancelled: dict[str, float] = {}
+        self._arrivals: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         # Places in the waiting room and in the running batch: beyond them submit() blocks, and Triton's queue fills.
         self._room = threading.Semaphore(max_waiting + limits.max_running)
         self._stopping = False
@@ -68,6 +87,14 @@ class Engine:
             raise EngineStopped("the decoder is stopping")
         self._arrivals.put(sequence)
 
+    def cancel(self, request_id: str) -> None:
+        """Drop the sequence of this request at the next step, or as soon as it arrives."""
+        self._arrivals.put(lambda: self._cancelled.update({request_id: time.monotonic()}))
+
+    def end_session(self, name: str) -> None:
+        """Forget what a session keeps."""
+        self._arrivals.put(lambda: self.scheduler.sessions.end(name))
+
     def _loop(self) -> None:
         with torch.inference_mode():
             while not self._stopping:
@@ -96,14 +123,19 @@ class Engine:
                 arrival = self._arrivals.get(block=idle)
             except queue.Empty:
                 return
-            if arrival is not None:
+            if isinstance(arrival, Sequence):
                 self.scheduler.add(arrival)
+            elif arrival is not None:
+                arrival()
             idle = False
 
     def _drop_cancelled(self) -> None:
         for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
-            if sequence.listener.is_cancelled():
+            if sequence.listener.is_cancelled() or self._cancelled.pop(sequence.request_id, None) is not None:
                 self._finish(sequence, "cancelled")
+        if self._cancelled:
+            oldest = time.monotonic() - CANCEL_REMEMBERED_S
+            self._cancelled = {name: when for name, when in self._cancelled.items() if when > oldest}
 
     def _answer_evicted(self) -> None:
         """Ask the callers of sequences whose session is no longer kept to send all blocks again."""
@@ -112,7 +144,9 @@ class Engine:
 
     def _step(self, chunks: list[Chunk]) -> None:
         table = self.network.embedding
-        spans, rows, judged, judged_rows = [], [], [], []
+        started = time.monotonic()
+        spans, rows, judged = [], [], []
+        judged_rows: list[int] = []
         row = 0
         for chunk in chunks:
             sequence, start = chunk.sequence, chunk.sequence.num_computed
@@ -131,6 +165,9 @@ class Engine:
             logits = self.network.logits(hidden[judged_rows])
             for (sequence, _), scores in zip(judged, logits.split([n for _, n in judged]), strict=True):
                 self._accept(sequence, scores)
+        self.stats.steps += 1
+        self.stats.step_seconds += time.monotonic() - started
+        self.stats.computed_tokens += row
 
     def _accept(self, sequence: Sequence, scores: torch.Tensor) -> None:
         """Append the tokens that decoding one by one would have chosen, as far as the draft foresaw them.
@@ -159,6 +196,7 @@ class Engine:
             # The last row's token was foreseen too, but not yet computed.
             sequence.num_computed += index + 1 < len(scores)
         sequence.output_ids += ids
+        self.stats.generated_tokens += len(ids)
         if ids:
             sequence.listener.on_tokens(ids, logprobs)
         if reason:
@@ -166,6 +204,8 @@ class Engine:
 
     def _finish(self, sequence: Sequence, reason: str) -> None:
         sequence.finish_reason = reason
+        self.stats.drafted_tokens += sequence.num_drafted
+        self.stats.accepted_tokens += sequence.num_accepted
         sequence.timings.finished = time.monotonic()
         self.scheduler.retire(sequence)
         self._room.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,24 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .scheduler import PRIORITIES
+from .sessions import SessionRequest
 
 CHUNK_FRAMES = 100
 CHUNK_TOKENS = 13
+BLOCK_FRAMES = 800
+BLOCK_TOKENS = 104
 
 
 @dataclass(frozen=True)
 class AudioEmbeddings:
-    """rows: float32 [tokens, D], the valid embeddings of all blocks in order; num_frames: mel frames of 10 ms."""
+    """rows: float32 [tokens, D], the valid embeddings of all blocks in order; frames: mel frames of each, 10 ms."""
 
     rows: NDArray[np.float32]
-    num_frames: int
+    frames: list[int]
 
     @property
     def num_rows(self) -> int:
         return self.rows.shape[0]
 
     def usage(self) -> dict[str, Any]:
-        return {"audio_tokens": self.num_rows, "speech_seconds": round(self.num_frames / 100, 2)}
+        return {"audio_tokens": self.num_rows, "speech_seconds": round(sum(self.frames) / 100, 2)}
 
 
 def num_tokens(frames: int) -> int:
@@ -51,7 +56,37 @@ def checked_audio(embeddings: NDArray[np.float32], frames: NDArray[np.int32], hi
     joined = np.concatenate([block[:count] for block, count in zip(embeddings, valid, strict=True)])
     if not np.isfinite(joined).all():
         raise ValueError("EMBEDDINGS holds NaN or infinity")
-    return AudioEmbeddings(joined, sum(counts))
+    return AudioEmbeddings(joined, counts)
+
+
+def checked_session(parameters: dict[str, Any], frames: list[int]) -> SessionRequest | None:
+    """The parameters `session`, `cached_blocks` and `keep_blocks`, or None without a session.
+
+    frames: valid frames of the blocks that were sent. Raises ValueError where blocks would be kept that are not full.
+    """
+    name = parameters.get("session")
+    cached, keep = int(parameters.get("cached_blocks", 0)), int(parameters.get("keep_blocks", 0))
+    if not name:
+        if cached or keep:
+            raise ValueError("cached_blocks and keep_blocks need a session")
+        return None
+    if cached < 0 or keep < 0 or keep > cached + len(frames):
+        raise ValueError(
+            f"keep_blocks must lie within 0 and {cached + len(frames)}, cached_blocks must not be negative"
+        )
+    if any(count != BLOCK_FRAMES for count in frames[: max(0, keep - cached)]):
+        raise ValueError("only full blocks of 800 frames can be kept")
+    return SessionRequest(str(name), cached * BLOCK_TOKENS, keep * BLOCK_TOKENS)
+
+
+def checked_draft(draft: NDArray[np.int32] | None, vocab_size: int, end_ids: Collection[int]) -> list[int]:
+    """Draft token ids up to the first that ends an answer; ValueError where one is no token."""
+    if draft is None:
+        return []
+    ids = [int(token) for token in draft.ravel()]
+    if any(not 0 <= token < vocab_size for token in ids):
+        raise ValueError(f"DRAFT_IDS must lie within 0 and {vocab_size - 1}")
+    return list(itertools.takewhile(lambda token: token not in end_ids, ids))
 
 
 def checked_priority(parameters: dict[str, Any]) -> int:

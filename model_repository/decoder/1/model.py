@@ -13,14 +13,16 @@ import triton_python_backend_utils as pb_utils
 
 from .answers import Answer, Delta, Outbox, result_json
 from .engine import Engine, EngineStopped
-from .inputs import AudioEmbeddings, checked_audio, checked_priority
+from .inputs import AudioEmbeddings, checked_audio, checked_draft, checked_priority, checked_session
 from .kv_cache import KVCache
 from .loader import read_checkpoint
+from .metrics import Metrics
 from .prompt import PromptBuilder, Transcript, language_name
 from .qwen3 import Qwen3
 from .sampling import SamplingParams
 from .scheduler import SchedulerLimits
 from .sequence import Prompt, Sequence, Timings
+from .sessions import SessionRequest
 
 
 class TritonPythonModel:
@@ -28,7 +30,7 @@ class TritonPythonModel:
         config = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
         if int(config["num_threads"]):
             torch.set_num_threads(int(config["num_threads"]))
-        device, dtype = torch.device(config["device"]), getattr(torch, config["dtype"])
+        device, dtype = torch.device(config["device"]), _dtype(config["dtype"])
         checkpoint = read_checkpoint(Path(__file__).parent / config["checkpoint"])
         self.config = checkpoint.config
         self.max_new_tokens = int(config["max_new_tokens"])
@@ -38,12 +40,19 @@ class TritonPythonModel:
         self.engine = Engine(
             Qwen3(self.config, checkpoint.weights, device, dtype),
             cache,
-            SchedulerLimits(int(config["max_running"]), int(config["max_step_tokens"])),
+            SchedulerLimits(
+                max_running=int(config["max_running"]),
+                max_step_tokens=int(config["max_step_tokens"]),
+                aging_s=float(config["aging_s"]),
+                session_idle_s=float(config["session_idle_s"]),
+            ),
             checkpoint.end_ids,
             int(config["max_waiting"]),
         )
         self.outbox = Outbox()
+        self.metrics = Metrics(pb_utils, self.engine, args["model_name"])
         self.outbox.start()
+        self.metrics.start()
         self.engine.start()
         tokens = cache.extents.capacity
         pb_utils.Logger.log_info(
@@ -62,6 +71,7 @@ class TritonPythonModel:
                 sink.fail(f"decoder failed: {error}")
 
     def finalize(self) -> None:
+        self.metrics.stop()
         self.engine.stop()
         self.outbox.stop()
 
@@ -76,20 +86,32 @@ class TritonPythonModel:
         language = language_name(named) if named else None
         before, after = self.prompts.build(_text(request, "CONTEXT"), language)
         priority = checked_priority(parameters)
-        params = self._sampling(parameters, audio)
-        if audio.num_rows == 0:
+        session = checked_session(parameters, audio.frames)
+        draft = _input(request, "DRAFT_IDS")
+        drafted = checked_draft(draft, self.config.vocab_size, self.engine.end_ids)
+        params = self._sampling(parameters, audio, session)
+        self._command(parameters)
+        if audio.num_rows == 0 and (session is None or session.cached_rows == 0):
             sink.send(_empty(audio))
             return
         answer = Answer(sink, Transcript(self.tokenizer, language), audio.usage(), self.outbox.post)
-        prompt = Prompt(
-            before, torch.from_numpy(audio.rows).to(self.engine.network.device, self.engine.network.dtype), after
-        )
+        rows = torch.from_numpy(audio.rows).to(self.engine.network.device, self.engine.network.dtype)
+        prompt = Prompt(before, rows, after, session.cached_rows if session else 0)
         self.outbox.watch(answer)
-        self.engine.submit(Sequence(request.request_id(), prompt, params, priority, answer))
+        self.engine.submit(Sequence(request.request_id(), prompt, params, priority, answer, drafted, session))
 
-    def _sampling(self, parameters: dict[str, Any], audio: AudioEmbeddings) -> SamplingParams:
+    def _command(self, parameters: dict[str, Any]) -> None:
+        """What a request may ask for besides its answer: the end of a session, the end of another request."""
+        if parameters.get("cancel"):
+            self.engine.cancel(str(parameters["cancel"]))
+        if parameters.get("end_session"):
+            self.engine.end_session(str(parameters["end_session"]))
+
+    def _sampling(
+        self, parameters: dict[str, Any], audio: AudioEmbeddings, session: SessionRequest | None
+    ) -> SamplingParams:
         # Speech has far fewer tokens than embeddings; a longer answer would be a loop.
-        longest = self.max_new_tokens or audio.num_rows + 64
+        longest = self.max_new_tokens or audio.num_rows + (session.cached_rows if session else 0) + 64
         return SamplingParams(
             max_new_tokens=int(parameters.get("max_new_tokens", longest)),
             temperature=float(parameters.get("temperature", 0.0)),
@@ -136,19 +158,31 @@ class TritonSink:
             self._sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0)
 
 
+def _dtype(name: str) -> torch.dtype:
+    if name not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"dtype must be float32, bfloat16 or float16, not {name!r}")
+    return getattr(torch, name)
+
+
 def _kv_cache(config: Any, budget_mb: int, device: torch.device, dtype: torch.dtype) -> KVCache:
     shape = (config.num_key_value_heads, config.head_dim)
     tokens = KVCache.tokens_of(budget_mb * 2**20, config.num_hidden_layers, *shape, dtype)
     return KVCache(config.num_hidden_layers, tokens, *shape, device, dtype)
 
 
+def _input(request: Any, name: str) -> Any:
+    """An optional input as an array, or None."""
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy()
+
+
 def _text(request: Any, name: str) -> str:
     """A string input of one element, "" where it was left out."""
-    tensor = pb_utils.get_input_tensor_by_name(request, name)
-    if tensor is None:
+    value = _input(request, name)
+    if value is None:
         return ""
     try:
-        return tensor.as_numpy().ravel()[0].decode("utf-8")
+        return value.ravel()[0].decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not UTF-8: {error}") from error
 
