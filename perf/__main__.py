@@ -12,7 +12,11 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="start everything, transcribe a recording three ways, stop")
     asr = commands.add_parser("asr", help="throughput of the ensemble `asr` against itself and against transformers")
-    for benchmark in (asr,):
+    decoder = commands.add_parser("decoder", help="the decoder's engine with random weights in the true dimensions")
+    decoder.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
+    decoder.add_argument("--device", default="cpu")
+    decoder.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    for benchmark in (asr, decoder):
         benchmark.add_argument("--quick", action="store_true", help="a short run")
         benchmark.add_argument("--json", type=Path, help="write the figures here, as one flat object")
     arguments = parser.parse_args()
@@ -21,6 +25,10 @@ def main() -> int:
         from perf.demo import demo
 
         return demo()
+    if arguments.command == "decoder":
+        from perf.decoder import benchmark as benchmark_decoder
+
+        return benchmark_decoder(arguments.quick, arguments.json, arguments.size, arguments.device, arguments.dtype)
     from perf.asr import benchmark as benchmark_asr
 
     return benchmark_asr(quick=arguments.quick, json_path=arguments.json)

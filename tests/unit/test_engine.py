@@ -53,6 +53,22 @@ def test_an_urgent_request_takes_the_slot_of_bulk_which_resumes(alone):
     made.stop()
 
 
+def test_what_is_set_aside_for_a_place_is_not_computed_again(alone):
+    made = kit.make_engine(max_running=1)
+    bulk = kit.make_sequence(1, 60, max_new_tokens=24, priority=3)
+    made.submit(bulk)
+    while not bulk.listener.ids:
+        time.sleep(0.0005)
+    urgent = [kit.make_sequence(seed, SHAPES[seed][1], priority=1) for seed in (2, 3)]
+    assert kit.run(made, urgent) == [alone[2], alone[3]]
+    assert bulk.listener.done.wait(30)
+    made.stop()
+    # Every token was computed once, but for the last of an answer that was cut off.
+    everything = [bulk, *urgent]
+    ended = sum(one.listener.finished.finish_reason == "length" for one in everything)
+    assert made.stats.computed_tokens == sum(one.num_tokens for one in everything) - ended
+
+
 def test_waiting_sequences_run_by_priority_then_age():
     made = kit.make_engine(max_running=1)
     blocker = kit.make_sequence(0, max_new_tokens=200)

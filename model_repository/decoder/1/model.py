@@ -43,6 +43,7 @@ class TritonPythonModel:
             SchedulerLimits(
                 max_running=int(config["max_running"]),
                 max_step_tokens=int(config["max_step_tokens"]),
+                live_step_tokens=int(config["live_step_tokens"]),
                 aging_s=float(config["aging_s"]),
                 session_idle_s=float(config["session_idle_s"]),
             ),

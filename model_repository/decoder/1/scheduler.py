@@ -10,16 +10,19 @@ from .sequence import Sequence
 from .sessions import Kept, SessionCache
 
 PRIORITIES = (1, 2, 3)
+LIVE = 1
 
 
 @dataclass(frozen=True)
 class SchedulerLimits:
-    """max_running: sequences at a time; max_step_tokens: rows of one step; aging_s: a waiting sequence rises by one
+    """max_running: sequences at a time; max_step_tokens: rows of one step; live_step_tokens: rows that prompts of less
+    urgent sequences may add to a step in which a live one takes part; aging_s: a waiting sequence rises by one
     level each time it has waited this long, so that nothing starves; session_idle_s: what an unused session keeps is
     forgotten after this."""
 
     max_running: int = 64
     max_step_tokens: int = 512
+    live_step_tokens: int = 16
     aging_s: float = 10.0
     session_idle_s: float = 60.0
 
@@ -51,12 +54,15 @@ class Scheduler:
     def schedule(self) -> list[Chunk]:
         """The next step: one token of everybody who decodes, and as much of the prompts as fits, urgent ones first."""
         self._admit()
-        budget = self.limits.max_step_tokens
         chunks = [Chunk(s, 1) for s in self.running if s.num_pending == 1 and not s.draft]
-        budget -= len(chunks)
+        budget = self.limits.max_step_tokens - len(chunks)
+        urgent = min((sequence.priority for sequence in self.running), default=0)
         prompts = [sequence for sequence in self.running if sequence.num_pending > 1 or sequence.draft]
         now = time.monotonic()
         for sequence in sorted(prompts, key=lambda s: (self._level(s, now), s.number)):
+            if urgent == LIVE and sequence.priority > LIVE:
+                # A live sequence waits for this step: others put little into it.
+                budget = min(budget, self.limits.live_step_tokens)
             if budget <= 0:
                 break
             # A draft is verified in the same pass as the end of the prompt.
@@ -88,7 +94,8 @@ class Scheduler:
         while self.waiting:
             now = time.monotonic()
             best = min(self.waiting, key=lambda s: (self._level(s, now), s.number))
-            if best.prompt.cached_rows and not self._has_cached(best):
+            if best.prompt.cached_rows and best.extent is None and not self._has_cached(best):
+                # What cannot be computed again, because the caller left it out, is asked for again.
                 self.waiting.remove(best)
                 self.evicted.append(best)
                 continue
@@ -111,25 +118,44 @@ class Scheduler:
         return sequence.session is not None and self.sessions.has(sequence.session, sequence.prompt.before)
 
     def _make_room(self, sequence: Sequence, now: float) -> bool:
-        """Give the sequence an extent, taking room from idle sessions and then from less urgent sequences."""
+        """Give the sequence a place and an extent: from what is free, then from idle sessions, from sequences that were
+        set aside, and at last from running ones that are less urgent.
+        """
         level = self._level(sequence, now)
+        # Where nothing runs, nothing will become free by waiting: then everything has to give way.
+        floor = level if self.running else -(10**9)
         own = sequence.session.name if sequence.session is not None and sequence.prompt.cached_rows else None
         while True:
-            if len(self.running) < self.limits.max_running:
+            has_place = len(self.running) < self.limits.max_running
+            if has_place:
                 if self._allocate(sequence):
                     return True
-                # Where nothing runs, nothing will become free by waiting: then every session has to give way.
-                if self.sessions.evict_one(level if self.running else 0, spared=own):
+                if self.sessions.evict_one(floor, spared=own) or self._recall(sequence, floor, now):
                     continue
             victims = [other for other in self.running if self._level(other, now) > level]
             gained = self.extents.num_free + sum(victim.max_tokens for victim in victims)
-            if not victims or gained < sequence.max_tokens:
+            if not victims or (has_place and gained < sequence.max_tokens):
                 return False
             # The least urgent, and of those the one that has done least: it loses least.
-            self._preempt(max(victims, key=lambda s: (self._level(s, now), -s.num_computed)))
+            victim = max(victims, key=lambda s: (self._level(s, now), -s.num_computed))
+            self.running.remove(victim)
+            self.waiting.append(victim)
+            if has_place:
+                self._release(victim)
+
+    def _recall(self, sequence: Sequence, floor: int, now: float) -> bool:
+        """Take the extent of a sequence that was set aside, less urgent than this one; it will be computed again."""
+        aside = [s for s in self.waiting if s.extent is not None and s is not sequence and self._level(s, now) >= floor]
+        if not aside:
+            return False
+        self._release(max(aside, key=lambda s: (self._level(s, now), -s.num_computed)))
+        return True
 
     def _allocate(self, sequence: Sequence) -> bool:
         """An extent for the sequence, with what its session has kept at the start of it."""
+        if sequence.extent is not None:
+            # It was set aside for a more urgent one and goes on where it was.
+            return True
         if sequence.session is None or not sequence.prompt.cached_rows:
             if sequence.session is not None:
                 # All rows were sent again: what was kept of an earlier state is void.
@@ -149,16 +175,8 @@ class Scheduler:
         sequence.num_computed = sequence.prompt.num_cached
         return True
 
-    def _preempt(self, victim: Sequence) -> None:
-        """Back to the waiting room; its tokens are kept and computed again, so its answer does not change.
-
-        What cannot be computed again, because the caller left it out, is asked for again.
-        """
-        self.running.remove(victim)
-        self._release(victim)
-        (self.evicted if victim.prompt.cached_rows else self.waiting).append(victim)
-
     def _release(self, sequence: Sequence) -> None:
+        """Free a sequence's extent; its tokens are kept and would be computed again, so its answer does not change."""
         if sequence.extent is not None:
             self.extents.release(sequence.extent)
             sequence.extent = None

@@ -1,0 +1,272 @@
+"""The decoder engine alone: batching, a live step, live requests under bulk, and transformers beside it."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from export.rooms import room
+from perf.random_model import SIZES, Dimensions, decoder_weights, encoder
+from perf.results import write_json
+
+engine_room, kv_cache = room("decoder", "engine"), room("decoder", "kv_cache")
+sampling, scheduler, sequence_room = (room("decoder", name) for name in ("sampling", "scheduler", "sequence"))
+qwen3, sessions = room("decoder", "qwen3"), room("decoder", "sessions")
+
+BEFORE, AFTER = 18, 8
+# Speech: 13 embeddings a second, and about three tokens.
+ROWS_PER_S, TOKENS_PER_S = 13, 3
+
+
+class Waiter:
+    """A listener that remembers tokens and when they came."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.done = threading.Event()
+        self.error: str | None = None
+
+    def on_tokens(self, ids: list[int], logprobs: list[float]) -> None:
+        self.ids += ids
+
+    def on_finish(self, sequence: Any) -> None:
+        self.done.set()
+
+    def on_error(self, message: str) -> None:
+        self.error = message
+        self.done.set()
+
+    def is_cancelled(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured: a network, where it runs, and how long."""
+
+    dimensions: Dimensions
+    device: torch.device
+    dtype: torch.dtype
+    quick: bool
+    weights: dict[str, torch.Tensor]
+
+    def engine(self, **limits: Any) -> Any:
+        config = self.dimensions.decoder
+        cache = kv_cache.KVCache(
+            config.num_hidden_layers,
+            self.dimensions.kv_tokens,
+            config.num_key_value_heads,
+            config.head_dim,
+            self.device,
+            self.dtype,
+        )
+        network = qwen3.Qwen3(config, self.weights, self.device, self.dtype)
+        # No token ends an answer: every run does the same work.
+        made = engine_room.Engine(network, cache, scheduler.SchedulerLimits(**limits), (), max_waiting=10_000)
+        made.start()
+        return made
+
+    def sequence(
+        self,
+        seconds: float,
+        num_tokens: int,
+        *,
+        seed: int = 0,
+        priority: int = 2,
+        draft: list[int] | None = None,
+        session: Any = None,
+    ) -> Any:
+        """A request of `seconds` of speech that answers with `num_tokens`."""
+        cached = session.cached_rows if session is not None else 0
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randn(int(seconds * ROWS_PER_S), self.dimensions.decoder.hidden_size, generator=generator)
+        rows = (rows[cached:] * 0.03).to(self.device, self.dtype)
+        prompt = sequence_room.Prompt(list(range(BEFORE)), rows, list(range(AFTER)), cached)
+        params = sampling.SamplingParams(num_tokens)
+        return sequence_room.Sequence("", prompt, params, priority, Waiter(), draft or (), session)
+
+
+def run(engine: Any, sequences: list[Any]) -> float:
+    """Seconds until all have answered."""
+    started = time.monotonic()
+    for one in sequences:
+        engine.submit(one)
+    for one in sequences:
+        if not one.listener.done.wait(1_200):
+            raise TimeoutError("the engine did not answer")
+        if one.listener.error is not None:
+            raise RuntimeError(one.listener.error)
+    return time.monotonic() - started
+
+
+def benchmark(quick: bool, json_path: Path | None, size: str, device: str, dtype: str) -> int:
+    """Print what was measured and write the figures."""
+    dimensions = SIZES[size]
+    weights = decoder_weights(dimensions.decoder)
+    setting = Setting(dimensions, torch.device(device), getattr(torch, dtype), quick, weights)
+    print(f"decoder {size}, {dtype} on {device}, {torch.get_num_threads()} threads")
+    figures = {**_batching(setting), **_transformers(setting), **_live_step(setting), **_under_bulk(setting)}
+    for name, value in figures.items():
+        print(f"{name:44}{value:10.3f}")
+    write_json(json_path, {**figures, "decoder.size": size, "decoder.device": device, "decoder.dtype": dtype})
+    return 0
+
+
+def _batching(setting: Setting) -> dict[str, float]:
+    """Decoded tokens per second with 1, 4, 16 and 64 sequences of ragged lengths; prompts are not counted."""
+    rates = {}
+    num_tokens = 8 if setting.quick else 24
+    for count in tqdm((1, 4, 16) if setting.quick else (1, 4, 16, 64), desc="batching", leave=False):
+        engine = setting.engine(max_running=count, max_step_tokens=4_096)
+        # All prompts go in first: the clock runs over what is decoded one token at a time.
+        sequences = [setting.sequence(2 + index % 7, num_tokens + 1, seed=index) for index in range(count)]
+        run(engine, [setting.sequence(2, 2)])
+        run(engine, sequences)
+        started = max(one.timings.first_token for one in sequences)
+        ended = max(one.timings.finished for one in sequences)
+        rates[count] = count * num_tokens / (ended - started)
+        engine.stop()
+    figures = {f"decoder.tokens_per_s_x{count}": rate for count, rate in rates.items()}
+    return {**figures, "decoder.x16_over_x1": rates[16] / rates[1]}
+
+
+def _ragged(setting: Setting) -> list[tuple[float, int]]:
+    """Seconds of audio and tokens of the answer, as files of mixed lengths have them."""
+    count = 8 if setting.quick else 24
+    return [(2 + index * 7 % 17, TOKENS_PER_S * (2 + index * 7 % 17)) for index in range(count)]
+
+
+def _transformers(setting: Setting) -> dict[str, float]:
+    """The same ragged requests through the engine, and through transformers' generate in static batches."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = setting.dimensions.decoder
+    requests = _ragged(setting)
+    batch = 8
+    tokens = sum(count for _, count in requests)
+    engine = setting.engine(max_running=batch, max_step_tokens=512)
+    ours = run(engine, [setting.sequence(s, n, seed=i) for i, (s, n) in enumerate(requests)])
+    engine.stop()
+    del engine
+    with torch.device("meta"):
+        peer = Qwen3ForCausalLM(
+            Qwen3Config(
+                **{name: getattr(config, name) for name in config.__dataclass_fields__ if name != "rope_theta"},
+                rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+                tie_word_embeddings=True,
+                max_position_embeddings=8_192,
+            )
+        )
+    state = {f"model.{name}": value.to(setting.device, setting.dtype) for name, value in setting.weights.items()}
+    peer.load_state_dict(state, strict=False, assign=True)
+    peer.tie_weights()
+    peer.model.rotary_emb = type(peer.model.rotary_emb)(peer.config).to(setting.device)
+    peer.eval()
+    started = time.monotonic()
+    for start in range(0, len(requests), batch):
+        _generate(peer, requests[start : start + batch], setting)
+    theirs = time.monotonic() - started
+    return {
+        "decoder.tokens_per_s_ragged": tokens / ours,
+        "decoder.tokens_per_s_transformers": tokens / theirs,
+        "decoder.vs_transformers": theirs / ours,
+    }
+
+
+@torch.inference_mode()
+def _generate(peer: Any, requests: list[tuple[float, int]], setting: Setting) -> None:
+    """One static batch: prompts padded to the left, decoded until the longest answer is done."""
+    lengths = [BEFORE + int(seconds * ROWS_PER_S) + AFTER for seconds, _ in requests]
+    width = max(lengths)
+    rows = torch.randn(len(requests), width, setting.dimensions.decoder.hidden_size) * 0.03
+    mask = torch.tensor([[0] * (width - length) + [1] * length for length in lengths])
+    longest = max(count for _, count in requests)
+    peer.generate(
+        inputs_embeds=rows.to(setting.device, setting.dtype),
+        attention_mask=mask.to(setting.device),
+        max_new_tokens=longest,
+        min_new_tokens=longest,
+        do_sample=False,
+        pad_token_id=0,
+        eos_token_id=None,
+    )
+
+
+def _live_step(setting: Setting) -> dict[str, float]:
+    """A step of a stream with 0.5 s of new audio, against encoding and decoding the utterance from its beginning.
+
+    The draft is the answer without its last two tokens: as a previous hypothesis that the new audio goes on from.
+    """
+    blocks = encoder(setting.dimensions.encoder).to(setting.device, setting.dtype)
+    figures = {}
+    for seconds in (20,) if setting.quick else (10, 20, 40):
+        num_tokens = seconds * TOKENS_PER_S
+        full = seconds // 8 * 104
+        engine = setting.engine(max_step_tokens=2_048)
+        rest = (seconds % 8 or 8) * 100
+        short = next(length for length in (200, 400, 800) if length >= rest)
+        scratch_s, step_s = [], []
+        for repeat in range(2 if setting.quick else 3):
+            whole = setting.sequence(seconds, num_tokens, seed=seconds)
+            scratch_s.append(_encode(blocks, -(-seconds // 8), 800, setting) + run(engine, [whole]))
+            first = sessions.SessionRequest(f"s{repeat}", 0, full)
+            run(engine, [setting.sequence(seconds - 0.5, 1, seed=seconds, session=first)])
+            again = sessions.SessionRequest(f"s{repeat}", full, full)
+            one = setting.sequence(seconds, num_tokens, seed=seconds, draft=whole.listener.ids[:-2], session=again)
+            step_s.append(_encode(blocks, 1, short, setting) + run(engine, [one]))
+            if one.listener.ids != whole.listener.ids:
+                raise RuntimeError("a live step answered otherwise than decoding from the beginning")
+        engine.stop()
+        figures[f"decoder.live_step_ms_{seconds}s"] = 1_000 * statistics.median(step_s)
+        figures[f"decoder.live_step_speedup_{seconds}s"] = statistics.median(scratch_s) / statistics.median(step_s)
+    return figures
+
+
+@torch.inference_mode()
+def _encode(blocks: Any, count: int, length: int, setting: Setting) -> float:
+    """Seconds to encode `count` blocks of `length` frames."""
+    mel = torch.randn(count, 128, length, device=setting.device)
+    frames = torch.full((count, 1), length, dtype=torch.int32, device=setting.device)
+    started = time.monotonic()
+    blocks(mel, frames, torch.ones(count, 1, device=setting.device))
+    if setting.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic() - started
+
+
+def _under_bulk(setting: Setting) -> dict[str, float]:
+    """Latency of short live requests alone, and with 32 bulk clips in the engine."""
+    count = 6 if setting.quick else 20
+
+    def latencies(engine: Any) -> list[float]:
+        return [run(engine, [setting.sequence(2, 3, seed=900 + i, priority=1)]) for i in range(count)]
+
+    engine = setting.engine(max_running=4)
+    alone = latencies(engine)
+    bulk = [setting.sequence(4 + i % 8, 40, seed=i, priority=3) for i in range(32)]
+    for one in bulk:
+        engine.submit(one)
+    time.sleep(0.2)
+    steps_before, seconds_before = engine.stats.steps, engine.stats.step_seconds
+    loaded = latencies(engine)
+    step_s = (engine.stats.step_seconds - seconds_before) / (engine.stats.steps - steps_before)
+    if all(one.listener.done.is_set() for one in bulk):
+        raise RuntimeError("the bulk ended before the live requests: nothing was measured")
+    engine.stop()
+
+    def p95(values: list[float]) -> float:
+        return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
+
+    return {
+        "decoder.live_ms_p95_alone": 1_000 * p95(alone),
+        "decoder.live_ms_p95_under_bulk": 1_000 * p95(loaded),
+        "decoder.step_ms_under_bulk": 1_000 * step_s,
+        "decoder.live_p95_under_bulk_ratio": p95(loaded) / p95(alone),
+    }
