@@ -7,6 +7,8 @@ import contextlib
 import json
 import logging
 
+import anyio
+
 from frontend.settings import Settings
 from frontend.triton_client import TritonClient, TritonUnavailable
 from frontend.triton_process import EmbeddedTriton, TritonError
@@ -47,7 +49,7 @@ class Backend:
     async def client(self, timeout_s: float) -> TritonClient:
         """The connection, once Triton is there; TritonUnavailable where it is not in time."""
         try:
-            async with asyncio.timeout(timeout_s):
+            with anyio.fail_after(timeout_s):
                 await self._ready.wait()
         except TimeoutError:
             raise TritonUnavailable(self.failure or "it is still starting") from None

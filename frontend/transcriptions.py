@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -41,7 +42,7 @@ async def transcribe(
     if stream:
         raise ApiError(400, "stream is not supported yet", param="stream")
     try:
-        async with asyncio.timeout(settings.request_timeout_s):
+        with anyio.fail_after(settings.request_timeout_s):
             pcm = await _decoded(request, file)
             client = await backend.client(settings.triton_start_timeout_s)
             result: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,8 @@ class TritonClient:
 
         async def end() -> None:
             try:
-                await asyncio.wait_for(call.code(), timeout=5.0)
+                with anyio.fail_after(5.0):
+                    await call.code()
             except TimeoutError:
                 call.cancel()
 

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import grpc
@@ -51,19 +52,24 @@ def _wheel() -> Path:
 def prepare_backends(cache_dir: Path) -> Path:
     """A backend directory with the Python backend and this interpreter's stub; returns its path.
 
-    Raises TritonError where the wheel has no stub for this version of Python.
+    Raises TritonError where the wheel has no stub for this version of Python, or NumPy is one it cannot work with.
     """
+    if int(version("numpy").split(".")[0]) >= 2:
+        raise TritonError(
+            f"the embedded Triton reads and writes wrong tensors with NumPy {version('numpy')}: use NumPy 1.26 "
+            "(Python 3.10 to 3.12), or set ASR_TRITON_URL to a Triton that runs elsewhere"
+        )
     wheel = _wheel()
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python_version = f"{sys.version_info.major}.{sys.version_info.minor}"
     links = {
         "libtriton_python.so": wheel / "backends" / "python" / "libtriton_python.so",
         "triton_python_backend_utils.py": wheel / "backends" / "python" / "triton_python_backend_utils.py",
-        "triton_python_backend_stub": wheel / "python_backend_stubs" / version / "triton_python_backend_stub",
+        "triton_python_backend_stub": wheel / "python_backend_stubs" / python_version / "triton_python_backend_stub",
     }
     for target in links.values():
         if not target.exists():
-            raise TritonError(f"the embedded Triton has no {target.name} for Python {version}")
-    folder = cache_dir / "backends" / f"py{version}"
+            raise TritonError(f"the embedded Triton has no {target.name} for Python {python_version}")
+    folder = cache_dir / "backends" / f"py{python_version}"
     python = folder / "python"
     python.mkdir(parents=True, exist_ok=True)
     for name, target in links.items():

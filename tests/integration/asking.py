@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
 import numpy as np
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import np_to_triton_dtype
@@ -44,13 +45,14 @@ async def stream(url, model, parameters=None, request_id="", priority=0, **input
         await asyncio.Event().wait()
 
     responses = []
-    async with asyncio.timeout(TIMEOUT_S), triton.InferenceServerClient(url) as client:
-        async for result, error in client.stream_infer(requests()):
-            if error is not None:
-                raise error
-            responses.append({o.name: result.as_numpy(o.name) for o in result.get_response().outputs})
-            if responses[-1]["FINAL"][0]:
-                break
+    with anyio.fail_after(TIMEOUT_S):
+        async with triton.InferenceServerClient(url) as client:
+            async for result, error in client.stream_infer(requests()):
+                if error is not None:
+                    raise error
+                responses.append({o.name: result.as_numpy(o.name) for o in result.get_response().outputs})
+                if responses[-1]["FINAL"][0]:
+                    break
     return responses
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import anyio
 import numpy as np
 import pytest
 
@@ -112,7 +113,7 @@ async def test_a_client_that_leaves_harms_nobody(client, english):
         async for _ in client.transcribe(english, timeout_s=20):
             return
 
-    async with asyncio.timeout(60):
+    with anyio.fail_after(60):
         results = await asyncio.gather(*(leave() if i % 2 else text(client, english) for i in range(16)))
     assert set(results[::2]) == {"four two seven nine zero one five"}
     # Nothing of those that left stands in the way.
