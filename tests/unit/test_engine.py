@@ -143,6 +143,24 @@ def test_a_failing_step_answers_everybody_in_it_and_the_engine_goes_on(alone):
     made.stop()
 
 
+def test_a_failing_scheduler_answers_everybody_and_the_engine_begins_anew(alone):
+    made = kit.make_engine()
+    running = kit.make_sequence(1, max_new_tokens=2000)
+    made.submit(running)
+    while not running.listener.ids:
+        time.sleep(0.001)
+
+    def broken():
+        raise RuntimeError("boom")
+
+    made.scheduler.schedule = broken
+    assert running.listener.done.wait(30)
+    assert "boom" in running.listener.error
+    assert kit.run(made, [kit.make_sequence(2, SHAPES[2][1])])[0] == alone[2]
+    assert made.cache.extents.num_free == made.cache.extents.capacity
+    made.stop()
+
+
 def test_what_can_never_fit_is_refused_at_once():
     made = kit.make_engine(tokens=64)
     with pytest.raises(ValueError, match="tokens of KV cache"):

@@ -98,22 +98,36 @@ class Engine:
     def _loop(self) -> None:
         with torch.inference_mode():
             while not self._stopping:
-                self._take_arrivals()
-                self._drop_cancelled()
-                chunks = self.scheduler.schedule()
-                self._answer_evicted()
-                if not chunks:
-                    continue
                 try:
-                    self._step(chunks)
+                    self._turn()
                 except Exception as error:
-                    logger.exception("a step failed")
-                    for chunk in chunks:
-                        self._end(chunk.sequence)
-                        chunk.sequence.listener.on_error(f"the decoder failed: {error}")
-        for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
-            self._end(sequence)
-            sequence.listener.on_error("the decoder is stopping")
+                    # Nobody may be left waiting, and nothing that may be inconsistent is gone on with.
+                    logger.exception("the engine failed and begins anew")
+                    self._fail_all(f"the decoder failed: {error}")
+                    self.cache.extents.reset()
+                    self.scheduler = Scheduler(self.scheduler.limits, self.cache)
+        self._fail_all("the decoder is stopping")
+
+    def _turn(self) -> None:
+        self._take_arrivals()
+        self._drop_cancelled()
+        chunks = self.scheduler.schedule()
+        self._answer_evicted()
+        if not chunks:
+            return
+        try:
+            self._step(chunks)
+        except Exception as error:
+            logger.exception("a step failed")
+            # Some of them may have had their answer already.
+            for sequence in [chunk.sequence for chunk in chunks if chunk.sequence in self.scheduler.running]:
+                self._end(sequence)
+                sequence.listener.on_error(f"the decoder failed: {error}")
+
+    def _fail_all(self, message: str) -> None:
+        for sequence in [*self.scheduler.running, *self.scheduler.waiting, *self.scheduler.evicted]:
+            self._room.release()
+            sequence.listener.on_error(message)
 
     def _take_arrivals(self) -> None:
         """Move what has arrived to the scheduler; waits only when there is nothing else to do."""

@@ -26,7 +26,11 @@ class ExtentAllocator:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._free = [Extent(0, capacity)]
+        self.reset()
+
+    def reset(self) -> None:
+        """Everything is free again."""
+        self._free = [Extent(0, self.capacity)]
 
     @property
     def num_free(self) -> int:
