@@ -43,8 +43,7 @@ def main() -> int:
     everything.set_defaults(run=export_all)
     arguments = parser.parse_args()
     # The exporter and its libraries talk much; what matters is printed here.
-    logging.basicConfig(level=logging.ERROR)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     try:
         arguments.run(arguments)
     except ExportError as error:
