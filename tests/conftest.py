@@ -12,6 +12,7 @@ from frontend.audio import decode
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = ROOT / "perf" / "recordings"
 TINY = ROOT / "export" / "tiny" / "tiny"
+TINY_FAST = ROOT / "export" / "tiny" / "tiny-fast"
 HUMAN_SPEECH = ROOT.parent / "shared" / "speech" / "fsdd" / "recordings"
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 

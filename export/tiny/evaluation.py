@@ -29,6 +29,11 @@ def evaluate(work: Path, held_out_speaker: str, folders: dict[str, Path], json_p
                     figures.update({f"{name}.{title}.{key}": value for key, value in _figures(asr, make()).items()})
             if not name.endswith("held-out"):
                 figures[f"{name}.words_in_60s_noise_and_silence"] = _words_in_noise(asr)
+    for name in folders:
+        # All errors over all words of the checkpoint's sets: what "twice the errors" is judged by.
+        words = sum(value for key, value in figures.items() if key.startswith(f"{name}.") and key.endswith(".words"))
+        errors = sum(value for key, value in figures.items() if key.startswith(f"{name}.") and key.endswith(".errors"))
+        figures[f"{name}.all.wer_percent"] = round(100 * errors / words, 2)
     for key, value in figures.items():
         print(f"{key:60} {value}")
     if json_path is not None:
@@ -85,8 +90,11 @@ def _figures(asr: LocalAsr, utterances: list[Utterance]) -> dict[str, float]:
             if len(utterance.digits) >= 3:
                 long_enough += 1
                 right_language += answer.language == utterance.language
+    measured = jiwer.process_words(references, hypotheses)
     return {
-        "wer_percent": round(100 * jiwer.wer(references, hypotheses), 2),
+        "wer_percent": round(100 * measured.wer, 2),
+        "errors": measured.substitutions + measured.deletions + measured.insertions,
+        "words": measured.hits + measured.substitutions + measured.deletions,
         "strings_right_percent": round(100 * exact / len(utterances), 1),
         "language_right_percent": round(100 * right_language / max(1, long_enough), 2),
         "strings": len(utterances),

@@ -6,18 +6,23 @@ import torch
 from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
 from export.local import LocalAsr
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_FAST
+
+
+@pytest.fixture(scope="module", params=[TINY, TINY_FAST], ids=["tiny", "tiny-fast"])
+def folder(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def reference():
-    model = Qwen3ASRForConditionalGeneration.from_pretrained(TINY, dtype=torch.float32).eval()
-    return AutoProcessor.from_pretrained(TINY), model
+def reference(folder):
+    model = Qwen3ASRForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    return AutoProcessor.from_pretrained(folder), model
 
 
 @pytest.fixture(scope="module")
-def local():
-    with LocalAsr(TINY) as asr:
+def local(folder):
+    with LocalAsr(folder) as asr:
         yield asr
 
 
