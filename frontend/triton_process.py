@@ -118,7 +118,12 @@ class EmbeddedTriton:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         _remove_old_logs(self.log_path.parent)
         command = [sys.executable, "-c", LAUNCHER, str(os.getpid()), *self._command()]
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+        environment = {
+            # NumPy's matrices are small in these models: its threads would only take cores from the others.
+            "OPENBLAS_NUM_THREADS": "1",
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

@@ -5,10 +5,13 @@ A response waits for Triton to take it; the engine's thread must not. What has c
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import json
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -62,6 +65,7 @@ class Answer:
         self._error: str | None = None
         self._posted = False
         self._cancelled = False
+        self.last_sent = 0.0
 
     def on_tokens(self, ids: list[int], logprobs: list[float]) -> None:
         with self._lock:
@@ -72,12 +76,12 @@ class Answer:
     def on_finish(self, sequence: Sequence) -> None:
         with self._lock:
             self._sequence = sequence
-        self._wake()
+        self._post(self)
 
     def on_error(self, message: str) -> None:
         with self._lock:
             self._error = message
-        self._wake()
+        self._post(self)
 
     def is_cancelled(self) -> bool:
         return self._cancelled
@@ -85,6 +89,11 @@ class Answer:
     @property
     def closed(self) -> bool:
         return self._sink.closed
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be said."""
+        return self._sequence is not None or self._error is not None
 
     def poll_cancelled(self) -> None:
         """Ask Triton whether the client has left; the engine sees it at its next step."""
@@ -100,7 +109,7 @@ class Answer:
             ids, self._ids = self._ids, []
             logprobs, self._logprobs = self._logprobs, []
             sequence, error, self._posted = self._sequence, self._error, False
-        if self.closed:
+        if self.closed or not (ids or self.ended):
             return
         if error is not None:
             self._sink.fail(error)
@@ -113,6 +122,7 @@ class Answer:
             self._sink.send(Delta(text, ids, logprobs, final=True, result=self._result(sequence)))
         elif text:
             self._sink.send(Delta(text, ids, logprobs, final=False, result=""))
+            self.last_sent = time.monotonic()
         else:
             # Tokens of the language header or of an unfinished character go out with the text that follows.
             self._unsent = (ids, logprobs)
@@ -168,7 +178,9 @@ def result_json(
 class Outbox:
     """The thread that sends, and that asks whether clients have left."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float = 0.0) -> None:
+        """interval_s: what comes sooner after an answer's last response waits, and goes out in one."""
+        self._interval_s = interval_s
         self._posts: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         self._open: set[Answer] = set()
         self._lock = threading.Lock()
@@ -198,13 +210,30 @@ class Outbox:
             self._open.add(answer)
 
     def _send_loop(self) -> None:
-        while (answer := self._posts.get()) is not None:
+        late: list[tuple[float, int, Answer]] = []
+        for number in itertools.count():
             try:
-                answer.flush()
-            except Exception:
-                # The client or the server is gone; the engine need not go on for them.
-                logger.exception("a response could not be sent")
-                answer.abandon()
+                answer = self._posts.get(timeout=max(0.0, late[0][0] - time.monotonic()) if late else None)
+            except queue.Empty:
+                self._flush(heapq.heappop(late)[2])
+                continue
+            if answer is None:
+                break
+            due = answer.last_sent + self._interval_s
+            if answer.ended or due <= time.monotonic():
+                self._flush(answer)
+            else:
+                heapq.heappush(late, (due, number, answer))
+        for _, _, answer in late:
+            self._flush(answer)
+
+    def _flush(self, answer: Answer) -> None:
+        try:
+            answer.flush()
+        except Exception:
+            # The client or the server is gone; the engine need not go on for them.
+            logger.exception("a response could not be sent")
+            answer.abandon()
 
     def _cancel_loop(self) -> None:
         while not self._stopping.wait(CANCEL_POLL_S):

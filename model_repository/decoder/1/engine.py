@@ -13,7 +13,7 @@ import torch
 
 from .kv_cache import KVCache
 from .qwen3 import Qwen3, Span
-from .sampling import logprob
+from .sampling import Scores
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
 
@@ -176,30 +176,33 @@ class Engine:
             sequence.num_computed += min(chunk.length, sequence.num_pending)
         hidden = self.network.forward(torch.cat(rows), spans, self.cache)
         if judged:
-            logits = self.network.logits(hidden[judged_rows])
-            for (sequence, _), scores in zip(judged, logits.split([n for _, n in judged]), strict=True):
-                self._accept(sequence, scores)
+            scores = Scores.of(self.network.logits(hidden[judged_rows]))
+            first = 0
+            for sequence, count in judged:
+                self._accept(sequence, scores, range(first, first + count))
+                first += count
         self.stats.steps += 1
         self.stats.step_seconds += time.monotonic() - started
         self.stats.computed_tokens += row
 
-    def _accept(self, sequence: Sequence, scores: torch.Tensor) -> None:
+    def _accept(self, sequence: Sequence, scores: Scores, rows: range) -> None:
         """Append the tokens that decoding one by one would have chosen, as far as the draft foresaw them.
 
-        scores: [1 + draft tokens of this step, vocab_size]. The token after the last foreseen one comes for free; what
-        follows in the draft was computed in vain and is forgotten, its place in the KV cache taken by the next token.
+        rows: those of `scores` that are the sequence's, one and as many as draft tokens were in this step. The token
+        after the last foreseen one comes for free; what follows in the draft was computed in vain and is forgotten, its
+        place in the KV cache taken by the next token.
         """
         sequence.timings.first_token = sequence.timings.first_token or time.monotonic()
         ids: list[int] = []
         logprobs: list[float] = []
         reason = ""
-        for index, row in enumerate(scores):
-            token = sequence.sampler.choose(row)
+        for row in rows:
+            token = sequence.sampler.choose(scores.logits[row], scores.likeliest[row])
             if token in self.end_ids:
                 reason = "stop"
                 break
             ids.append(token)
-            logprobs.append(logprob(row, token))
+            logprobs.append(scores.logprob(row, token))
             if len(sequence.output_ids) + len(ids) >= sequence.params.max_new_tokens:
                 reason = "length"
                 break
@@ -208,7 +211,7 @@ class Engine:
                 break
             sequence.num_accepted += 1
             # The last row's token was foreseen too, but not yet computed.
-            sequence.num_computed += index + 1 < len(scores)
+            sequence.num_computed += row != rows[-1]
         sequence.output_ids += ids
         self.stats.generated_tokens += len(ids)
         if ids:

@@ -50,7 +50,7 @@ class TritonPythonModel:
             checkpoint.end_ids,
             int(config["max_waiting"]),
         )
-        self.outbox = Outbox()
+        self.outbox = Outbox(float(config["stream_interval_ms"]) / 1000)
         self.metrics = Metrics(pb_utils, self.engine, args["model_name"])
         self.outbox.start()
         self.metrics.start()

@@ -131,9 +131,8 @@ class Qwen3:
         embeddings: [T, hidden_size], the rows of all spans. Returns normalized hidden states [T, hidden_size].
         """
         config = self.config
-        positions = torch.cat([torch.arange(s.position, s.position + s.length) for s in spans]).to(self.device)
-        starts = torch.cat([torch.full((s.length,), s.kv_start) for s in spans]).to(self.device)
-        slots = positions + starts
+        positions = torch.tensor([p for s in spans for p in range(s.position, s.position + s.length)]).to(self.device)
+        slots = torch.tensor([s.kv_start + s.position + i for s in spans for i in range(s.length)]).to(self.device)
         cosine, sine = self._rotation(positions)
         masks = [self._mask(span) for span in spans]
         widths = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]

@@ -30,14 +30,30 @@ class Sampler:
         self._temperature = params.temperature
         self._generator = torch.Generator().manual_seed(params.seed) if params.temperature > 0 else None
 
-    def choose(self, logits: Tensor) -> int:
-        """logits float32 [vocab_size] -> token id."""
+    def choose(self, logits: Tensor, likeliest: int) -> int:
+        """logits float32 [vocab_size] and the token that is likeliest by them -> token id."""
         if self._generator is None:
-            return int(logits.argmax())
+            return likeliest
         probabilities = torch.softmax(logits.cpu() / self._temperature, dim=-1)
         return int(torch.multinomial(probabilities, 1, generator=self._generator))
 
 
-def logprob(logits: Tensor, token: int) -> float:
-    """Natural logarithm of the probability of `token` at temperature 1."""
-    return float(logits[token] - torch.logsumexp(logits, dim=-1))
+@dataclass(frozen=True)
+class Scores:
+    """Logits float32 [R, vocab_size] and what is asked of every row, computed for all rows of a step at once."""
+
+    logits: Tensor
+    likeliest: list[int]
+    largest: list[float]
+    normalizers: list[float]
+
+    @classmethod
+    def of(cls, logits: Tensor) -> Scores:
+        largest, likeliest = logits.max(dim=-1)
+        return cls(logits, likeliest.tolist(), largest.tolist(), torch.logsumexp(logits, dim=-1).tolist())
+
+    def logprob(self, row: int, token: int) -> float:
+        """Natural logarithm of the probability of `token` at temperature 1."""
+        is_likeliest = token == self.likeliest[row]
+        score = self.largest[row] if is_likeliest else float(self.logits[row, token])
+        return min(0.0, score - self.normalizers[row])
