@@ -24,8 +24,8 @@ class Transcription:
     text: str
 
 
-class _Collector:
-    """A listener that waits for the end."""
+class Collector:
+    """A listener that remembers tokens and waits for the end."""
 
     def __init__(self) -> None:
         self.token_ids: list[int] = []
@@ -100,14 +100,14 @@ class LocalAsr:
         collectors = []
         for pcm in clips:
             audio = self.embeddings(pcm)
-            collector = _Collector()
+            collector = Collector()
             params = self._decoder["sampling"].SamplingParams(max_new_tokens=audio.shape[0] + 64)
             prompt = self._decoder["sequence"].Prompt(before, audio, after)
             self._engine.submit(self._decoder["sequence"].Sequence("", prompt, params, 2, collector))
             collectors.append(collector)
         return [self._result(collector, language, timeout_s) for collector in collectors]
 
-    def _result(self, collector: _Collector, language: str | None, timeout_s: float) -> Transcription:
+    def _result(self, collector: Collector, language: str | None, timeout_s: float) -> Transcription:
         if not collector.done.wait(timeout_s) or collector.error is not None:
             raise RuntimeError(collector.error or "the engine did not answer in time")
         transcript = self._decoder["prompt"].Transcript(self.tokenizer, language)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from export.local import Collector
 from export.rooms import room
 from perf.random_model import SIZES, Dimensions, decoder_weights, encoder
 from perf.results import write_json
@@ -23,28 +23,6 @@ qwen3, sessions = room("decoder", "qwen3"), room("decoder", "sessions")
 BEFORE, AFTER = 18, 8
 # Speech: 13 embeddings a second, and about three tokens.
 ROWS_PER_S, TOKENS_PER_S = 13, 3
-
-
-class Waiter:
-    """A listener that remembers tokens and when they came."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.done = threading.Event()
-        self.error: str | None = None
-
-    def on_tokens(self, ids: list[int], logprobs: list[float]) -> None:
-        self.ids += ids
-
-    def on_finish(self, sequence: Any) -> None:
-        self.done.set()
-
-    def on_error(self, message: str) -> None:
-        self.error = message
-        self.done.set()
-
-    def is_cancelled(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True)
@@ -90,7 +68,7 @@ class Setting:
         rows = (rows[cached:] * 0.03).to(self.device, self.dtype)
         prompt = sequence_room.Prompt(list(range(BEFORE)), rows, list(range(AFTER)), cached)
         params = sampling.SamplingParams(num_tokens)
-        return sequence_room.Sequence("", prompt, params, priority, Waiter(), draft or (), session)
+        return sequence_room.Sequence("", prompt, params, priority, Collector(), draft or (), session)
 
 
 def run(engine: Any, sequences: list[Any]) -> float:

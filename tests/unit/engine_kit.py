@@ -7,6 +7,7 @@ import threading
 import torch
 
 from export.rooms import room
+from perf.random_model import decoder_weights
 
 qwen3 = room("decoder", "qwen3")
 kv_cache = room("decoder", "kv_cache")
@@ -28,36 +29,8 @@ CONFIG = qwen3.Qwen3Config(
 CPU = torch.device("cpu")
 
 
-def random_weights(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    heads = CONFIG.num_attention_heads * CONFIG.head_dim
-    kv_heads = CONFIG.num_key_value_heads * CONFIG.head_dim
-    shapes = {"embed_tokens.weight": (CONFIG.vocab_size, CONFIG.hidden_size), "norm.weight": (CONFIG.hidden_size,)}
-    for i in range(CONFIG.num_hidden_layers):
-        for name, shape in {
-            "input_layernorm": (CONFIG.hidden_size,),
-            "post_attention_layernorm": (CONFIG.hidden_size,),
-            "self_attn.q_proj": (heads, CONFIG.hidden_size),
-            "self_attn.k_proj": (kv_heads, CONFIG.hidden_size),
-            "self_attn.v_proj": (kv_heads, CONFIG.hidden_size),
-            "self_attn.q_norm": (CONFIG.head_dim,),
-            "self_attn.k_norm": (CONFIG.head_dim,),
-            "self_attn.o_proj": (CONFIG.hidden_size, heads),
-            "mlp.gate_proj": (CONFIG.intermediate_size, CONFIG.hidden_size),
-            "mlp.up_proj": (CONFIG.intermediate_size, CONFIG.hidden_size),
-            "mlp.down_proj": (CONFIG.hidden_size, CONFIG.intermediate_size),
-        }.items():
-            shapes[f"layers.{i}.{name}.weight"] = shape
-    weights = {}
-    for name, shape in shapes.items():
-        noise = torch.randn(shape, generator=generator)
-        # Large enough that the tokens of different prompts differ.
-        weights[name] = 1 + 0.1 * noise if "norm" in name else noise * (1.0 if "embed" in name else 0.25)
-    return weights
-
-
 def network():
-    return qwen3.Qwen3(CONFIG, random_weights(), CPU, torch.float32)
+    return qwen3.Qwen3(CONFIG, decoder_weights(CONFIG), CPU, torch.float32)
 
 
 def cache(tokens=4096):

@@ -20,7 +20,7 @@ def reference():
         rope_parameters={"rope_type": "default", "rope_theta": kit.CONFIG.rope_theta},
     )
     model = Qwen3Model(config).eval()
-    model.load_state_dict(kit.random_weights())
+    model.load_state_dict(kit.decoder_weights(kit.CONFIG))
     return model
 
 
