@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 CHECKPOINT ?= export/tiny/tiny
+FAST_CHECKPOINT ?= export/tiny/tiny-fast
 # Rooms are folders named after versions; the type checker gets them under names that can be imported.
 ROOMS := .cache/rooms
 ROOM_NAMES := vad features encoder decoder
@@ -19,10 +20,13 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 silero-vad==6.2.3
 	@touch $@
 
-models: model_repository/decoder/1/checkpoint/export.json
+models: model_repository/decoder/1/checkpoint/export.json model_repository/decoder_fast/1/checkpoint/export.json
 
 model_repository/decoder/1/checkpoint/export.json: $(VENV)/.installed $(wildcard $(CHECKPOINT)/*) $(wildcard export/*.py)
 	$(BIN)/python -m export all $(CHECKPOINT)
+
+model_repository/decoder_fast/1/checkpoint/export.json: $(VENV)/.installed $(wildcard $(FAST_CHECKPOINT)/*) $(wildcard export/*.py)
+	$(BIN)/python -m export all --fast $(FAST_CHECKPOINT)
 
 demo: models
 	$(BIN)/python -m perf demo

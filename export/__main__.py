@@ -21,13 +21,14 @@ def export_all(arguments: argparse.Namespace) -> None:
     repository: Path = arguments.repository
     checkpoint = Checkpoint(resolve(arguments.checkpoint))
     started = time.monotonic()
-    encoder = repository / "encoder" / "1" / "model.onnx"
+    suffix = "_fast" if arguments.fast else ""
+    encoder = repository / f"encoder{suffix}" / "1" / "model.onnx"
     verified = export_encoder(checkpoint, encoder)
     print(
         f"encoder  {encoder} ({encoder.stat().st_size / 1e6:.1f} MB): largest difference from PyTorch "
         f"{verified.max_abs_diff:.1e} in embeddings up to {verified.max_abs:.1f}"
     )
-    decoder = repository / "decoder" / "1" / "checkpoint"
+    decoder = repository / f"decoder{suffix}" / "1" / "checkpoint"
     print(f"decoder  {decoder} ({export_decoder(checkpoint, decoder) / 1e6:.1f} MB of weights)")
     vad = repository / "vad" / "1" / "silero_vad.onnx"
     export_vad(vad)
@@ -40,6 +41,7 @@ def main() -> int:
     everything = commands.add_parser("all", help="encoder ONNX, decoder checkpoint and VAD from one checkpoint")
     everything.add_argument("checkpoint", help="a folder, or a hub id such as Qwen/Qwen3-ASR-0.6B")
     everything.add_argument("--repository", type=Path, default=MODEL_REPOSITORY, help="the model repository to fill")
+    everything.add_argument("--fast", action="store_true", help="fill encoder_fast and decoder_fast instead")
     everything.set_defaults(run=export_all)
     arguments = parser.parse_args()
     # The exporter and its libraries talk much; what matters is printed here.

@@ -119,6 +119,8 @@ class Answer:
         self._unsent = ([], [])
         if sequence is not None:
             text += self._transcript.finish()
+            # The sequence knows this listener: without the way back, its audio is freed now.
+            self._sequence = None
             self._sink.send(Delta(text, ids, logprobs, final=True, result=self._result(sequence)))
         elif text:
             self._sink.send(Delta(text, ids, logprobs, final=False, result=""))
