@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from .qwen3 import Qwen3Config
 
 # Where the language model's weights lie: transformers' native layout, the original one, and a bare one.
 PREFIXES = ("model.language_model.", "thinker.model.", "")
+WEIGHTS_PER_THREAD = 10_000_000
 HEADS = ("lm_head.weight", "thinker.lm_head.weight")
 
 
@@ -28,6 +30,16 @@ class Checkpoint:
     tokenizer: Tokenizer
     template: str | None
     weights: Mapping[str, torch.Tensor]
+
+    @property
+    def num_weights(self) -> int:
+        return sum(tensor.numel() for tensor in self.weights.values())
+
+
+def useful_threads(num_weights: int) -> int:
+    """Threads that a network of this size can use: a small one's matrices are done before a second thread has begun,
+    and the cores are wanted by other models."""
+    return max(1, min(os.cpu_count() or 1, num_weights // WEIGHTS_PER_THREAD))
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

@@ -15,7 +15,7 @@ from .answers import Answer, Delta, Outbox, result_json
 from .engine import Engine, EngineStopped
 from .inputs import AudioEmbeddings, checked_audio, checked_draft, checked_priority, checked_session
 from .kv_cache import KVCache
-from .loader import read_checkpoint
+from .loader import read_checkpoint, useful_threads
 from .metrics import Metrics
 from .prompt import PromptBuilder, Transcript, language_name
 from .qwen3 import Qwen3
@@ -28,10 +28,9 @@ from .sessions import SessionRequest
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
-        if int(config["num_threads"]):
-            torch.set_num_threads(int(config["num_threads"]))
         device, dtype = torch.device(config["device"]), _dtype(config["dtype"])
         checkpoint = read_checkpoint(Path(__file__).parent / config["checkpoint"])
+        torch.set_num_threads(int(config["num_threads"]) or useful_threads(checkpoint.num_weights))
         self.config = checkpoint.config
         self.max_new_tokens = int(config["max_new_tokens"])
         self.tokenizer = checkpoint.tokenizer

@@ -72,12 +72,14 @@ class Span:
 
 @dataclass(frozen=True)
 class Layer:
-    """Weights of one layer; q, k and v, and gate and up, are one matrix each."""
+    """Weights of one layer; q, k and v, and gate and up, are one matrix each.
+
+    qk_norm: weights of the norms of all query and key heads [heads + key-value heads, head_dim].
+    """
 
     input_norm: Tensor
     qkv: Tensor
-    q_norm: Tensor
-    k_norm: Tensor
+    qk_norm: Tensor
     o: Tensor
     post_norm: Tensor
     gate_up: Tensor
@@ -105,8 +107,12 @@ class Qwen3:
             Layer(
                 input_norm=take(f"layers.{i}.input_layernorm.weight"),
                 qkv=take(*(f"layers.{i}.self_attn.{part}_proj.weight" for part in "qkv")),
-                q_norm=take(f"layers.{i}.self_attn.q_norm.weight"),
-                k_norm=take(f"layers.{i}.self_attn.k_norm.weight"),
+                qk_norm=torch.cat(
+                    [
+                        take(f"layers.{i}.self_attn.q_norm.weight").expand(config.num_attention_heads, -1),
+                        take(f"layers.{i}.self_attn.k_norm.weight").expand(config.num_key_value_heads, -1),
+                    ]
+                ),
                 o=take(f"layers.{i}.self_attn.o_proj.weight"),
                 post_norm=take(f"layers.{i}.post_attention_layernorm.weight"),
                 gate_up=take(f"layers.{i}.mlp.gate_proj.weight", f"layers.{i}.mlp.up_proj.weight"),
@@ -135,14 +141,15 @@ class Qwen3:
         slots = torch.tensor([s.kv_start + s.position + i for s in spans for i in range(s.length)]).to(self.device)
         cosine, sine = self._rotation(positions)
         masks = [self._mask(span) for span in spans]
-        widths = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]
+        widths = [config.num_attention_heads + config.num_key_value_heads, config.num_key_value_heads]
         hidden = embeddings
         for index, layer in enumerate(self.layers):
             x = self._rms_norm(hidden, layer.input_norm)
             qkv = functional.linear(x, layer.qkv).view(x.shape[0], -1, config.head_dim)
-            query, key, value = qkv.split(widths, dim=1)
-            query = _rotate(self._rms_norm(query, layer.q_norm), cosine, sine)
-            key = _rotate(self._rms_norm(key, layer.k_norm), cosine, sine)
+            # Queries and keys are normalized and rotated alike: together, for half of the calls.
+            heads, value = qkv.split(widths, dim=1)
+            heads = functional.rms_norm(heads, heads.shape[-1:], eps=config.rms_norm_eps) * layer.qk_norm
+            query, key = _rotate(heads, cosine, sine).split([widths[0] - widths[1], widths[1]], dim=1)
             cache.write(index, slots, key, value)
             attended = self._attention(index, query, spans, masks, cache)
             hidden = hidden + functional.linear(attended, layer.o)
@@ -154,9 +161,11 @@ class Qwen3:
         return functional.rms_norm(x, weight.shape, weight, self.config.rms_norm_eps)
 
     def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """cosine and sine [T, 1, head_dim]; the sine of the first half is negative, for `_rotate`."""
         angles = positions[:, None].float() * self._frequencies[None, :]
-        angles = torch.cat([angles, angles], dim=-1)[:, None, :]
-        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+        cosine, sine = angles.cos(), angles.sin()
+        cosine, sine = torch.cat([cosine, cosine], dim=-1), torch.cat([-sine, sine], dim=-1)
+        return cosine[:, None, :].to(self.dtype), sine[:, None, :].to(self.dtype)
 
     def _mask(self, span: Span) -> Tensor | None:
         """Causal mask of a span with more than one row, repeated for the query heads of one key head."""
@@ -174,11 +183,16 @@ class Qwen3:
         groups = config.num_attention_heads // config.num_key_value_heads
         out = torch.empty_like(query)
         for span, mask in zip(spans, masks, strict=True):
+            keys, values = cache.read(layer, span.kv_start, span.position + span.length)
+            if span.length == 1:
+                q = query[span.row].view(1, config.num_key_value_heads, groups, config.head_dim)
+                attended = functional.scaled_dot_product_attention(q, keys, values)
+                out[span.row] = attended.view(-1, config.head_dim)
+                continue
             rows = slice(span.row, span.row + span.length)
             # The query heads that share a key head become rows of one product: keys are never repeated.
             q = query[rows].view(span.length, config.num_key_value_heads, groups, config.head_dim)
             q = q.permute(1, 2, 0, 3).reshape(1, config.num_key_value_heads, groups * span.length, config.head_dim)
-            keys, values = cache.read(layer, span.kv_start, span.position + span.length)
             attended = functional.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
             attended = attended.view(config.num_key_value_heads, groups, span.length, config.head_dim)
             out[rows] = attended.permute(2, 0, 1, 3).reshape(span.length, -1, config.head_dim)
@@ -187,5 +201,4 @@ class Qwen3:
 
 def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Rotary positions over halves of each head; x [T, heads, head_dim]."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cosine + torch.cat([-second, first], dim=-1) * sine
+    return x * cosine + x.roll(x.shape[-1] // 2, dims=-1) * sine

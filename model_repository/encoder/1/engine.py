@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,17 @@ import onnxruntime
 from numpy.typing import NDArray
 
 CHUNK_FRAMES = 100
+CHUNK_TOKENS = 13
 BLOCK_FRAMES = 800
+# Lengths that blocks run at: coarse enough that many run together.
+LENGTH_STEP = 200
+WEIGHTS_PER_THREAD = 10_000_000
+
+
+def useful_threads(num_weights: int) -> int:
+    """Threads that a network of this size can use: a small one's matrices are done before a second thread has begun,
+    and the cores are wanted by other models."""
+    return max(1, min(os.cpu_count() or 1, num_weights // WEIGHTS_PER_THREAD))
 
 
 class BlockEncoderEngine:
@@ -19,7 +30,7 @@ class BlockEncoderEngine:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: make it with `python -m export all CHECKPOINT`")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = intra_op_num_threads
+        options.intra_op_num_threads = intra_op_num_threads or useful_threads(path.stat().st_size // 4)
         # Idle threads that spin take the cores of the decoder.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -37,9 +48,18 @@ class BlockEncoderEngine:
             raise ValueError(f"MEL has {length} frames; a multiple of {CHUNK_FRAMES} up to {BLOCK_FRAMES} is needed")
         if (frames < 0).any() or (frames > length).any():
             raise ValueError(f"FRAMES must lie within 0 and {length}")
-        parts = []
-        for start in range(0, mel.shape[0], self._max_blocks_per_run):
-            part = slice(start, start + self._max_blocks_per_run)
-            feeds = {"MEL": mel[part], "FRAMES": frames[part], "CLIP_MAX": clip_max[part]}
-            parts.append(self._session.run(["EMBEDDINGS"], feeds)[0])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        # A block's last chunks without a valid frame change nothing: blocks run as long as they need, with their like.
+        lengths = np.clip(-(-frames[:, 0] // LENGTH_STEP) * LENGTH_STEP, LENGTH_STEP, length)
+        embeddings: NDArray[np.float32] | None = None
+        for needed in np.unique(lengths):
+            chosen = np.flatnonzero(lengths == needed)
+            for start in range(0, chosen.size, self._max_blocks_per_run):
+                part = chosen[start : start + self._max_blocks_per_run]
+                feeds = {"MEL": mel[part, :, :needed], "FRAMES": frames[part], "CLIP_MAX": clip_max[part]}
+                rows = self._session.run(["EMBEDDINGS"], feeds)[0]
+                if embeddings is None:
+                    shape = (mel.shape[0], length // CHUNK_FRAMES * CHUNK_TOKENS, rows.shape[2])
+                    embeddings = np.zeros(shape, dtype=np.float32)
+                embeddings[part, : rows.shape[1]] = rows
+        assert embeddings is not None
+        return embeddings
