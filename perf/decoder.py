@@ -197,9 +197,11 @@ def _live_step(setting: Setting) -> dict[str, float]:
             first = sessions.SessionRequest(f"s{repeat}", 0, full)
             run(engine, [setting.sequence(seconds - 0.5, 1, seed=seconds, session=first)])
             again = sessions.SessionRequest(f"s{repeat}", full, full)
-            one = setting.sequence(seconds, num_tokens, seed=seconds, draft=whole.listener.ids[:-2], session=again)
+            one = setting.sequence(
+                seconds, num_tokens, seed=seconds, draft=whole.listener.token_ids[:-2], session=again
+            )
             step_s.append(_encode(blocks, 1, short, setting) + run(engine, [one]))
-            if one.listener.ids != whole.listener.ids:
+            if one.listener.token_ids != whole.listener.token_ids:
                 raise RuntimeError("a live step answered otherwise than decoding from the beginning")
         engine.stop()
         figures[f"decoder.live_step_ms_{seconds}s"] = 1_000 * statistics.median(step_s)
