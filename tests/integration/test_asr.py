@@ -29,8 +29,10 @@ async def test_transcribes_human_speech(client, human_digits, speaker):
 
 
 async def test_streams_text_that_adds_up(client, english):
-    deltas, result = await answer(client, english)
+    # Long enough that its text is not all of one moment, which would go out as one answer.
+    deltas, result = await answer(client, np.concatenate([english] * 4))
     assert len(deltas) > 2, "text must come before the end"
+    assert deltas[0].text
     assert "".join(delta.text for delta in deltas) == result["text"]
     assert [delta.result is not None for delta in deltas] == [False] * (len(deltas) - 1) + [True]
     ids = [token for delta in deltas for token in delta.token_ids]
