@@ -61,7 +61,11 @@ def main() -> int:
             print(f"error: ASR_{str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)
         return 2
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return asyncio.run(serve(settings))
+    try:
+        return asyncio.run(serve(settings))
+    except KeyboardInterrupt:
+        # uvicorn has shut down in order by now and passes the signal on.
+        return 0
 
 
 if __name__ == "__main__":
