@@ -193,6 +193,17 @@ def test_stopping_answers_what_is_running():
         made.submit(kit.make_sequence(2))
 
 
+def test_stopping_answers_what_was_submitted_and_not_yet_seen():
+    made = kit.make_engine()
+    made._turn = lambda: time.sleep(0.01)
+    made._arrivals.put(None)
+    time.sleep(0.05)
+    unseen = kit.make_sequence(1)
+    made.submit(unseen)
+    made.stop()
+    assert unseen.listener.error == "the decoder is stopping"
+
+
 def test_temperature_draws_by_seed_whatever_the_batch():
     made = kit.make_engine()
     first = kit.run(made, [kit.make_sequence(7, temperature=1.0)])[0]

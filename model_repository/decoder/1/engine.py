@@ -106,6 +106,11 @@ class Engine:
                     self._fail_all(f"the decoder failed: {error}")
                     self.cache.extents.reset()
                     self.scheduler = Scheduler(self.scheduler.limits, self.cache)
+        # What was submitted while the last turn ran has not been seen by the scheduler.
+        while not self._arrivals.empty():
+            arrival = self._arrivals.get()
+            if isinstance(arrival, Sequence):
+                self.scheduler.add(arrival)
         self._fail_all("the decoder is stopping")
 
     def _turn(self) -> None:
