@@ -27,8 +27,8 @@ class Backend:
         self._client: TritonClient | None = None
         self._ready = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
-        self.embedded: EmbeddedTriton | None = None
         self.failure: str | None = None
+        self.served_model_name = self._name()
 
     async def start(self) -> None:
         """Begin; returns at once. `client()` waits for the result."""
@@ -66,8 +66,8 @@ class Backend:
         else:
             await asyncio.wait([self._supervisor])
 
-    def served_model_name(self) -> str:
-        """The setting, or what the exported checkpoint is called."""
+    def _name(self) -> str:
+        """The served model's name: the setting, or what the exported checkpoint is called."""
         if self._settings.served_model_name:
             return self._settings.served_model_name
         path = self._settings.model_repository / "decoder" / "1" / "checkpoint" / "export.json"
@@ -82,7 +82,8 @@ class Backend:
             try:
                 await triton.start()
                 started_once = True
-                self.embedded, self.failure = triton, None
+                # What was loaded just now may have been exported since the last start.
+                self.failure, self.served_model_name = None, self._name()
                 self._client = TritonClient(triton.url)
                 self._ready.set()
                 logger.info("Triton is ready at %s (pid %s, log %s)", triton.url, triton.pid, triton.log_path)

@@ -20,7 +20,7 @@ async def health(request: Request) -> JSONResponse:
     body: dict[str, object] = {
         "status": "ready" if ready else ("failed" if backend.failure else "starting"),
         "version": __version__,
-        "model": backend.served_model_name(),
+        "model": backend.served_model_name,
     }
     if backend.failure:
         body["failure"] = backend.failure

@@ -77,7 +77,7 @@ async def model(request: Request, name: str) -> dict[str, Any]:
 
 
 def served_names(backend: Backend, settings: Settings) -> list[str]:
-    return [backend.served_model_name(), *settings.model_aliases]
+    return [backend.served_model_name, *settings.model_aliases]
 
 
 def check_model(name: str, backend: Backend, settings: Settings) -> None:

@@ -33,6 +33,8 @@ WORDS = {
 # Never trained on: the synthetic voice of the held-out test.
 HELD_OUT_VOICE = "flite-rms"
 TEST_TAKES = range(5)
+# Stands for the file that a synthesizer writes.
+OUTPUT = "OUTPUT"
 ESPEAK_ACCENTS = [
     "en-us",
     "en-gb",
@@ -132,21 +134,23 @@ def _spoken(digits: tuple[int, ...], language: str, rng: random.Random) -> str:
     return separator.join(WORDS[language][d] for d in digits)
 
 
-def _run(command: list[str], output: Path) -> NDArray[np.float32] | None:
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
-    if done.returncode != 0 or not output.exists():
-        return None
-    pcm = trim(read_wav(output))
-    output.unlink()
-    return pcm
-
-
-def _espeak(job: tuple[Label, list[str]]) -> tuple[Label, NDArray[np.float32]] | None:
-    label, arguments = job
+def _speak(job: tuple[Label, list[str]]) -> tuple[Label, NDArray[np.float32]] | None:
+    """Run a synthesizer that writes to the file OUTPUT of its command; None where it fails."""
+    label, command = job
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "speech.wav"
-        pcm = _run(["espeak-ng", "-w", str(output), *arguments], output)
-    return None if pcm is None else (label, pcm)
+        command = [str(output) if part == OUTPUT else part for part in command]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        if done.returncode != 0 or not output.exists():
+            return None
+        return label, trim(read_wav(output))
+
+
+def _speak_all(jobs: list[tuple[Label, list[str]]], title: str) -> Iterator[tuple[Label, NDArray[np.float32]]]:
+    with ThreadPoolExecutor(2) as pool:
+        for made in tqdm(pool.map(_speak, jobs), total=len(jobs), desc=title):
+            if made is not None:
+                yield made
 
 
 def espeak(language: str, num_strings: int, seed: int) -> Iterator[tuple[Label, NDArray[np.float32]]]:
@@ -158,20 +162,19 @@ def espeak(language: str, num_strings: int, seed: int) -> Iterator[tuple[Label, 
         accent, variant = rng.choice(accents), rng.choice(ESPEAK_VARIANTS)
         digits = random_digits(rng) if number % 2 else (rng.randrange(10),)
         voice = f"espeak-{accent}+{variant}"
-        arguments = ["-v", f"{accent}+{variant}", "-s", str(rng.randint(95, 220)), "-p", str(rng.randint(20, 85))]
-        jobs.append((Label(voice, language, digits), [*arguments, _spoken(digits, language, rng)]))
-    with ThreadPoolExecutor(2) as pool:
-        for made in tqdm(pool.map(_espeak, jobs), total=len(jobs), desc=f"espeak-ng {language}"):
-            if made is not None:
-                yield made
-
-
-def _flite(job: tuple[Label, list[str]]) -> tuple[Label, NDArray[np.float32]] | None:
-    label, arguments = job
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "speech.wav"
-        pcm = _run(["flite", *arguments, "-o", str(output)], output)
-    return None if pcm is None else (label, pcm)
+        command = [
+            "espeak-ng",
+            "-w",
+            OUTPUT,
+            "-v",
+            f"{accent}+{variant}",
+            "-s",
+            str(rng.randint(95, 220)),
+            "-p",
+            str(rng.randint(20, 85)),
+        ]
+        jobs.append((Label(voice, language, digits), [*command, _spoken(digits, language, rng)]))
+    return _speak_all(jobs, f"espeak-ng {language}")
 
 
 def flite(num_strings: int, seed: int) -> Iterator[tuple[Label, NDArray[np.float32]]]:
@@ -180,14 +183,11 @@ def flite(num_strings: int, seed: int) -> Iterator[tuple[Label, NDArray[np.float
     for number in range(num_strings):
         name = rng.choice(["slt", "awb", "kal", "kal16", "rms"])
         digits = random_digits(rng) if number % 2 else (rng.randrange(10),)
-        options = ["-voice", name, "--setf", f"duration_stretch={rng.uniform(0.75, 1.35):.3f}"]
+        command = ["flite", "-o", OUTPUT, "-voice", name, "--setf", f"duration_stretch={rng.uniform(0.75, 1.35):.3f}"]
         if name != "awb":
-            options += ["--setf", f"int_f0_target_mean={rng.uniform(80, 220):.0f}"]
-        jobs.append((Label(f"flite-{name}", "English", digits), [*options, "-t", _spoken(digits, "English", rng)]))
-    with ThreadPoolExecutor(2) as pool:
-        for made in tqdm(pool.map(_flite, jobs), total=len(jobs), desc="flite"):
-            if made is not None:
-                yield made
+            command += ["--setf", f"int_f0_target_mean={rng.uniform(80, 220):.0f}"]
+        jobs.append((Label(f"flite-{name}", "English", digits), [*command, "-t", _spoken(digits, "English", rng)]))
+    return _speak_all(jobs, "flite")
 
 
 def festival(num_strings: int, seed: int) -> Iterator[tuple[Label, NDArray[np.float32]]]:
