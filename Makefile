@@ -49,4 +49,4 @@ bench: models
 	$(BIN)/python -m perf asr --quick --json .cache/bench.json
 
 clean:
-	rm -rf $(VENV) .cache build *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint
+	rm -rf $(VENV) .cache build *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint model_repository/encoder/warmup

@@ -17,6 +17,7 @@ def export_all(arguments: argparse.Namespace) -> None:
     from export.decoder import export_decoder
     from export.encoder import export_encoder
     from export.vad import export_vad
+    from export.warm_up import export_warm_up
 
     repository: Path = arguments.repository
     checkpoint = Checkpoint(resolve(arguments.checkpoint))
@@ -32,6 +33,7 @@ def export_all(arguments: argparse.Namespace) -> None:
     print(f"decoder  {decoder} ({export_decoder(checkpoint, decoder) / 1e6:.1f} MB of weights)")
     vad = repository / "vad" / "1" / "silero_vad.onnx"
     export_vad(vad)
+    export_warm_up(repository)
     print(f"vad      {vad}\ndone in {time.monotonic() - started:.1f} s")
 
 

@@ -29,11 +29,13 @@ class Collector:
 
     def __init__(self) -> None:
         self.token_ids: list[int] = []
+        self.logprobs: list[float] = []
         self.error: str | None = None
         self.done = threading.Event()
 
     def on_tokens(self, ids: list[int], logprobs: list[float]) -> None:
         self.token_ids += ids
+        self.logprobs += logprobs
 
     def on_finish(self, sequence: Any) -> None:
         self.done.set()

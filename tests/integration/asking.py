@@ -31,7 +31,7 @@ async def infer(url, model, parameters=None, **inputs):
         return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 
 
-async def stream(url, model, parameters=None, request_id="", priority=0, **inputs):
+async def stream(url, model, parameters=None, request_id="", priority=0, on_response=None, **inputs):
     """Ask a decoupled model; returns outputs by name of every response until FINAL. Raises what Triton answers."""
 
     async def requests():
@@ -51,6 +51,8 @@ async def stream(url, model, parameters=None, request_id="", priority=0, **input
                 if error is not None:
                     raise error
                 responses.append({o.name: result.as_numpy(o.name) for o in result.get_response().outputs})
+                if on_response is not None:
+                    on_response(responses[-1])
                 if responses[-1]["FINAL"][0]:
                     break
     return responses

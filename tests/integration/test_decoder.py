@@ -91,12 +91,32 @@ async def test_foreign_draft_tokens_are_refused(triton, speech):
         await ask(triton, **speech, DRAFT_IDS=np.array([1_000_000], dtype=np.int32))
 
 
-async def test_cancelling_by_id_ends_the_answer(triton, speech):
-    waiting = [asyncio.create_task(stream(triton.url, "decoder", request_id=f"job-{i}", **speech)) for i in range(8)]
-    await stream(triton.url, "decoder", {"cancel": "job-7"}, **NOTHING)
-    results = [json.loads((await one)[-1]["RESULT"][0]) for one in waiting]
-    assert results[7]["finish_reason"] == "cancelled"
-    assert {result["finish_reason"] for result in results[:7]} == {"stop"}
+LONG = {"temperature": 2.0, "min_new_tokens": 6_000, "max_new_tokens": 6_000}
+
+
+async def test_cancelling_by_id_ends_an_answer_that_is_under_way(triton, speech):
+    others = [asyncio.create_task(stream(triton.url, "decoder", **speech)) for _ in range(3)]
+    began = asyncio.Event()
+    job = asyncio.create_task(
+        stream(triton.url, "decoder", LONG, request_id="job", on_response=lambda _: began.set(), **speech)
+    )
+    await asyncio.wait_for(began.wait(), 30)
+    await stream(triton.url, "decoder", {"cancel": "job"}, **NOTHING)
+    result = json.loads((await job)[-1]["RESULT"][0])
+    assert result["finish_reason"] == "cancelled"
+    assert 0 < result["usage"]["completion_tokens"] < 6_000
+    for other in others:
+        assert json.loads((await other)[-1]["RESULT"][0])["finish_reason"] == "stop"
+
+
+async def test_a_cancel_request_may_come_first(triton, speech):
+    """Requests overtake each other on their way through an ensemble and its queues."""
+    await stream(triton.url, "decoder", {"cancel": "late"}, **NOTHING)
+    result = json.loads((await stream(triton.url, "decoder", request_id="late", **speech))[-1]["RESULT"][0])
+    assert result["finish_reason"] == "cancelled"
+    # It was meant for one request, not for all of that name.
+    result = json.loads((await stream(triton.url, "decoder", request_id="late", **speech))[-1]["RESULT"][0])
+    assert result["finish_reason"] == "stop"
 
 
 async def test_metrics_tell_what_the_engine_does(triton, speech):

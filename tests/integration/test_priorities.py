@@ -19,7 +19,9 @@ async def narrow(settings, tmp_path_factory):
     repository = tmp_path_factory.mktemp("repository")
     for room in ("vad", "features", "encoder", "decoder"):
         (repository / room).mkdir()
-        (repository / room / "1").symlink_to(ROOT / "model_repository" / room / "1")
+        for part in ("1", "warmup"):
+            if (ROOT / "model_repository" / room / part).exists():
+                (repository / room / part).symlink_to(ROOT / "model_repository" / room / part)
         config = (ROOT / "model_repository" / room / "config.pbtxt").read_text()
         for name, value in (("max_running", 1), ("max_waiting", 1), ("max_step_tokens", 64)):
             config = re.sub(rf'(key: "{name}" value: {{ string_value: )"\d+"', rf'\1"{value}"', config)
@@ -39,9 +41,10 @@ async def speech(narrow, english, chinese):
     return {"EMBEDDINGS": rows["EMBEDDINGS"], "FRAMES": features["FRAMES"]}
 
 
-async def finished(narrow, speech, **options):
-    """RESULT and when it came."""
-    responses = await stream(narrow.url, "decoder", **options, **speech)
+async def finished(narrow, speech, parameters=None, **options):
+    """RESULT and when it came, of an answer that takes a while."""
+    parameters = {**(parameters or {}), "min_new_tokens": 300, "max_new_tokens": 300}
+    responses = await stream(narrow.url, "decoder", parameters, **options, **speech)
     return json.loads(responses[-1]["RESULT"][0]), time.monotonic()
 
 

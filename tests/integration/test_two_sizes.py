@@ -1,5 +1,6 @@
 """The small checkpoint beside the accurate one, from the same code."""
 
+import difflib
 import json
 
 import numpy as np
@@ -55,3 +56,27 @@ async def test_the_fast_hypothesis_is_a_draft_for_the_accurate_one(both, english
     assert results[0]["text"] == results[1]["text"]
     if result["text"] == results[0]["text"]:
         assert results[1]["draft"]["accepted"] == len(hypothesis)
+
+
+@pytest.mark.parametrize("model", ["asr", "decoder"])
+def test_the_speculative_profile_is_the_default_one_with_a_draft_checkpoint(model):
+    default = (REPOSITORY / model / "config.pbtxt").read_text().splitlines()
+    profile = (REPOSITORY / model / "configs" / "speculative.pbtxt").read_text().splitlines()
+    changed = [line for line in difflib.ndiff(default, profile) if line[0] in "+-" and not line[2:].startswith("#")]
+    assert len(changed) == {"asr": 9, "decoder": 2}[model], changed
+    assert all("fast" in line or "DRAFT" in line or '""' in line or model == "asr" for line in changed)
+
+
+async def test_the_speculative_profile_answers_the_same_in_fewer_steps(both, settings, english, chinese):
+    server = EmbeddedTriton(settings.model_copy(update={"model_config_name": "speculative"}))
+    await server.start()
+    client = TritonClient(server.url)
+    try:
+        for pcm in (english, chinese):
+            plain, _ = await answer(both[1], pcm)
+            drafted, result = await answer(client, pcm)
+            assert [t for d in drafted for t in d.token_ids] == [t for d in plain for t in d.token_ids]
+            assert result["draft"]["accepted"] > 0.5 * result["draft"]["tokens"] > 0
+    finally:
+        await client.close()
+        await server.stop()

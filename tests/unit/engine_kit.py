@@ -16,6 +16,8 @@ scheduler = room("decoder", "scheduler")
 sequence = room("decoder", "sequence")
 sampling = room("decoder", "sampling")
 sessions = room("decoder", "sessions")
+decode_graphs = room("decoder", "decode_graphs")
+speculator = room("decoder", "speculator")
 
 CONFIG = qwen3.Qwen3Config(
     vocab_size=96,
@@ -29,13 +31,13 @@ CONFIG = qwen3.Qwen3Config(
 CPU = torch.device("cpu")
 
 
-def network():
-    return qwen3.Qwen3(CONFIG, decoder_weights(CONFIG), CPU, torch.float32)
+def network(device=CPU, dtype=torch.float32, seed=0):
+    return qwen3.Qwen3(CONFIG, decoder_weights(CONFIG, seed), device, dtype)
 
 
-def cache(tokens=4096):
+def cache(tokens=4096, device=CPU, dtype=torch.float32, extents=None):
     shape = (CONFIG.num_key_value_heads, CONFIG.head_dim)
-    return kv_cache.KVCache(CONFIG.num_hidden_layers, tokens, *shape, CPU, torch.float32)
+    return kv_cache.KVCache(CONFIG.num_hidden_layers, tokens, *shape, device, dtype, extents)
 
 
 class Collector:
@@ -68,23 +70,52 @@ class Collector:
         return self.cancel_after is not None and len(self.ids) >= self.cancel_after
 
 
-def make_engine(tokens=4096, max_waiting=1000, end_ids=(95,), **limits):
-    made = engine.Engine(network(), cache(tokens), scheduler.SchedulerLimits(**limits), end_ids, max_waiting)
+def make_engine(
+    tokens=4096,
+    max_waiting=1000,
+    end_ids=(95,),
+    device="cpu",
+    dtype=torch.float32,
+    batches=(),
+    draft_seed=None,
+    **limits,
+):
+    """batches: CUDA graphs for them; draft_seed: a draft network of these random weights."""
+    where = torch.device(device)
+    target, arena = network(where, dtype), cache(tokens, where, dtype)
+    graphs = decode_graphs.DecodeGraphs(target, arena, list(batches), record=True, compiled=False) if batches else None
+    drafter = None
+    if draft_seed is not None:
+        own = cache(tokens, where, dtype, arena.extents)
+        drafter = speculator.Speculator(network(where, dtype, draft_seed), own, 3, frozenset(end_ids), 32)
+    made = engine.Engine(target, arena, scheduler.SchedulerLimits(**limits), end_ids, max_waiting, graphs, drafter)
     made.start()
     return made
 
 
 def make_sequence(
-    seed, num_audio=20, max_new_tokens=24, priority=2, temperature=0.0, listener=None, draft=(), session=None
+    seed,
+    num_audio=20,
+    max_new_tokens=24,
+    priority=2,
+    temperature=0.0,
+    listener=None,
+    draft=(),
+    session=None,
+    drafted=False,
+    device="cpu",
+    **params,
 ):
+    """Random networks loop: the guard against it is off unless it is asked for."""
     generator = torch.Generator().manual_seed(seed)
     cached_rows = session.cached_rows if session else 0
     # A stream's audio is the same from its beginning, however long it has become.
-    audio = torch.randn(400, CONFIG.hidden_size, generator=generator)[cached_rows:num_audio]
+    audio = torch.randn(400, CONFIG.hidden_size, generator=generator)[cached_rows:num_audio].to(device)
     before = torch.randint(0, 90, (5,), generator=generator).tolist()
     prompt = sequence.Prompt(before, audio, torch.randint(0, 90, (3,), generator=generator).tolist(), cached_rows)
-    params = sampling.SamplingParams(max_new_tokens, temperature, seed)
-    return sequence.Sequence(str(seed), prompt, params, priority, listener or Collector(), draft, session)
+    params = sampling.SamplingParams(max_new_tokens, temperature, seed, **{"repetition_guard": False, **params})
+    listener = listener or Collector()
+    return sequence.Sequence(str(seed), prompt, params, priority, listener, draft, session, audio if drafted else None)
 
 
 def run(made, sequences, timeout_s=60):

@@ -78,3 +78,26 @@ def test_any_drafts_in_any_company_change_no_answer(plain, requests, max_step_to
     assert tokens == [plain[temperature][seed] for seed, temperature, *_ in requests]
     assert made.cache.extents.num_free == made.cache.extents.capacity
     made.stop()
+
+
+@pytest.mark.parametrize(("draft_seed", "accepted"), [(0, 0.95), (1, 0.0)])
+@pytest.mark.parametrize(
+    "limits", [{}, {"max_running": 2, "tokens": 200}, {"max_step_tokens": 8}, {"max_running": 3, "max_step_tokens": 24}]
+)
+def test_a_draft_network_changes_no_answer(draft_seed, accepted, limits):
+    """One of the same weights foresees everything; one of other weights costs time alone."""
+    quiet = kit.make_engine()
+    kinds = [(seed, 10 + 9 * seed) for seed in range(8)]
+    plain = [kit.run(quiet, [kit.make_sequence(seed, length)])[0] for seed, length in kinds]
+    quiet.stop()
+    made = kit.make_engine(draft_seed=draft_seed, **limits)
+    sequences = [
+        kit.make_sequence(seed, length, priority=1 + seed % 3, drafted=seed != 5) for seed, length in kinds * 2
+    ]
+    assert kit.run(made, sequences) == plain * 2
+    assert sequences[5].num_drafted == 0
+    drafted = sum(one.num_drafted for one in sequences)
+    assert drafted > 0
+    assert sum(one.num_accepted for one in sequences) >= accepted * drafted
+    assert made.cache.extents.num_free == made.cache.extents.capacity
+    made.stop()

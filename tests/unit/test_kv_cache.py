@@ -42,5 +42,5 @@ def test_reads_what_was_written():
     assert not cache.read(0, 0, 16)[0].any()
 
 
-def test_budget_in_tokens():
-    assert kv_cache.KVCache.tokens_of(2**20, 2, 4, 32, torch.float32) == 2**20 // (2 * 2 * 4 * 32 * 4)
+def test_memory_of_a_token():
+    assert kv_cache.KVCache.token_bytes(2, 4, 32, torch.float32) == 2 * 2 * 4 * 32 * 4

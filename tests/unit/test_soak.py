@@ -22,7 +22,13 @@ def random_request(rng, plain, number):
     leaves = rng.choice([0, 1, 7]) if rng.random() < 0.2 else None
     listener = kit.Collector(cancel_after=leaves)
     one = kit.make_sequence(
-        seed, length, priority=rng.choice([1, 2, 3]), draft=draft, session=session, listener=listener
+        seed,
+        length,
+        priority=rng.choice([1, 2, 3]),
+        draft=draft,
+        session=session,
+        listener=listener,
+        drafted=session is None and rng.random() < 0.5,
     )
     return seed, one
 
@@ -34,7 +40,7 @@ def test_ten_thousand_requests():
     quiet = kit.make_engine()
     plain = {seed: kit.run(quiet, [kit.make_sequence(seed, length)])[0] for seed, length in KINDS}
     quiet.stop()
-    made = kit.make_engine(tokens=1_500, max_running=8, max_step_tokens=64, session_idle_s=0.2)
+    made = kit.make_engine(tokens=1_500, max_running=8, max_step_tokens=64, session_idle_s=0.2, draft_seed=3)
     process = psutil.Process()
     memory_mb = 0.0
     for number in range(0, COUNT, AT_A_TIME):

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import torch
 
+from .decode_graphs import DecodeGraphs
 from .kv_cache import KVCache
 from .qwen3 import Qwen3, Span
 from .sampling import Scores
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
+from .speculator import Speculator
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +48,19 @@ class Engine:
     """
 
     def __init__(
-        self, network: Qwen3, cache: KVCache, limits: SchedulerLimits, end_ids: Collection[int], max_waiting: int
+        self,
+        network: Qwen3,
+        cache: KVCache,
+        limits: SchedulerLimits,
+        end_ids: Collection[int],
+        max_waiting: int,
+        graphs: DecodeGraphs | None = None,
+        speculator: Speculator | None = None,
     ) -> None:
+        """graphs: runs the steps that it covers; speculator: drafts for those sequences that bring audio for it."""
         self.network = network
+        self.graphs = graphs
+        self.speculator = speculator
         self.cache = cache
         self.scheduler = Scheduler(limits, cache)
         self.end_ids = frozenset(end_ids)
@@ -122,6 +134,8 @@ class Engine:
             return
         try:
             self._step(chunks)
+            if self.speculator is not None:
+                self.speculator.propose(self.scheduler.running)
         except Exception as error:
             logger.exception("a step failed")
             # Some of them may have had their answer already.
@@ -179,15 +193,20 @@ class Engine:
                 judged.append((sequence, num_draft + 1))
                 judged_rows += range(row - num_draft - 1, row)
             sequence.num_computed += min(chunk.length, sequence.num_pending)
-        hidden = self.network.forward(torch.cat(rows), spans, self.cache)
+        if self.graphs is not None and self.graphs.covers(spans):
+            hidden = self.graphs.run(torch.cat(rows), spans)
+        else:
+            hidden = self.network.forward(torch.cat(rows), spans, self.cache)
         if judged:
             scores = Scores.of(self.network.logits(hidden[judged_rows]))
             first = 0
             for sequence, count in judged:
                 self._accept(sequence, scores, range(first, first + count))
                 first += count
+        seconds = time.monotonic() - started
+        self.scheduler.pace.observe(row, seconds)
         self.stats.steps += 1
-        self.stats.step_seconds += time.monotonic() - started
+        self.stats.step_seconds += seconds
         self.stats.computed_tokens += row
 
     def _accept(self, sequence: Sequence, scores: Scores, rows: range) -> None:
@@ -198,17 +217,20 @@ class Engine:
         place in the KV cache taken by the next token.
         """
         sequence.timings.first_token = sequence.timings.first_token or time.monotonic()
-        ids: list[int] = []
-        logprobs: list[float] = []
-        reason = ""
+        params, reason = sequence.params, ""
         for row in rows:
-            token = sequence.sampler.choose(scores.logits[row], scores.likeliest[row])
+            banned = self.end_ids if len(sequence.output_ids) < params.min_new_tokens else ()
+            token = sequence.sampler.choose(scores.logits[row], scores.likeliest[row], banned)
             if token in self.end_ids:
                 reason = "stop"
                 break
-            ids.append(token)
-            logprobs.append(scores.logprob(row, token))
-            if len(sequence.output_ids) + len(ids) >= sequence.params.max_new_tokens:
+            sequence.output_ids.append(token)
+            sequence.unshown.append((token, scores.logprob(row, token)))
+            self.stats.generated_tokens += 1
+            if params.repetition_guard and sequence.guard.push(token) and not banned:
+                reason = "repetition"
+                break
+            if len(sequence.output_ids) >= params.max_new_tokens:
                 reason = "length"
                 break
             if not sequence.draft or sequence.draft.pop(0) != token:
@@ -217,18 +239,28 @@ class Engine:
             sequence.num_accepted += 1
             # The last row's token was foreseen too, but not yet computed.
             sequence.num_computed += row != rows[-1]
-        sequence.output_ids += ids
-        self.stats.generated_tokens += len(ids)
-        if ids:
-            sequence.listener.on_tokens(ids, logprobs)
+        # From the first token on that the draft network did not foresee, it has to compute anew.
+        sequence.draft_computed = min(sequence.draft_computed, sequence.num_tokens - 1)
         if reason:
             self._finish(sequence, reason)
+        else:
+            self._show(sequence, len(sequence.unshown) - sequence.guard.num_held)
+
+    def _show(self, sequence: Sequence, count: int) -> None:
+        """Tell the listener the next `count` tokens."""
+        shown, sequence.unshown = sequence.unshown[: max(0, count)], sequence.unshown[max(0, count) :]
+        if shown:
+            sequence.listener.on_tokens([token for token, _ in shown], [logprob for _, logprob in shown])
 
     def _finish(self, sequence: Sequence, reason: str) -> None:
         sequence.finish_reason = reason
         self.stats.drafted_tokens += sequence.num_drafted
         self.stats.accepted_tokens += sequence.num_accepted
         sequence.timings.finished = time.monotonic()
+        held = sequence.guard.num_held if reason == "repetition" else 0
+        if held:
+            del sequence.output_ids[-held:]
+        self._show(sequence, len(sequence.unshown) - held)
         self.scheduler.retire(sequence)
         self._room.release()
         sequence.listener.on_finish(sequence)

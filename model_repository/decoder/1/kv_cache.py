@@ -88,16 +88,20 @@ class KVCache:
         head_dim: int,
         device: torch.device,
         dtype: torch.dtype,
+        extents: ExtentAllocator | None = None,
     ) -> None:
-        shape = (num_layers, num_tokens, num_kv_heads, head_dim)
+        """extents: another cache's, where a second network keeps the same sequences in the same places."""
+        # One more than is handed out: rows that only fill a batch up write there.
+        self.num_slots = num_tokens + 1
+        shape = (num_layers, self.num_slots, num_kv_heads, head_dim)
         self._keys = torch.zeros(shape, device=device, dtype=dtype)
         self._values = torch.zeros(shape, device=device, dtype=dtype)
-        self.extents = ExtentAllocator(num_tokens)
+        self.extents = extents or ExtentAllocator(num_tokens)
 
     @staticmethod
-    def tokens_of(budget_bytes: int, num_layers: int, num_kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:
-        """Tokens that fit into a budget."""
-        return budget_bytes // (2 * num_layers * num_kv_heads * head_dim * dtype.itemsize)
+    def token_bytes(num_layers: int, num_kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:
+        """Memory of one token."""
+        return 2 * num_layers * num_kv_heads * head_dim * dtype.itemsize
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """slots int64 [T]: tokens of the arena; keys and values [T, key-value heads, head_dim]."""
@@ -108,6 +112,10 @@ class KVCache:
         """Copy `length` tokens of all layers from `source` to `target`, two starts whose extents do not overlap."""
         for arena in (self._keys, self._values):
             arena[:, target : target + length] = arena[:, source : source + length]
+
+    def gather(self, layer: int, index: Tensor) -> tuple[Tensor, Tensor]:
+        """index int64 [B, L] of tokens of the arena -> keys and values, copies [B, key-value heads, L, head_dim]."""
+        return self._keys[layer][index].transpose(1, 2), self._values[layer][index].transpose(1, 2)
 
     def read(self, layer: int, start: int, length: int) -> tuple[Tensor, Tensor]:
         """Keys and values of one sequence, views [1, key-value heads, length, head_dim]."""

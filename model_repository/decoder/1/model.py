@@ -12,52 +12,37 @@ import torch
 import triton_python_backend_utils as pb_utils
 
 from .answers import Answer, Delta, Outbox, result_json
-from .engine import Engine, EngineStopped
+from .build import build
+from .engine import EngineStopped
 from .inputs import AudioEmbeddings, checked_audio, checked_draft, checked_priority, checked_session
-from .kv_cache import KVCache
-from .loader import read_checkpoint, useful_threads
 from .metrics import Metrics
 from .prompt import PromptBuilder, Transcript, language_name
-from .qwen3 import Qwen3
 from .sampling import SamplingParams
-from .scheduler import SchedulerLimits
 from .sequence import Prompt, Sequence, Timings
 from .sessions import SessionRequest
+from .warm_up import warm_up
 
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
-        device, dtype = torch.device(config["device"]), _dtype(config["dtype"])
-        checkpoint = read_checkpoint(Path(__file__).parent / config["checkpoint"])
-        torch.set_num_threads(int(config["num_threads"]) or useful_threads(checkpoint.num_weights))
+        built = build(config, Path(__file__).parent)
+        checkpoint = built.checkpoint
         self.config = checkpoint.config
+        self.draft_width = built.draft_width
         self.max_new_tokens = int(config["max_new_tokens"])
         self.tokenizer = checkpoint.tokenizer
         self.prompts = PromptBuilder(checkpoint.tokenizer, checkpoint.template, int(config["max_context_tokens"]))
-        cache = _kv_cache(self.config, int(config["kv_cache_mb"]), device, dtype)
-        self.engine = Engine(
-            Qwen3(self.config, checkpoint.weights, device, dtype),
-            cache,
-            SchedulerLimits(
-                max_running=int(config["max_running"]),
-                max_step_tokens=int(config["max_step_tokens"]),
-                live_step_tokens=int(config["live_step_tokens"]),
-                aging_s=float(config["aging_s"]),
-                session_idle_s=float(config["session_idle_s"]),
-            ),
-            checkpoint.end_ids,
-            int(config["max_waiting"]),
-        )
+        self.engine = built.engine
         self.outbox = Outbox(float(config["stream_interval_ms"]) / 1000)
         self.metrics = Metrics(pb_utils, self.engine, args["model_name"])
         self.outbox.start()
         self.metrics.start()
         self.engine.start()
-        tokens = cache.extents.capacity
-        pb_utils.Logger.log_info(
-            f"decoder: KV cache of {tokens} tokens, {tokens / 13:.0f} s of audio, or {tokens // 600} clips of 30 s"
+        warm_up_s = warm_up(
+            self.engine, [float(seconds) for seconds in config["warm_up_seconds"].split(",") if seconds]
         )
+        pb_utils.Logger.log_info(f"{args['model_name']}: {built.summary}; warmed up in {warm_up_s:.2f} s")
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
@@ -94,11 +79,25 @@ class TritonPythonModel:
         if audio.num_rows == 0 and (session is None or session.cached_rows == 0):
             sink.send(_empty(audio))
             return
+        draft_audio = None if session is not None else self._draft_audio(request, audio)
         answer = Answer(sink, Transcript(self.tokenizer, language), audio.usage(), self.outbox.post)
-        rows = torch.from_numpy(audio.rows).to(self.engine.network.device, self.engine.network.dtype)
-        prompt = Prompt(before, rows, after, session.cached_rows if session else 0)
+        prompt = Prompt(before, self._on_device(audio), after, session.cached_rows if session else 0)
         self.outbox.watch(answer)
-        self.engine.submit(Sequence(request.request_id(), prompt, params, priority, answer, drafted, session))
+        self.engine.submit(
+            Sequence(request.request_id(), prompt, params, priority, answer, drafted, session, draft_audio)
+        )
+
+    def _on_device(self, audio: AudioEmbeddings) -> torch.Tensor:
+        return torch.from_numpy(audio.rows).to(self.engine.network.device, self.engine.network.dtype)
+
+    def _draft_audio(self, request: Any, audio: AudioEmbeddings) -> torch.Tensor | None:
+        """The audio as the draft network hears it: by its own encoder, or by this one where their widths are equal."""
+        own = _input(request, "DRAFT_EMBEDDINGS")
+        if not self.draft_width or (own is None and self.draft_width != self.config.hidden_size):
+            return None
+        if own is None:
+            return self._on_device(audio)
+        return self._on_device(checked_audio(own, np.array(audio.frames, dtype=np.int32)[:, None], self.draft_width))
 
     def _command(self, parameters: dict[str, Any]) -> None:
         """What a request may ask for besides its answer: the end of a session, the end of another request."""
@@ -116,6 +115,8 @@ class TritonPythonModel:
             max_new_tokens=int(parameters.get("max_new_tokens", longest)),
             temperature=float(parameters.get("temperature", 0.0)),
             seed=int(parameters.get("seed", 0)),
+            min_new_tokens=int(parameters.get("min_new_tokens", 0)),
+            repetition_guard=bool(parameters.get("repetition_guard", True)),
         )
 
 
@@ -156,18 +157,6 @@ class TritonSink:
                 return
             self.closed = final
             self._sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0)
-
-
-def _dtype(name: str) -> torch.dtype:
-    if name not in ("float32", "bfloat16", "float16"):
-        raise ValueError(f"dtype must be float32, bfloat16 or float16, not {name!r}")
-    return getattr(torch, name)
-
-
-def _kv_cache(config: Any, budget_mb: int, device: torch.device, dtype: torch.dtype) -> KVCache:
-    shape = (config.num_key_value_heads, config.head_dim)
-    tokens = KVCache.tokens_of(budget_mb * 2**20, config.num_hidden_layers, *shape, dtype)
-    return KVCache(config.num_hidden_layers, tokens, *shape, device, dtype)
 
 
 def _input(request: Any, name: str) -> Any:

@@ -6,7 +6,7 @@ rows; attention reads each sequence's keys and values as one slice of the KV cac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,12 +90,23 @@ class Qwen3:
     """The network and nothing else: `forward` for hidden states, `logits` for the rows that are asked for."""
 
     def __init__(
-        self, config: Qwen3Config, weights: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype
+        self,
+        config: Qwen3Config,
+        weights: Mapping[str, Tensor],
+        device: torch.device,
+        dtype: torch.dtype,
+        quantize: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        """weights: by names such as `layers.0.self_attn.q_proj.weight`; KeyError where one is missing."""
+        """weights: by names such as `layers.0.self_attn.q_proj.weight`; KeyError where one is missing.
+
+        quantize: what to make of the layers' matrices; what it returns has to work as a weight of `linear`.
+        """
 
         def take(*names: str) -> Tensor:
             return torch.cat([weights[name].to(device=device, dtype=dtype) for name in names]).contiguous()
+
+        def matrix(*names: str) -> Tensor:
+            return take(*names) if quantize is None else quantize(take(*names))
 
         self.config = config
         self.device = device
@@ -106,17 +117,17 @@ class Qwen3:
         self.layers = [
             Layer(
                 input_norm=take(f"layers.{i}.input_layernorm.weight"),
-                qkv=take(*(f"layers.{i}.self_attn.{part}_proj.weight" for part in "qkv")),
+                qkv=matrix(*(f"layers.{i}.self_attn.{part}_proj.weight" for part in "qkv")),
                 qk_norm=torch.cat(
                     [
                         take(f"layers.{i}.self_attn.q_norm.weight").expand(config.num_attention_heads, -1),
                         take(f"layers.{i}.self_attn.k_norm.weight").expand(config.num_key_value_heads, -1),
                     ]
                 ),
-                o=take(f"layers.{i}.self_attn.o_proj.weight"),
+                o=matrix(f"layers.{i}.self_attn.o_proj.weight"),
                 post_norm=take(f"layers.{i}.post_attention_layernorm.weight"),
-                gate_up=take(f"layers.{i}.mlp.gate_proj.weight", f"layers.{i}.mlp.up_proj.weight"),
-                down=take(f"layers.{i}.mlp.down_proj.weight"),
+                gate_up=matrix(f"layers.{i}.mlp.gate_proj.weight", f"layers.{i}.mlp.up_proj.weight"),
+                down=matrix(f"layers.{i}.mlp.down_proj.weight"),
             )
             for i in range(config.num_hidden_layers)
         ]
@@ -136,11 +147,51 @@ class Qwen3:
 
         embeddings: [T, hidden_size], the rows of all spans. Returns normalized hidden states [T, hidden_size].
         """
-        config = self.config
-        positions = torch.tensor([p for s in spans for p in range(s.position, s.position + s.length)]).to(self.device)
-        slots = torch.tensor([s.kv_start + s.position + i for s in spans for i in range(s.length)]).to(self.device)
-        cosine, sine = self._rotation(positions)
+        positions = torch.tensor([p for s in spans for p in range(s.position, s.position + s.length)])
+        slots = torch.tensor([s.kv_start + s.position + i for s in spans for i in range(s.length)])
         masks = [self._mask(span) for span in spans]
+
+        def attend(layer: int, query: Tensor) -> Tensor:
+            return self._attention(layer, query, spans, masks, cache)
+
+        return self._layers(embeddings, positions.to(self.device), slots.to(self.device), cache, attend)
+
+    def decode(self, embeddings: Tensor, positions: Tensor, starts: Tensor, length: int, cache: KVCache) -> Tensor:
+        """One new token of each of B sequences, with shapes that depend on B and `length` alone: the same result as
+        `forward`, for graphs and compilers, which want the same shapes again and again.
+
+        embeddings [B, hidden_size]; positions int64 [B] of the tokens in their sequences, all below `length`; starts
+        int64 [B] of the sequences in the KV cache. Returns normalized hidden states [B, hidden_size].
+        """
+        config = self.config
+        # Beyond a sequence's end stands what belongs to others, or to nobody: masked, whatever it is.
+        steps = torch.arange(length, device=self.device)
+        index = (starts[:, None] + steps[None, :]).clamp_(max=cache.num_slots - 1)
+        seen = (steps[None, :] <= positions[:, None])[:, None, None, :]
+        groups = config.num_attention_heads // config.num_key_value_heads
+
+        def attend(layer: int, query: Tensor) -> Tensor:
+            keys, values = cache.gather(layer, index)
+            q = query.view(-1, config.num_key_value_heads, groups, config.head_dim)
+            return functional.scaled_dot_product_attention(q, keys, values, attn_mask=seen).reshape(query.shape[0], -1)
+
+        return self._layers(embeddings, positions, starts + positions, cache, attend)
+
+    def _layers(
+        self,
+        embeddings: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        cache: KVCache,
+        attend: Callable[[int, Tensor], Tensor],
+    ) -> Tensor:
+        """All layers over flat rows [T, hidden_size].
+
+        attend: a layer's number and its query [T, heads, head_dim] -> [T, heads * head_dim], called once the layer's
+        keys and values are in the cache.
+        """
+        config = self.config
+        cosine, sine = self._rotation(positions)
         widths = [config.num_attention_heads + config.num_key_value_heads, config.num_key_value_heads]
         hidden = embeddings
         for index, layer in enumerate(self.layers):
@@ -151,8 +202,7 @@ class Qwen3:
             heads = functional.rms_norm(heads, heads.shape[-1:], eps=config.rms_norm_eps) * layer.qk_norm
             query, key = _rotate(heads, cosine, sine).split([widths[0] - widths[1], widths[1]], dim=1)
             cache.write(index, slots, key, value)
-            attended = self._attention(index, query, spans, masks, cache)
-            hidden = hidden + functional.linear(attended, layer.o)
+            hidden = hidden + functional.linear(attend(index, query), layer.o)
             gate, up = functional.linear(self._rms_norm(hidden, layer.post_norm), layer.gate_up).chunk(2, dim=-1)
             hidden = hidden + functional.linear(functional.silu(gate) * up, layer.down)
         return self._rms_norm(hidden, self.norm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +11,24 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How one request's tokens are chosen. temperature: 0 is greedy; seed: makes a temperature repeatable."""
+    """How one request's tokens are chosen.
+
+    temperature: 0 is greedy; seed: makes a temperature repeatable; min_new_tokens: before them no token ends the
+    answer, which gives benchmarks the same work again and again; repetition_guard: end an answer that loops
+    (repetition.py).
+    """
 
     max_new_tokens: int
     temperature: float = 0.0
     seed: int = 0
+    min_new_tokens: int = 0
+    repetition_guard: bool = True
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise ValueError("max_new_tokens must be at least 1")
+        if not 0 <= self.min_new_tokens <= self.max_new_tokens:
+            raise ValueError("min_new_tokens must lie between 0 and max_new_tokens")
         if not 0.0 <= self.temperature <= 2.0:
             raise ValueError(f"temperature must lie between 0 and 2, not {self.temperature}")
 
@@ -30,8 +40,11 @@ class Sampler:
         self._temperature = params.temperature
         self._generator = torch.Generator().manual_seed(params.seed) if params.temperature > 0 else None
 
-    def choose(self, logits: Tensor, likeliest: int) -> int:
-        """logits float32 [vocab_size] and the token that is likeliest by them -> token id."""
+    def choose(self, logits: Tensor, likeliest: int, banned: Collection[int] = ()) -> int:
+        """logits float32 [vocab_size] and the token that is likeliest by them -> token id, none of the banned."""
+        if banned:
+            logits = logits.index_fill(0, torch.tensor(list(banned), device=logits.device), -torch.inf)
+            likeliest = int(logits.argmax())
         if self._generator is None:
             return likeliest
         probabilities = torch.softmax(logits.cpu() / self._temperature, dim=-1)

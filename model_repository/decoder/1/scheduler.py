@@ -8,21 +8,26 @@ from dataclasses import dataclass
 from .kv_cache import KVCache
 from .sequence import Sequence
 from .sessions import Kept, SessionCache
+from .step_pace import StepPace
 
 PRIORITIES = (1, 2, 3)
 LIVE = 1
+# Where a live sequence came within this time, more are expected.
+LIVE_WINDOW_S = 30.0
 
 
 @dataclass(frozen=True)
 class SchedulerLimits:
-    """max_running: sequences at a time; max_step_tokens: rows of one step; live_step_tokens: rows that prompts of less
-    urgent sequences may add to a step in which a live one takes part; aging_s: a waiting sequence rises by one
-    level each time it has waited this long, so that nothing starves; session_idle_s: what an unused session keeps is
-    forgotten after this."""
+    """max_running: sequences at a time; max_step_tokens: rows of one step; live_step_tokens: rows that prompts and
+    drafts of less urgent sequences may add to a step in which a live one takes part; live_step_s: while live ones
+    come, what those may make any step last; aging_s: a waiting sequence rises by one level each time it has waited this
+    long, so that nothing starves; session_idle_s: what an unused session keeps is forgotten after this.
+    """
 
     max_running: int = 64
     max_step_tokens: int = 512
     live_step_tokens: int = 16
+    live_step_s: float = 0.25
     aging_s: float = 10.0
     session_idle_s: float = 60.0
 
@@ -47,29 +52,43 @@ class Scheduler:
         self.evicted: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
+        self.pace = StepPace()
+        self._last_live = -LIVE_WINDOW_S
 
     def add(self, sequence: Sequence) -> None:
+        if sequence.priority == LIVE:
+            self._last_live = time.monotonic()
         self.waiting.append(sequence)
 
     def schedule(self) -> list[Chunk]:
-        """The next step: one token of everybody who decodes, and as much of the prompts as fits, urgent ones first."""
+        """The next step: a token of all who decode, and as much of prompts and drafts as fits, urgent ones first."""
         self._admit()
-        chunks = [Chunk(s, 1) for s in self.running if s.num_pending == 1 and not s.draft]
-        budget = self.limits.max_step_tokens - len(chunks)
-        urgent = min((sequence.priority for sequence in self.running), default=0)
-        prompts = [sequence for sequence in self.running if sequence.num_pending > 1 or sequence.draft]
         now = time.monotonic()
-        for sequence in sorted(prompts, key=lambda s: (self._level(s, now), s.number)):
-            if urgent == LIVE and sequence.priority > LIVE:
-                # A live sequence waits for this step: others put little into it.
-                budget = min(budget, self.limits.live_step_tokens)
-            if budget <= 0:
-                break
+        lengths = {sequence: 1 for sequence in self.running if sequence.num_pending == 1}
+        budget = self.limits.max_step_tokens - len(lengths)
+        budget_of_others = min(budget, self._rows_beside_live(now, len(lengths)))
+        longer = [sequence for sequence in self.running if sequence.num_pending > 1 or sequence.draft]
+        for sequence in sorted(longer, key=lambda s: (self._level(s, now), s.number)):
             # A draft is verified in the same pass as the end of the prompt.
-            length = min(sequence.num_pending + len(sequence.draft), budget)
-            chunks.append(Chunk(sequence, length))
+            wanted = sequence.num_pending + len(sequence.draft) - lengths.get(sequence, 0)
+            length = min(wanted, budget if sequence.priority == LIVE else budget_of_others)
+            if length <= 0:
+                continue
+            lengths[sequence] = lengths.get(sequence, 0) + length
             budget -= length
-        return chunks
+            budget_of_others = min(budget, budget_of_others - (length if sequence.priority > LIVE else 0))
+        return [Chunk(sequence, length) for sequence, length in lengths.items()]
+
+    def _rows_beside_live(self, now: float, num_decoding: int) -> int:
+        """Rows of prompts and drafts that sequences which are not live may add to the next step."""
+        if any(sequence.priority == LIVE for sequence in self.running):
+            # A live sequence waits for this step: others put little into it.
+            return self.limits.live_step_tokens
+        if now - self._last_live > LIVE_WINDOW_S:
+            return self.limits.max_step_tokens
+        # The next live sequence will wait for whatever step runs when it comes.
+        rows = self.pace.rows_within(self.limits.live_step_s, self.limits.max_step_tokens)
+        return max(self.limits.live_step_tokens, rows - num_decoding)
 
     def retire(self, sequence: Sequence) -> None:
         """Take out a sequence that has its answer, and keep what its session will need again."""
@@ -180,4 +199,4 @@ class Scheduler:
         if sequence.extent is not None:
             self.extents.release(sequence.extent)
             sequence.extent = None
-        sequence.num_computed = 0
+        sequence.num_computed = sequence.draft_computed = 0

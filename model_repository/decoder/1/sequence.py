@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .kv_cache import Extent
+from .repetition import RepetitionGuard
 from .sampling import Sampler, SamplingParams
 from .sessions import SessionRequest
 
@@ -86,8 +87,12 @@ class Sequence:
         listener: Listener,
         draft: Iterable[int] = (),
         session: SessionRequest | None = None,
+        draft_audio: Tensor | None = None,
     ) -> None:
-        """draft: tokens that the answer probably begins with; they cost one pass, whatever the model thinks of them."""
+        """draft: tokens that the answer probably begins with; they cost one pass, whatever the model thinks of them.
+
+        draft_audio: the whole audio's embeddings for the draft network, where there is one.
+        """
         self.number = next(_numbers)
         self.request_id = request_id
         self.prompt = prompt
@@ -96,10 +101,17 @@ class Sequence:
         self.listener = listener
         self.sampler = Sampler(params)
         self.output_ids: list[int] = []
-        # Tokens not yet verified; beyond the answer's bound they could not be accepted.
-        self.draft = list(itertools.islice(draft, params.max_new_tokens))
-        self.num_drafted = len(self.draft)
+        # Tokens not yet verified.
+        self.draft: list[int] = []
+        self.num_drafted = 0
         self.num_accepted = 0
+        self.draft_audio = draft_audio
+        # How many tokens are in the draft network's KV cache.
+        self.draft_computed = 0
+        self.offer(draft)
+        self.guard = RepetitionGuard(prompt.cached_rows + prompt.audio.shape[0])
+        # Tokens and their log-probabilities that the listener has not been told.
+        self.unshown: list[tuple[int, float]] = []
         self.session = session
         self.num_computed = 0
         self.extent: Extent | None = None
@@ -120,18 +132,25 @@ class Sequence:
         """Tokens of the whole sequence at its longest."""
         return len(self.prompt) + self.params.max_new_tokens
 
-    def rows(self, start: int, end: int, table: Tensor) -> Tensor:
+    def offer(self, draft: Iterable[int]) -> None:
+        """Guess the next tokens; what lies beyond the answer's bound could not be accepted."""
+        self.draft = list(itertools.islice(draft, self.params.max_new_tokens - len(self.output_ids)))
+        self.num_drafted += len(self.draft)
+
+    def rows(self, start: int, end: int, table: Tensor, audio: Tensor | None = None) -> Tensor:
         """Input rows of positions `start` to `end`, the draft's after the last token: [end - start, hidden_size].
 
-        table: the embedding matrix [vocab_size, hidden_size]; the audio's positions take its own embeddings.
+        table: the embedding matrix [vocab_size, hidden_size]; the audio's positions take its embeddings: the prompt's
+        or, for another network, those given.
         """
+        audio = self.prompt.audio if audio is None else audio
         if start < self.prompt.num_cached:
             raise ValueError("rows that were left out cannot be computed again")
         audio_start = len(self.prompt.before) + self.prompt.cached_rows
-        audio_end = audio_start + self.prompt.audio.shape[0]
+        audio_end = audio_start + audio.shape[0]
         if end <= audio_start:
             return table[self.prompt.before[start:end]]
         before = self.prompt.before[start:] if start < audio_start else []
         after = [*self.prompt.after, *self.output_ids, *self.draft][max(0, start - audio_end) : max(0, end - audio_end)]
-        audio = self.prompt.audio[max(0, start - audio_start) : max(0, end - audio_start)]
-        return torch.cat([table[before], audio, table[after]])
+        heard = audio[max(0, start - audio_start) : max(0, end - audio_start)]
+        return torch.cat([table[before], heard, table[after]])

@@ -1,0 +1,1 @@
+../../decoder/1/step_pace.py
