@@ -6,7 +6,7 @@ CHECKPOINT ?= export/tiny/tiny
 FAST_CHECKPOINT ?= export/tiny/tiny-fast
 # Rooms are folders named after versions; the type checker gets them under names that can be imported.
 ROOMS := .cache/rooms
-ROOM_NAMES := vad features encoder decoder
+ROOM_NAMES := vad features encoder decoder asr_stream
 
 .PHONY: setup models demo serve test lint bench clean
 

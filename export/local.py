@@ -67,18 +67,18 @@ class LocalAsr:
             config.num_hidden_layers, kv_cache_tokens, config.num_key_value_heads, config.head_dim, device, dtype
         )
         self.tokenizer = checkpoint.tokenizer
-        self._prompts = decoder["prompt"].PromptBuilder(checkpoint.tokenizer, checkpoint.template, 1024)
-        self._engine = decoder["engine"].Engine(
+        self.prompts = decoder["prompt"].PromptBuilder(checkpoint.tokenizer, checkpoint.template, 1024)
+        self.engine = decoder["engine"].Engine(
             decoder["qwen3"].Qwen3(config, checkpoint.weights, device, dtype),
             cache,
             decoder["scheduler"].SchedulerLimits(max_running=max_running),
             checkpoint.end_ids,
             max_waiting=100_000,
         )
-        self._engine.start()
+        self.engine.start()
 
     def close(self) -> None:
-        self._engine.stop()
+        self.engine.stop()
 
     def __enter__(self) -> LocalAsr:
         return self
@@ -98,14 +98,14 @@ class LocalAsr:
         self, clips: list[NDArray[np.float32]], language: str | None = None, timeout_s: float = 600.0
     ) -> list[Transcription]:
         """Transcribe clips together, greedily. Raises RuntimeError where one fails or takes too long."""
-        before, after = self._prompts.build("", language)
+        before, after = self.prompts.build("", language)
         collectors = []
         for pcm in clips:
             audio = self.embeddings(pcm)
             collector = Collector()
             params = self._decoder["sampling"].SamplingParams(max_new_tokens=audio.shape[0] + 64)
             prompt = self._decoder["sequence"].Prompt(before, audio, after)
-            self._engine.submit(self._decoder["sequence"].Sequence("", prompt, params, 2, collector))
+            self.engine.submit(self._decoder["sequence"].Sequence("", prompt, params, 2, collector))
             collectors.append(collector)
         return [self._result(collector, language, timeout_s) for collector in collectors]
 

@@ -88,7 +88,7 @@ class EmbeddedTriton:
     `start` returns when every model is ready; `stop` when the process is gone.
     """
 
-    def __init__(self, settings: Settings, models: tuple[str, ...] = ("asr",)) -> None:
+    def __init__(self, settings: Settings, models: tuple[str, ...] = ("asr", "asr_stream")) -> None:
         """models: loaded at start; an ensemble brings its steps along."""
         self._settings = settings
         self._models = models
@@ -122,6 +122,8 @@ class EmbeddedTriton:
             # NumPy's matrices are small in these models: its threads would only take cores from the others.
             "OPENBLAS_NUM_THREADS": "1",
             **os.environ,
+            # The port is free by chance, so its config.pbtxt cannot know it.
+            "ASR_STREAM_TRITON_URL": self.url,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         with self.log_path.open("ab") as log:

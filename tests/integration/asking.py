@@ -22,11 +22,15 @@ async def text(client, pcm, **options):
     return (await answer(client, pcm, **options))[1]["text"]
 
 
-async def infer(url, model, parameters=None, **inputs):
+async def infer(url, model, parameters=None, priority=0, **inputs):
     """Ask a model that answers once; returns its outputs by name."""
     async with triton.InferenceServerClient(url) as client:
         result = await client.infer(
-            model, [tensor(n, v) for n, v in inputs.items()], parameters=parameters, client_timeout=TIMEOUT_S
+            model,
+            [tensor(n, v) for n, v in inputs.items()],
+            parameters=parameters,
+            priority=priority,
+            client_timeout=TIMEOUT_S,
         )
         return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 

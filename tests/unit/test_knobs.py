@@ -90,7 +90,7 @@ def rows():
 
     with LocalAsr(TINY) as asr:
         pcm = recording(ROOT / "perf" / "recordings" / "english.flac")
-        return asr.embeddings(pcm), asr.transcribe([pcm])[0], asr._prompts.build("", None)
+        return asr.embeddings(pcm), asr.transcribe([pcm])[0], asr.prompts.build("", None)
 
 
 def answer(made, rows, **options):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .log_mel import N_MELS, SAMPLE_RATE_HZ, log_mel
+from .log_mel import HOP, N_FFT, N_MELS, SAMPLE_RATE_HZ, log_mel
 
 BLOCK_FRAMES = 800
 # What Qwen3-ASR's own code does with shorter clips: zeros up to half a second.
@@ -38,11 +38,15 @@ def speech_of(pcm: NDArray[np.float32], spans: NDArray[np.int32]) -> NDArray[np.
     return np.concatenate([pcm[start:end] for start, end in spans] or [pcm[:0]])
 
 
-def blocks_of(speech: NDArray[np.float32], max_blocks: int) -> Blocks:
+def blocks_of(speech: NDArray[np.float32], max_blocks: int, left_context: int = 0) -> Blocks:
     """Cut a clip into blocks of 8 s; no samples give one block with no valid frame.
 
-    Raises ValueError where there would be more than `max_blocks`.
+    left_context: samples at the beginning that belong to the block before. They fill the first STFT windows, as they do
+    in the whole clip, and have no frames of their own; clip_max is then the maximum of these blocks alone.
+    Raises ValueError where there would be more than `max_blocks`, or where the context is no use.
     """
+    if left_context:
+        return _later_blocks(speech, max_blocks, left_context)
     if speech.size == 0:
         return Blocks(
             np.full((1, N_MELS, BLOCK_FRAMES), -10.0, dtype=np.float32),
@@ -57,7 +61,20 @@ def blocks_of(speech: NDArray[np.float32], max_blocks: int) -> Blocks:
         )
     if speech.size < MIN_SAMPLES:
         speech = np.pad(speech, (0, MIN_SAMPLES - speech.size))
-    mel = log_mel(speech)
+    return _cut(log_mel(speech))
+
+
+def _later_blocks(speech: NDArray[np.float32], max_blocks: int, left_context: int) -> Blocks:
+    if left_context % HOP or left_context < N_FFT // 2:
+        raise ValueError(f"left_context must be a multiple of {HOP} samples and at least {2 * HOP}, not {left_context}")
+    if speech.size < left_context + HOP:
+        raise ValueError(f"after {left_context} samples of context, PCM holds no frame")
+    if speech.size > left_context + (max_blocks * BLOCK_FRAMES + 1) * HOP:
+        raise ValueError(f"PCM holds more than {max_blocks} blocks")
+    return _cut(log_mel(speech)[:, left_context // HOP :])
+
+
+def _cut(mel: NDArray[np.float32]) -> Blocks:
     num_frames = mel.shape[1]
     num_blocks = -(-num_frames // BLOCK_FRAMES)
     padded = np.full((N_MELS, num_blocks * BLOCK_FRAMES), -10.0, dtype=np.float32)

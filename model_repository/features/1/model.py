@@ -34,7 +34,8 @@ class TritonPythonModel:
         speech = speech_of(pcm, spans.reshape(-1, 2))
         if not np.isfinite(speech).all():
             raise ValueError("PCM holds NaN or infinity")
-        blocks = blocks_of(speech, self.max_blocks)
+        parameters = json.loads(request.parameters() or "{}")
+        blocks = blocks_of(speech, self.max_blocks, int(parameters.get("left_context", 0)))
         return [
             pb_utils.Tensor("MEL", blocks.mel),
             pb_utils.Tensor("FRAMES", blocks.frames),

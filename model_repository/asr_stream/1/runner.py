@@ -1,0 +1,210 @@
+"""All sessions of this server, on one event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .rooms import Floats
+from .session import Limits, Session
+from .settings import Settings
+from .triton_rooms import Models, TritonRooms
+
+logger = logging.getLogger(__name__)
+
+# How often clients are looked for that have left without a word.
+VANISHED_POLL_S = 0.5
+# Events of a session that has no open request yet, or whose client takes none.
+MAX_UNSENT = 1_000
+
+
+class Responder(Protocol):
+    """Where a request's responses go."""
+
+    def send(self, event: str) -> None: ...
+
+    def close(self, event: str | None = None) -> None:
+        """End the request, with a last event or without."""
+
+    def is_cancelled(self) -> bool: ...
+
+
+@dataclass
+class _Line:
+    """A session and the newest of its requests, by which it speaks."""
+
+    session: Session
+    task: asyncio.Task[None] | None = None
+    responder: Responder | None = None
+    unsent: list[str] = field(default_factory=list)
+
+    def speak(self, event: dict[str, Any]) -> None:
+        text = json.dumps(event, ensure_ascii=False)
+        if self.responder is None:
+            self.unsent = [*self.unsent[-MAX_UNSENT:], text]
+        elif event["type"] == "closed":
+            self.responder.close(text)
+            self.responder = None
+        else:
+            self.responder.send(text)
+
+    def listen(self, responder: Responder) -> None:
+        """Speak by this request from now on; the one before has ended."""
+        if self.responder is not None:
+            self.responder.close()
+        self.responder = responder
+        unsent, self.unsent = self.unsent, []
+        for text in unsent:
+            responder.send(text)
+
+
+class Refused(Exception):
+    """A request that is answered with an error; `invalid` where it is at fault itself."""
+
+    def __init__(self, message: str, *, invalid: bool = True) -> None:
+        super().__init__(message)
+        self.invalid = invalid
+
+
+class Runner:
+    """`accept` from any thread, in the order of the requests; everything else happens on the loop."""
+
+    def __init__(self, url: str, models: Models, limits: Limits, max_sessions: int, *, two_sizes: bool) -> None:
+        """url: of the server's gRPC. max_sessions: more are refused."""
+        self._url = url
+        self._models = models
+        self._limits = limits
+        self._max_sessions = max_sessions
+        self._two_sizes = two_sizes
+        self._lines: dict[int, _Line] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._number = 0
+        self._rooms: TritonRooms | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="asr-stream", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End all sessions; what they have to say last is said."""
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(timeout_s)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout_s)
+
+    @property
+    def num_sessions(self) -> int:
+        return len(self._lines)
+
+    def accept(
+        self,
+        sequence: int,
+        responder: Responder,
+        *,
+        start: bool,
+        end: bool,
+        pcm: Floats | None,
+        settings: Callable[[Settings], Settings],
+        command: str,
+        refuse: Callable[[Refused], None],
+    ) -> None:
+        """Hand a request over. settings: makes the session's settings into those that the request asks for, or raises
+        ValueError. refuse: called where the request is refused; the session goes on."""
+
+        def take() -> None:
+            try:
+                self._take(sequence, responder, start, end, pcm, settings, command)
+            except (Refused, ValueError) as error:
+                refuse(error if isinstance(error, Refused) else Refused(str(error)))
+            except Exception as error:
+                logger.exception("a request failed")
+                refuse(Refused(f"asr_stream failed: {error}", invalid=False))
+
+        self._loop.call_soon_threadsafe(take)
+
+    def _take(
+        self,
+        sequence: int,
+        responder: Responder,
+        start: bool,
+        end: bool,
+        pcm: Floats | None,
+        settings: Callable[[Settings], Settings],
+        command: str,
+    ) -> None:
+        line = self._begin(sequence, settings) if start else self._lines.get(sequence)
+        if line is None or (line.session.ended and not start):
+            raise Refused("no session of this sequence: it has ended, or its first request did not begin it")
+        wanted = line.session.settings if start else settings(line.session.settings)
+        if pcm is not None:
+            line.session.push(pcm)
+        line.listen(responder)
+        if wanted is not line.session.settings:
+            line.session.command("settings", wanted)
+        if command:
+            line.session.command(command)
+        if end:
+            line.session.command("end")
+
+    def _begin(self, sequence: int, settings: Callable[[Settings], Settings]) -> _Line:
+        wanted = settings(Settings())
+        before = self._lines.pop(sequence, None)
+        if before is not None and before.task is not None:
+            # A client that begins anew has given up what it had.
+            before.task.cancel()
+        if len(self._lines) >= self._max_sessions:
+            raise Refused(f"this server holds {self._max_sessions} live sessions: try again later", invalid=False)
+        assert self._rooms is not None
+        self._number += 1
+        line: _Line
+
+        def speak(event: dict[str, Any]) -> None:
+            line.speak(event)
+
+        name = f"{self._models.decoder}-{id(self):x}-{self._number}"
+        line = _Line(Session(name, self._rooms, wanted, speak, self._limits, two_sizes=self._two_sizes))
+        line.task = self._loop.create_task(line.session.run())
+        line.task.add_done_callback(lambda _: self._forget(sequence, line))
+        self._closing.add(line.task)
+        line.task.add_done_callback(self._closing.discard)
+        self._lines[sequence] = line
+        return line
+
+    def _forget(self, sequence: int, line: _Line) -> None:
+        if self._lines.get(sequence) is line:
+            del self._lines[sequence]
+        if line.responder is not None:
+            line.responder.close()
+            line.responder = None
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(VANISHED_POLL_S)
+            for line in list(self._lines.values()):
+                if line.responder is not None and line.responder.is_cancelled() and line.task is not None:
+                    line.task.cancel()
+
+    async def _open(self) -> None:
+        self._rooms = TritonRooms(self._url, self._models)
+        self._watcher = self._loop.create_task(self._watch())
+
+    async def _close(self) -> None:
+        self._watcher.cancel()
+        for task in list(self._closing):
+            task.cancel()
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=3.0)
+        if self._rooms is not None:
+            await self._rooms.close()
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()

@@ -1,0 +1,399 @@
+"""One live stream: chunks in, events out.
+
+One task does everything of a session in order: it takes what has come, finds where speech is, and when there is enough
+new audio asks for the next hypothesis. So at most one step runs, and what comes meanwhile waits for the next one: under
+load steps become fewer and longer, not later and later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .endpointing import WINDOW, Endpointer, quietest
+from .pcm_buffer import PcmBuffer
+from .rooms import Floats, Heard, RoomFailed, Rooms
+from .settings import SAMPLE_RATE_HZ, Settings
+from .stable_text import StableText
+from .utterance import Options, Utterance
+
+logger = logging.getLogger(__name__)
+
+# Voice activity is asked for this many windows at a time (96 ms): each call has its price.
+VAD_WINDOWS = 3
+# More is judged in several calls, so that nothing else waits long.
+MAX_VAD_SAMPLES = 16 * SAMPLE_RATE_HZ
+VAD_STATE = 320
+RETRY_FIRST_S, RETRY_LONGEST_S = 0.1, 2.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """max_backlog_s: audio of a session that may wait; idle_s: a session without a request is closed after this;
+    retry_s: how long a final is tried again while models fail."""
+
+    max_backlog_s: float = 120.0
+    idle_s: float = 30.0
+    retry_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class _Command:
+    """flush, reset, end, or settings."""
+
+    name: str
+    settings: Settings | None = None
+
+
+class SessionEnded(Exception):
+    """The session takes nothing more."""
+
+
+class Session:
+    """`push` and `command` from the event loop's thread; `run` is the task. `speak` is called with every event."""
+
+    def __init__(
+        self,
+        name: str,
+        rooms: Rooms,
+        settings: Settings,
+        speak: Callable[[dict[str, Any]], None],
+        limits: Limits,
+        *,
+        two_sizes: bool = False,
+    ) -> None:
+        self.name = name
+        self._rooms = rooms
+        self._settings = settings
+        self._asked = settings
+        self._say = speak
+        self._limits = limits
+        self._two_sizes = two_sizes
+        self._inbox: deque[Floats | _Command] = deque()
+        self._backlog = 0
+        self._wake = asyncio.Event()
+        self._buffer = PcmBuffer()
+        self._endpointer = Endpointer()
+        self._vad_state: Floats = np.zeros(VAD_STATE, dtype=np.float32)
+        self._unjudged: list[Floats] = []
+        self._num_unjudged = 0
+        # Audio before this sample belongs to utterances that are finished, or to none.
+        self._floor = 0
+        self._utterance: Utterance | None = None
+        self._num_utterances = 0
+        self._stable = StableText()
+        self._latest: Heard | None = None
+        self._latest_end = 0
+        self.ended = False
+        # Whether everything that came is done with.
+        self.resting = False
+
+    @property
+    def settings(self) -> Settings:
+        """The latest that were asked for."""
+        return self._asked
+
+    def push(self, pcm: Floats) -> None:
+        """Take the next samples, float32 16 kHz. Raises ValueError where too many wait, SessionEnded after the end."""
+        if self.ended:
+            raise SessionEnded("the session has ended: begin a new sequence")
+        waiting_s = self._backlog / SAMPLE_RATE_HZ
+        if waiting_s + pcm.size / SAMPLE_RATE_HZ > self._limits.max_backlog_s:
+            raise ValueError(f"{waiting_s:.0f} s of audio wait to be heard: send no faster than they are taken")
+        self._backlog += pcm.size
+        self._inbox.append(pcm)
+        self._wake.set()
+
+    def command(self, name: str, settings: Settings | None = None) -> None:
+        """flush, reset or end, or settings that hold from here on; it takes effect at its place among the samples."""
+        if self.ended:
+            raise SessionEnded("the session has ended: begin a new sequence")
+        self.ended = name == "end"
+        self._asked = settings or self._asked
+        self._inbox.append(_Command(name, settings))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until the end, an idle timeout, or cancellation; the last event is `closed`."""
+        reason = "error"
+        try:
+            if await self._is_understood(self._settings, fatal=True):
+                reason = await self._until_closed()
+        except asyncio.CancelledError:
+            reason = "cancelled"
+            raise
+        except Exception as error:
+            logger.exception("session %s failed", self.name)
+            self._say({"type": "error", "message": f"the session failed: {error}", "fatal": True})
+        finally:
+            self.ended = True
+            utterance, self._utterance = self._utterance, None
+            self._say({"type": "closed", "reason": reason, **_at("end", self._buffer.end)})
+            if utterance is not None:
+                await self._forget(utterance)
+
+    async def _until_closed(self) -> str:
+        while True:
+            self.resting = not self._wake.is_set()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._limits.idle_s)
+            except asyncio.TimeoutError:
+                await self._flush("idle")
+                return "idle"
+            finally:
+                self.resting = False
+            self._wake.clear()
+            while self._inbox:
+                item = self._inbox.popleft()
+                if isinstance(item, _Command):
+                    if await self._obey(item):
+                        return "end"
+                else:
+                    await self._take(item)
+            await self._step()
+
+    async def _obey(self, command: _Command) -> bool:
+        """True where it was the end."""
+        if command.name in ("flush", "end"):
+            await self._flush(command.name)
+            if command.name == "flush":
+                self._say({"type": "flushed", **_at("end", self._buffer.end)})
+        elif command.name == "reset":
+            await self._reset()
+            self._say({"type": "reset", **_at("end", self._buffer.end)})
+        elif command.settings is not None and await self._is_understood(command.settings):
+            self._settings = command.settings
+            # What was heard under other settings says nothing about the same samples under these.
+            self._latest = None
+        return command.name == "end"
+
+    async def _is_understood(self, settings: Settings, *, fatal: bool = False) -> bool:
+        """Ask the decoder about language and context at once, not when something is said."""
+        if settings.language or settings.context:
+            try:
+                await self._rooms.check(settings.language, settings.context)
+            except RoomFailed as error:
+                # Where the decoder is away, whether it knows the language shows when it is back.
+                if error.invalid:
+                    self._say({"type": "error", "message": str(error), "fatal": fatal})
+                    return False
+        return True
+
+    async def _take(self, pcm: Floats) -> None:
+        """Hear new samples: utterances begin and end here."""
+        # Everything that has come is one piece, up to what is judged at a time.
+        parts, size = [pcm], pcm.size
+        while self._inbox and not isinstance(self._inbox[0], _Command) and size < MAX_VAD_SAMPLES:
+            part = self._inbox.popleft()
+            assert not isinstance(part, _Command)
+            parts.append(part)
+            size += part.size
+        self._backlog -= size
+        for part in parts:
+            self._buffer.append(part)
+        if self._settings.vad == "off":
+            self._open_without_vad()
+            await self._cut_if_long(self._buffer.end)
+            return
+        self._unjudged += parts
+        self._num_unjudged += size
+        if self._num_unjudged >= VAD_WINDOWS * WINDOW:
+            await self._judge()
+
+    async def _judge(self) -> None:
+        """Find speech in the samples that were not judged yet."""
+        pcm = np.concatenate(self._unjudged) if self._unjudged else np.empty(0, dtype=np.float32)
+        self._unjudged, self._num_unjudged = [], 0
+        for start in range(0, pcm.size, MAX_VAD_SAMPLES):
+            probabilities, self._vad_state = await self._retried(
+                lambda part: self._rooms.vad(part, self._vad_state), pcm[start : start + MAX_VAD_SAMPLES]
+            )
+            for probability in probabilities.tolist():
+                transition = self._endpointer.push(probability, self._settings)
+                if transition is not None and transition.kind == "started":
+                    self._open(max(self._floor, transition.sample - self._settings.padding))
+                elif transition is not None:
+                    await self._stop(transition.sample, "silence")
+                await self._cut_if_long(self._endpointer.position)
+        if self._utterance is None:
+            # What may still become the beginning of an utterance.
+            run = self._endpointer.position if self._endpointer.run_start < 0 else self._endpointer.run_start
+            self._buffer.drop_before(max(self._floor, run - self._settings.padding))
+
+    def _open(self, start: int) -> None:
+        self._num_utterances += 1
+        self._utterance = Utterance(
+            f"{self.name}/{self._num_utterances}",
+            self._num_utterances,
+            start,
+            self._buffer.read,
+            self._rooms,
+            two_sizes=self._two_sizes,
+        )
+        self._stable = StableText()
+        self._latest = None
+        self._latest_end = start
+        self._buffer.drop_before(start)
+        self._say({"type": "speech_started", "utterance": self._num_utterances, **_at("start", start)})
+
+    def _open_without_vad(self) -> None:
+        if self._utterance is None and self._buffer.end > self._floor:
+            self._open(self._floor)
+
+    async def _cut_if_long(self, position: int) -> None:
+        """End an utterance that has reached its longest at its quietest place; what follows is the next one."""
+        while self._utterance is not None and position - self._utterance.start >= self._settings.max_utterance:
+            start = self._utterance.start
+            cut = start + quietest(self._buffer.read(start, start + self._settings.max_utterance))
+            await self._finish(cut, "max_utterance")
+            silence = self._endpointer.silence_start
+            if self._settings.vad == "on" and 0 <= silence <= cut:
+                # Nothing was said since: the pause that would have ended it ends it here.
+                self._endpointer.stop(cut)
+            else:
+                self._open(cut)
+
+    async def _stop(self, voice_end: int, reason: str) -> None:
+        """End the utterance behind its last voice."""
+        assert self._utterance is not None
+        end = min(voice_end + self._settings.padding, self._buffer.end)
+        await self._finish(max(end, self._utterance.start + 1), reason)
+
+    async def _flush(self, reason: str) -> None:
+        """Finish what was said so far, to the last sample."""
+        if self._settings.vad == "off":
+            self._open_without_vad()
+            await self._cut_if_long(self._buffer.end)
+            if self._utterance is not None and self._buffer.end > self._utterance.start:
+                await self._finish(self._buffer.end, reason)
+        else:
+            await self._judge()
+            early = self._endpointer.start_early()
+            if early is not None:
+                self._open(max(self._floor, early.sample - self._settings.padding))
+            if self._utterance is not None:
+                silence = self._endpointer.silence_start
+                await self._stop(silence if silence >= 0 else self._buffer.end, reason)
+        self._begin_anew()
+
+    async def _reset(self) -> None:
+        """Drop what was said since the last final."""
+        utterance, self._utterance = self._utterance, None
+        if utterance is not None:
+            await self._forget(utterance)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Hear what follows as if nothing had been before."""
+        self._floor = self._buffer.end
+        self._buffer.drop_before(self._floor)
+        self._unjudged, self._num_unjudged = [], 0
+        self._vad_state = np.zeros(VAD_STATE, dtype=np.float32)
+        self._endpointer.skip_to(self._buffer.end)
+
+    async def _step(self) -> None:
+        """Ask for the next hypothesis, if there is enough new audio with voice in it."""
+        utterance, end = self._utterance, self._buffer.end
+        if utterance is None or end - self._latest_end < self._settings.partial_interval:
+            return
+        if self._settings.vad == "on" and self._endpointer.last_voice <= self._latest_end:
+            return
+        try:
+            heard = await utterance.hypothesis(end, self._options(), final=False)
+        except RoomFailed as error:
+            # The next step sends everything again; only a final has to succeed.
+            logger.warning("a step of session %s failed: %s", self.name, error)
+            await asyncio.sleep(RETRY_FIRST_S)
+            return
+        self._latest, self._latest_end = heard, end
+        stable, unstable = self._stable.update(heard.text, self._settings.agreement)
+        self._say(
+            {
+                "type": "partial",
+                "utterance": utterance.number,
+                "text": heard.text,
+                "stable": stable,
+                "unstable": unstable,
+                "language": heard.language,
+                "checkpoint": "fast" if self._two_sizes else "accurate",
+                **_at("start", utterance.start),
+                **_at("end", end),
+                **self._debug(utterance, heard),
+            }
+        )
+
+    async def _finish(self, end: int, reason: str) -> None:
+        """Speak the utterance's final text, whatever it takes."""
+        utterance = self._utterance
+        assert utterance is not None
+        place = {"utterance": utterance.number, **_at("start", utterance.start), **_at("end", end)}
+        self._say({"type": "speech_stopped", "reason": reason, **place})
+        try:
+            if self._latest is not None and self._latest_end == end and not self._two_sizes:
+                heard = self._latest
+                await self._forget(utterance)
+            else:
+                heard = await self._retried(
+                    lambda sample: utterance.hypothesis(sample, self._options(), final=True), end
+                )
+        except RoomFailed as error:
+            self._say({"type": "error", "message": f"the utterance is lost: {error}", "fatal": False, **place})
+        else:
+            stable = self._stable.stable
+            self._say(
+                {
+                    "type": "final",
+                    "text": heard.text,
+                    "stable": stable,
+                    # Whether the text goes on from what was called stable.
+                    "revised": not heard.text.startswith(stable),
+                    "language": heard.language,
+                    "checkpoint": "accurate",
+                    **place,
+                    **self._debug(utterance, heard),
+                }
+            )
+        self._utterance = None
+        self._floor = end
+        self._buffer.drop_before(end)
+
+    async def _retried(self, ask: Callable[[Any], Any], argument: Any) -> Any:
+        """Ask again while models fail, which heal by themselves; RoomFailed after `retry_s`, or where it is no use."""
+        deadline = time.monotonic() + self._limits.retry_s
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await ask(argument)
+            except RoomFailed as error:
+                if error.invalid or time.monotonic() + pause_s > deadline:
+                    raise
+                logger.warning("session %s tries again: %s", self.name, error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_LONGEST_S)
+
+    async def _forget(self, utterance: Utterance) -> None:
+        try:
+            await utterance.forget()
+        except RoomFailed as error:
+            # The decoder forgets by itself what is not used.
+            logger.warning("session %s left something behind: %s", self.name, error)
+
+    def _options(self) -> Options:
+        return Options(self._settings.language, self._settings.context)
+
+    def _debug(self, utterance: Utterance, heard: Heard) -> dict[str, Any]:
+        if not self._settings.debug:
+            return {}
+        return {"meta": {**vars(utterance.work), "decoder": heard.result, "token_ids": heard.token_ids}}
+
+
+def _at(name: str, sample: int) -> dict[str, Any]:
+    """A place in the session: seconds, and exactly."""
+    return {name: round(sample / SAMPLE_RATE_HZ, 6), f"{name}_sample": sample}

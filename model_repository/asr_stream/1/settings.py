@@ -1,0 +1,109 @@
+"""What a session may ask for, checked: every mistake has its own message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+SAMPLE_RATE_HZ = 16_000
+SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
+COMMANDS = ("flush", "reset")
+# Triton's own, and what says what a request is rather than how the session goes on.
+OTHER = ("command",)
+TRITONS = "triton_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a session hears and speaks.
+
+    vad: `on` finds utterances by voice activity; `off` takes every sample as speech, until a flush.
+    threshold: probability in (0, 1) above which a window is speech. prefix_padding_ms: audio kept before and after
+    speech. min_speech_ms: less is no speech. silence_ms: a pause this long ends an utterance. max_utterance_s: a longer
+    one is cut at its quietest place. partial_interval_ms: new audio between two steps. agreement: hypotheses in a row
+    that have to agree on a word before it is stable. debug: timings and counts in events.
+    """
+
+    language: str = ""
+    context: str = ""
+    vad: str = "on"
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    min_speech_ms: int = 96
+    silence_ms: int = 600
+    max_utterance_s: float = 30.0
+    partial_interval_ms: int = 450
+    agreement: int = 2
+    debug: bool = False
+
+    def __post_init__(self) -> None:
+        if self.vad not in ("on", "off"):
+            raise ValueError(f"vad must be on or off, not {self.vad!r}")
+        for name, low, high in (
+            ("threshold", 0.05, 0.95),
+            ("prefix_padding_ms", 0, 2_000),
+            ("min_speech_ms", 0, 2_000),
+            ("silence_ms", 64, 10_000),
+            ("max_utterance_s", 2, 120),
+            ("partial_interval_ms", 20, 60_000),
+            ("agreement", 1, 10),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must lie between {low} and {high}, not {getattr(self, name)}")
+
+    def changed(self, parameters: Mapping[str, Any]) -> Settings:
+        """These settings with what a request's parameters name; ValueError where a name or a value is wrong."""
+        changes: dict[str, Any] = {}
+        for name, value in parameters.items():
+            if name in OTHER or name.startswith(TRITONS):
+                continue
+            field = self.__dataclass_fields__.get(name)
+            if field is None:
+                raise ValueError(
+                    f"unknown parameter {name!r}; known are {', '.join(self.__dataclass_fields__)}, command"
+                )
+            changes[name] = _converted(name, value, type(field.default))
+        return replace(self, **changes) if changes else self
+
+    @property
+    def padding(self) -> int:
+        """Samples kept before and after speech."""
+        return self.prefix_padding_ms * SAMPLES_PER_MS
+
+    @property
+    def max_utterance(self) -> int:
+        """Samples of the longest utterance."""
+        return int(self.max_utterance_s * SAMPLE_RATE_HZ)
+
+    @property
+    def partial_interval(self) -> int:
+        """Samples between two steps."""
+        return self.partial_interval_ms * SAMPLES_PER_MS
+
+
+def _converted(name: str, value: Any, kind: type) -> Any:
+    """A parameter's value, which may come as text, as the type that is wanted."""
+    if kind is bool:
+        if str(value).lower() not in ("true", "false", "1", "0"):
+            raise ValueError(f"{name} must be true or false, not {value!r}")
+        return str(value).lower() in ("true", "1")
+    if kind is str:
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be text, not {value!r}")
+        return value
+    try:
+        number = float(value)
+        if kind is int and number != int(number):
+            raise ValueError
+        return kind(number)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} must be a number, not {value!r}") from None
+
+
+def checked_command(parameters: Mapping[str, Any]) -> str:
+    """The parameter `command`, "" where it is left out; ValueError where there is none of that name."""
+    command = parameters.get("command", "")
+    if command and command not in COMMANDS:
+        raise ValueError(f"command must be one of {', '.join(COMMANDS)}, not {command!r}")
+    return str(command)

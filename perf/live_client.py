@@ -1,0 +1,113 @@
+"""A live stream to Triton: audio in, captions out, by tritonclient alone.
+
+python -m perf.live_client ADDRESS FILE          a file at the pace of a microphone
+python -m perf.live_client ADDRESS -             raw 16-bit 16 kHz mono from a pipe, such as arecord's:
+arecord -q -f S16_LE -r 16000 -c 1 -t raw | python -m perf.live_client 127.0.0.1:8001 -
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc.aio as triton
+from numpy.typing import NDArray
+from tritonclient.utils import np_to_triton_dtype
+
+CHUNK = 1_600
+_sequences = itertools.count(int.from_bytes(os.urandom(6), "little") + 1)
+
+
+class LiveClient:
+    """One session: `send` chunks, iterate over `events`; the last is `closed`. An async context manager."""
+
+    def __init__(self, url: str, model: str = "asr_stream") -> None:
+        self._client = triton.InferenceServerClient(url)
+        self._model = model
+        self._sequence = next(_sequences)
+        self._requests: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._started = False
+
+    async def __aenter__(self) -> LiveClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._requests.put_nowait(None)
+        await self._client.close()
+
+    def send(self, pcm: NDArray[Any] | None = None, *, end: bool = False, **parameters: Any) -> None:
+        """Queue the next chunk (float32 or int16, any length), and settings or a command as parameters."""
+        inputs = []
+        if pcm is not None and pcm.size:
+            name = "PCM16" if pcm.dtype == np.int16 else "PCM"
+            inputs = [triton.InferInput(name, [pcm.size], np_to_triton_dtype(pcm.dtype))]
+            inputs[0].set_data_from_numpy(pcm)
+        self._requests.put_nowait(
+            {
+                "model_name": self._model,
+                "inputs": inputs,
+                "sequence_id": self._sequence,
+                "sequence_start": not self._started,
+                "sequence_end": end,
+                "parameters": parameters or None,
+            }
+        )
+        self._started = True
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """What the session says, until it is closed. Raises tritonclient's InferenceServerException for a refusal."""
+
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            while (request := await self._requests.get()) is not None:
+                yield request
+
+        async for result, error in self._client.stream_infer(requests()):
+            if error is not None:
+                raise error
+            event = result.as_numpy("EVENT")
+            if event is None or not event.size:
+                continue
+            yield (said := json.loads(event[0]))
+            if said["type"] == "closed":
+                self._requests.put_nowait(None)
+                return
+
+
+async def captions(url: str, source: str, **settings: Any) -> None:
+    """Print stable text as it is, unstable text faint, finals on lines of their own."""
+    async with LiveClient(url) as client:
+        speaking = asyncio.create_task(_microphone(client, source, settings))
+        async for event in client.events():
+            if event["type"] == "partial":
+                print(f"\r\033[K{event['stable']}\033[2m{event['unstable']}\033[0m", end="", flush=True)
+            elif event["type"] == "final":
+                print(f"\r\033[K{event['start']:7.2f} {event['end']:7.2f}  {event['text']}")
+            elif event["type"] == "error":
+                print(f"\r\033[K! {event['message']}", file=sys.stderr)
+        await speaking
+
+
+async def _microphone(client: LiveClient, source: str, settings: dict[str, Any]) -> None:
+    client.send(None, **settings)
+    if source == "-":
+        while data := await asyncio.to_thread(sys.stdin.buffer.read, 2 * CHUNK):
+            client.send(np.frombuffer(data[: len(data) // 2 * 2], dtype=np.int16))
+    else:
+        from perf.clips import recording
+
+        pcm = recording(Path(source))
+        for start in range(0, pcm.size, CHUNK):
+            client.send(pcm[start : start + CHUNK])
+            await asyncio.sleep(CHUNK / 16_000)
+    client.send(None, end=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(captions(sys.argv[1], sys.argv[2]))

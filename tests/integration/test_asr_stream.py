@@ -1,0 +1,278 @@
+"""Live transcription over gRPC, through the real Triton."""
+
+import asyncio
+import json
+import re
+
+import jsonschema
+import numpy as np
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from frontend.triton_client import TritonClient
+from frontend.triton_process import EmbeddedTriton
+from perf.live_client import LiveClient
+from tests.conftest import ROOT
+from tests.integration.asking import infer, text
+
+REPOSITORY = ROOT / "model_repository"
+SCHEMA = json.loads((REPOSITORY / "asr_stream" / "events.schema.json").read_text())
+TIMEOUT_S = 60
+
+
+async def listen(url, feed, **settings):
+    """Events of a session: `feed` is called with the client, then the sequence ends."""
+    async with LiveClient(url) as client:
+
+        async def speak():
+            client.send(None, **settings)
+            await feed(client)
+            client.send(None, end=True)
+
+        speaking = asyncio.create_task(speak())
+        events = await asyncio.wait_for(collected(client), TIMEOUT_S)
+        await speaking
+    for event in events:
+        jsonschema.validate(event, SCHEMA)
+    return events
+
+
+async def collected(client):
+    return [event async for event in client.events()]
+
+
+def fed(pcm, chunk=1_600, pause_s=0.004):
+    async def feed(client):
+        for start in range(0, pcm.size, chunk):
+            client.send(pcm[start : start + chunk])
+            await asyncio.sleep(pause_s)
+
+    return feed
+
+
+def of(events, kind):
+    return [event for event in events if event["type"] == kind]
+
+
+async def check_exact(client, pcm, events, **options):
+    texts = of(events, "partial") + of(events, "final")
+    for event in texts:
+        part = pcm[event["start_sample"] : event["end_sample"]]
+        assert event["text"] == await text(client, part, parameters={"vad": "off"}, **options), event
+    return texts
+
+
+async def test_partials_and_finals_equal_the_ensemble(triton, client, english, chinese):
+    pcm = np.concatenate([english, np.zeros(8_000, dtype=np.float32), chinese])
+    events = await listen(triton.url, fed(pcm), partial_interval_ms=200)
+    assert len(await check_exact(client, pcm, events)) > 8
+    assert [event["text"] for event in of(events, "final")] == ["four two seven nine zero one five", "三八零二六"]
+    assert events[-1] == {"type": "closed", "reason": "end", "end": pcm.size / 16_000, "end_sample": pcm.size}
+
+
+async def test_int16_is_float32(triton, english):
+    shorts = np.round(english * 32_767).astype(np.int16)
+    floats = shorts.astype(np.float32) / 32_768
+    told = [await listen(triton.url, fed(pcm), vad="off", partial_interval_ms=60_000) for pcm in (shorts, floats)]
+    assert told[0] == told[1]
+
+
+async def test_many_sessions_at_once_hear_their_own(triton, english, chinese):
+    clips = [english, chinese] * 8
+    told = await asyncio.gather(*(listen(triton.url, fed(pcm, pause_s=0.02)) for pcm in clips))
+    for index, events in enumerate(told):
+        finals = "".join(event["text"] for event in of(events, "final"))
+        assert finals == ("三八零二六" if index % 2 else "four two seven nine zero one five")
+
+
+async def test_flush_reset_and_settings_in_mid_session(triton, english):
+    async def feed(client):
+        await fed(english[:40_000])(client)
+        client.send(None, command="flush")
+        await fed(english[40_000:54_000])(client)
+        client.send(None, command="reset")
+        client.send(None, language="zh")
+        await fed(english)(client)
+
+    events = await listen(triton.url, feed)
+    kinds = [event["type"] for event in events if event["type"] != "partial"]
+    assert kinds[:4] == ["speech_started", "speech_stopped", "final", "flushed"]
+    assert "reset" in kinds
+    finals = of(events, "final")
+    assert finals[0]["language"] == "English"
+    assert finals[-1]["language"] == "Chinese"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"volume": 11}, "unknown parameter 'volume'"),
+        ({"threshold": 7}, "threshold must lie between"),
+        ({"command": "sing"}, "command must be one of flush, reset"),
+    ],
+)
+async def test_mistakes_are_refused_at_once_and_the_session_goes_on(triton, english, parameters, message):
+    """A refusal is the answer of that request alone; tritonclient raises it and closes its stream."""
+    async with LiveClient(triton.url) as client:
+        client.send(None)
+        client.send(None, **parameters)
+        with pytest.raises(InferenceServerException, match=rf"INVALID_ARGUMENT: .*{message}"):
+            await asyncio.wait_for(collected(client), 10)
+
+
+async def test_an_unknown_language_is_an_error_event(triton):
+    async with LiveClient(triton.url) as client:
+        client.send(None, language="Klingon")
+        events = await asyncio.wait_for(collected(client), 10)
+    assert [event["type"] for event in events] == ["error", "closed"]
+    assert "unknown language 'Klingon'" in events[0]["message"]
+
+
+async def test_a_chunk_without_a_session_is_refused(triton, english):
+    async with LiveClient(triton.url) as client:
+        client._started = True
+        client.send(english[:1_600])
+        with pytest.raises(InferenceServerException, match="must specify the START flag"):
+            await asyncio.wait_for(collected(client), 10)
+
+
+async def test_bad_samples_are_refused(triton):
+    for pcm in (np.full(100, np.nan, dtype=np.float32), np.zeros(61 * 16_000, dtype=np.float32)):
+        async with LiveClient(triton.url) as client:
+            client.send(pcm)
+            with pytest.raises(InferenceServerException, match=r"NaN or infinity|are the most"):
+                await asyncio.wait_for(collected(client), 10)
+
+
+@pytest.fixture(scope="module")
+async def small(settings, tmp_path_factory):
+    """A server with few sessions, short patience, and a KV cache that holds little: the two-size profile."""
+    repository = tmp_path_factory.mktemp("repository")
+    for room in REPOSITORY.iterdir():
+        (repository / room.name).mkdir()
+        for part in room.iterdir():
+            if part.name != "config.pbtxt" or room.name not in ("asr_stream", "decoder"):
+                (repository / room.name / part.name).symlink_to(part.resolve())
+    changes = {"asr_stream": {"max_sessions": "4", "idle_s": "1.0"}, "decoder": {"kv_cache_mb": "4"}}
+    for room, values in changes.items():
+        config = (REPOSITORY / room / "config.pbtxt").read_text()
+        for name, value in values.items():
+            config, found = re.subn(rf'(key: "{name}" value: {{ string_value: )"[^"]*"', rf'\1"{value}"', config)
+            assert found == 1
+        (repository / room / "config.pbtxt").write_text(config)
+    server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}))
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def test_sessions_beyond_the_limit_are_refused_and_places_come_back(small, english):
+    clients = [LiveClient(small.url) for _ in range(5)]
+    for client in clients[:4]:
+        client.send(english[:16_000])
+    listening = [asyncio.create_task(collected(client)) for client in clients[:4]]
+    await asyncio.sleep(0.3)
+    clients[4].send(english[:16_000])
+    with pytest.raises(InferenceServerException, match="holds 4 live sessions"):
+        await asyncio.wait_for(collected(clients[4]), 10)
+    # Nobody sends anything more: all are finished and closed by their own idle timeout.
+    told = await asyncio.wait_for(asyncio.gather(*listening), 20)
+    assert all(events[-1]["reason"] == "idle" and of(events, "final") for events in told)
+    assert of(await listen(small.url, fed(english)), "final")
+    for client in clients:
+        await client.__aexit__()
+
+
+async def test_vanished_clients_leave_nothing_behind(small, english):
+    """More of them than there are places, each gone in the middle of a word."""
+    for _ in range(3):
+        tasks = []
+        for _ in range(4):
+            client = LiveClient(small.url)
+            client.send(english[:30_000])
+            tasks.append(asyncio.create_task(collected(client)))
+        await asyncio.sleep(0.2)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.7)
+    events = await listen(small.url, fed(english))
+    assert of(events, "final")[0]["text"] == "four two seven nine zero one five"
+
+
+async def test_streams_that_evict_each_other_stay_exact(small, english):
+    """Four streams of several blocks in a KV cache that holds about two: blocks are sent again, texts are the same."""
+    client = TritonClient(small.url)
+    pcm = np.tile(english, 5)
+    told = await asyncio.gather(
+        *(listen(small.url, fed(pcm, 8_000, 0.08), vad="off", debug=True, partial_interval_ms=900) for _ in range(4))
+    )
+    for events in told[:2]:
+        assert len(await check_exact(client, pcm, events)) > 5
+    assert len({of(events, "final")[0]["text"] for events in told}) == 1
+    await client.close()
+
+
+async def test_a_decoder_that_is_loaded_again_costs_no_word(small, english):
+    """The decoder goes away in mid-stream and comes back: the session tries again and loses nothing."""
+    from tritonclient.grpc.aio import InferenceServerClient
+
+    async def feed(client):
+        await fed(english[:30_000], pause_s=0.02)(client)
+        async with InferenceServerClient(small.url) as server:
+            await server.unload_model("decoder")
+            loading = asyncio.create_task(server.load_model("decoder"))
+            await fed(english[30_000:], pause_s=0.02)(client)
+            await loading
+
+    events = await listen(small.url, feed)
+    assert [event["text"] for event in of(events, "final")] == ["four two seven nine zero one five"]
+    assert not of(events, "error")
+
+
+async def test_two_sizes_speak_by_the_small_one_and_end_by_the_accurate_one(settings, english, chinese):
+    server = EmbeddedTriton(
+        settings.model_copy(update={"model_config_name": "two_sizes"}), models=("asr", "asr_fast", "asr_stream")
+    )
+    await server.start()
+    client = TritonClient(server.url)
+    try:
+        pcm = np.concatenate([english, chinese])
+        events = await listen(server.url, fed(pcm), debug=True)
+        for kind, model, speaker in (("partial", "asr_fast", "fast"), ("final", "asr", "accurate")):
+            assert of(events, kind)
+            for event in of(events, kind):
+                assert event["checkpoint"] == speaker
+                part = pcm[event["start_sample"] : event["end_sample"]]
+                assert event["text"] == await text(client, part, model=model, parameters={"vad": "off"})
+        assert all(event["meta"]["decoder"]["draft"]["accepted"] > 5 for event in of(events, "final"))
+    finally:
+        await client.close()
+        await server.stop()
+
+
+async def test_no_speech_asks_no_other_model_but_vad(triton):
+    rng = np.random.default_rng(0)
+    quiet = (0.0005 * rng.standard_normal(10 * 16_000)).astype(np.float32)
+    events = await listen(triton.url, fed(quiet))
+    assert [event["type"] for event in events] == ["closed"]
+
+
+async def test_the_encoder_takes_live_blocks_first(triton, english):
+    """A live block overtakes the blocks of files that wait."""
+    spans = np.array([[0, english.size]], dtype=np.int32)
+    one = await infer(triton.url, "features", PCM=english, SPEECH=spans)
+    file = {name: np.repeat(value, 64, axis=0) for name, value in one.items()}
+    ended = []
+
+    async def ask(name, priority, inputs):
+        await infer(triton.url, "encoder", priority=priority, **inputs)
+        ended.append(name)
+
+    bulk = [asyncio.create_task(ask("bulk", 3, file)) for _ in range(8)]
+    while not ended:
+        assert not any(task.done() and task.exception() for task in bulk)
+        await asyncio.sleep(0.01)
+    await ask("live", 1, one)
+    await asyncio.gather(*bulk)
+    assert ended.index("live") <= 4

@@ -1,0 +1,63 @@
+"""A live session in this process, fed and listened to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import numpy as np
+
+from export.rooms import room
+
+session_room, settings_room = room("asr_stream", "session"), room("asr_stream", "settings")
+endpointing, stable_text, pcm_buffer = (
+    room("asr_stream", name) for name in ("endpointing", "stable_text", "pcm_buffer")
+)
+utterance_room, rooms_room = room("asr_stream", "utterance"), room("asr_stream", "rooms")
+Settings = settings_room.Settings
+
+
+class Fed:
+    """A session and everything it said."""
+
+    def __init__(self, rooms, limits=None, two_sizes=False, **settings):
+        self.events = []
+        self.session = session_room.Session(
+            f"test-{id(self)}",
+            rooms,
+            Settings().changed(settings),
+            self.events.append,
+            limits or session_room.Limits(),
+            two_sizes=two_sizes,
+        )
+        self.task = asyncio.get_running_loop().create_task(self.session.run())
+
+    async def feed(self, pcm, sizes):
+        """Push samples in chunks of these sizes, letting the session do what it can after each."""
+        start = 0
+        while start < pcm.size:
+            size = next(sizes)
+            self.session.push(pcm[start : start + size])
+            start += size
+            await self.settle()
+
+    async def settle(self):
+        """Until the session has taken everything in and waits."""
+        deadline = time.monotonic() + 60
+        await asyncio.sleep(0)
+        while not (self.session.resting and not self.session._wake.is_set()) and not self.task.done():
+            assert time.monotonic() < deadline, "the session does not come to rest"
+            await asyncio.sleep(0.0005)
+
+    async def end(self):
+        self.session.command("end")
+        await asyncio.wait_for(self.task, 60)
+        return self.events
+
+    def of(self, kind):
+        return [event for event in self.events if event["type"] == kind]
+
+
+def silence(seconds, seed=0):
+    rng = np.random.default_rng(seed)
+    return (0.0005 * rng.standard_normal(int(seconds * 16_000))).astype(np.float32)
