@@ -16,7 +16,9 @@ def main() -> int:
     decoder.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
     decoder.add_argument("--device", default="cpu")
     decoder.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
-    for benchmark in (asr, decoder):
+    live = commands.add_parser("live", help="live transcription: exactness, cost of a step, streams at once")
+    live.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
+    for benchmark in (asr, decoder, live):
         benchmark.add_argument("--quick", action="store_true", help="a short run")
         benchmark.add_argument("--json", type=Path, help="write the figures here, as one flat object")
     arguments = parser.parse_args()
@@ -29,6 +31,10 @@ def main() -> int:
         from perf.decoder import benchmark as benchmark_decoder
 
         return benchmark_decoder(arguments.quick, arguments.json, arguments.size, arguments.device, arguments.dtype)
+    if arguments.command == "live":
+        from perf.live import benchmark as benchmark_live
+
+        return benchmark_live(arguments.quick, arguments.json, arguments.size)
     from perf.asr import benchmark as benchmark_asr
 
     return benchmark_asr(quick=arguments.quick, json_path=arguments.json)

@@ -112,6 +112,22 @@ def test_bulk_does_not_starve():
         made.stop()
 
 
+def test_a_crowd_of_old_bulk_does_not_stand_before_live():
+    made = kit.make_engine(max_running=2, aging_s=0.001)
+    bulk = [kit.make_sequence(seed, max_new_tokens=150, priority=3, min_new_tokens=150) for seed in range(20)]
+    for one in bulk:
+        made.submit(one)
+    time.sleep(0.05)
+    for seed in range(5):
+        live = kit.make_sequence(30 + seed, max_new_tokens=3, priority=1)
+        done_before = sum(one.listener.done.is_set() for one in bulk)
+        made.submit(live)
+        assert live.listener.done.wait(30)
+        assert sum(one.listener.done.is_set() for one in bulk) - done_before <= 2
+    assert all(one.listener.done.wait(60) for one in bulk)
+    made.stop()
+
+
 def test_cancelled_sequences_free_their_place():
     made = kit.make_engine(max_running=1)
     leaver = kit.make_sequence(1, max_new_tokens=500, listener=kit.Collector(cancel_after=3))

@@ -65,3 +65,25 @@ def test_speech_is_what_the_spans_say():
 def test_bad_spans_are_refused(spans):
     with pytest.raises(ValueError, match="SPEECH must be ordered spans"):
         blocks.speech_of(np.zeros(100, dtype=np.float32), np.array(spans, dtype=np.int32))
+
+
+@pytest.mark.parametrize("num_samples", [128_000, 128_160, 200_001, 256_199, 400_000])
+@pytest.mark.parametrize("first_frame", [2, 3, 799, 800, 801, 1_234])
+def test_later_frames_with_what_came_before_are_those_of_the_whole_clip(num_samples, first_frame):
+    pcm = (0.1 * np.random.default_rng(0).standard_normal(num_samples)).astype(np.float32)
+    whole = log_mel(pcm)
+    start = first_frame * 160 - 320
+    if num_samples - start < 480:
+        with pytest.raises(ValueError, match="PCM holds no frame"):
+            blocks.blocks_of(pcm[start:], max_blocks=64, left_context=320)
+        return
+    made = blocks.blocks_of(pcm[start:], max_blocks=64, left_context=320)
+    joined = np.concatenate([m[:, :n] for m, n in zip(made.mel, made.frames[:, 0], strict=True)], axis=1)
+    assert np.array_equal(joined, whole[:, first_frame:])
+    assert made.clip_max.max() == whole[:, first_frame:].max()
+
+
+@pytest.mark.parametrize("context", [160, 321])
+def test_useless_context_is_refused(context):
+    with pytest.raises(ValueError, match="left_context must be a multiple of 160"):
+        blocks.blocks_of(np.zeros(8_000, dtype=np.float32), max_blocks=2, left_context=context)

@@ -11,6 +11,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
+from .metrics import Metrics
 from .runner import Refused, Runner
 from .session import Limits
 from .settings import SAMPLE_RATE_HZ, checked_command
@@ -28,7 +29,15 @@ class TritonPythonModel:
         limits = Limits(float(config["max_backlog_s"]), float(config["idle_s"]), float(config["retry_s"]))
         # The embedded server's port is known only when it starts.
         url = os.environ.get(URL_VARIABLE) or config["triton_url"]
-        self.runner = Runner(url, Models(**names), limits, int(config["max_sessions"]), two_sizes=two_sizes)
+        metrics = Metrics(pb_utils, args["model_name"])
+        self.runner = Runner(
+            url,
+            Models(**names),
+            limits,
+            int(config["max_sessions"]),
+            two_sizes=two_sizes,
+            publish=metrics.publish,
+        )
         self.runner.start()
 
     def execute(self, requests: list[Any]) -> None:

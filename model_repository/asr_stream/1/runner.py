@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .metrics import Counts
 from .rooms import Floats
 from .session import Limits, Session
-from .settings import Settings
+from .settings import SAMPLE_RATE_HZ, Settings
 from .triton_rooms import Models, TritonRooms
 
 logger = logging.getLogger(__name__)
@@ -75,8 +76,19 @@ class Refused(Exception):
 class Runner:
     """`accept` from any thread, in the order of the requests; everything else happens on the loop."""
 
-    def __init__(self, url: str, models: Models, limits: Limits, max_sessions: int, *, two_sizes: bool) -> None:
-        """url: of the server's gRPC. max_sessions: more are refused."""
+    def __init__(
+        self,
+        url: str,
+        models: Models,
+        limits: Limits,
+        max_sessions: int,
+        *,
+        two_sizes: bool,
+        publish: Callable[[Counts, int], None],
+    ) -> None:
+        """url: of the server's gRPC. max_sessions: more are refused. publish: called with counts, twice a second."""
+        self._publish = publish
+        self._counts = Counts()
         self._url = url
         self._models = models
         self._limits = limits
@@ -146,6 +158,7 @@ class Runner:
         wanted = line.session.settings if start else settings(line.session.settings)
         if pcm is not None:
             line.session.push(pcm)
+            self._counts.audio_seconds += pcm.size / SAMPLE_RATE_HZ
         line.listen(responder)
         if wanted is not line.session.settings:
             line.session.command("settings", wanted)
@@ -164,9 +177,14 @@ class Runner:
             raise Refused(f"this server holds {self._max_sessions} live sessions: try again later", invalid=False)
         assert self._rooms is not None
         self._number += 1
+        self._counts.sessions_begun += 1
         line: _Line
 
         def speak(event: dict[str, Any]) -> None:
+            kind = event["type"]
+            self._counts.utterances += kind == "final"
+            self._counts.partials += kind == "partial"
+            self._counts.errors += kind == "error"
             line.speak(event)
 
         name = f"{self._models.decoder}-{id(self):x}-{self._number}"
@@ -191,6 +209,10 @@ class Runner:
             for line in list(self._lines.values()):
                 if line.responder is not None and line.responder.is_cancelled() and line.task is not None:
                     line.task.cancel()
+            try:
+                await self._loop.run_in_executor(None, self._publish, self._counts, len(self._lines))
+            except Exception:
+                logger.exception("metrics could not be published")
 
     async def _open(self) -> None:
         self._rooms = TritonRooms(self._url, self._models)

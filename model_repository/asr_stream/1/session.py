@@ -26,8 +26,8 @@ from .utterance import Options, Utterance
 
 logger = logging.getLogger(__name__)
 
-# Voice activity is asked for this many windows at a time (96 ms): each call has its price.
-VAD_WINDOWS = 3
+# Voice activity is asked for this many windows at a time (192 ms): each call has its price.
+VAD_WINDOWS = 6
 # More is judged in several calls, so that nothing else waits long.
 MAX_VAD_SAMPLES = 16 * SAMPLE_RATE_HZ
 VAD_STATE = 320

@@ -21,11 +21,20 @@ BLOCK_FRAMES = 800
 BLOCK_SAMPLES = BLOCK_FRAMES * HOP
 # The STFT window of a block's last frame ends this many samples past the block.
 WINDOW_REACH = 200
-# Samples before a block that its first windows reach into, in whole frames.
-LEFT_CONTEXT = 2 * HOP
+# Samples before a frame that its window reaches into, in whole frames.
+CONTEXT_FRAMES = 2
+# Shorter clips are filled up with zeros by `features`.
+MIN_SAMPLES = 8_000
+NUM_MELS = 128
+SILENT = -10.0
 CLAMP = 8.0
 # Lengths at which a single, unfinished block is encoded.
 LENGTHS = (200, 400, BLOCK_FRAMES)
+
+
+def num_settled_frames(num_samples: int) -> int:
+    """Frames of a clip that will not change when it grows: those whose STFT window ends within it."""
+    return max(0, (num_samples - WINDOW_REACH) // HOP + 1)
 
 
 def num_full_blocks(num_samples: int) -> int:
@@ -92,6 +101,8 @@ class Utterance:
         self._rooms = rooms
         self._two_sizes = two_sizes
         self._full: list[Block] = []
+        # Settled frames behind them [128, count].
+        self._tail: Floats = np.empty((NUM_MELS, 0), dtype=np.float32)
         # Full blocks whose keys and values the decoder keeps.
         self._num_kept = 0
         self._is_known = False
@@ -110,9 +121,9 @@ class Utterance:
         num_samples = end - self.start
         num_full = num_full_blocks(num_samples)
         first = min(len(self._full), num_full)
-        fresh = await self._fresh_blocks(first, end)
+        mel = await self._mel(first, num_samples)
         heard = time.monotonic()
-        blocks = self._full[:first] + fresh
+        blocks = self._full[:first] + _cut(mel)
         if accurate_final:
             # The other checkpoint's embeddings are of no use to this one.
             blocks = [Block(block.mel, block.frames, block.low, block.high) for block in blocks]
@@ -120,6 +131,9 @@ class Utterance:
         encoded = time.monotonic()
         if not accurate_final:
             self._full = blocks[:num_full]
+            self._tail = mel[
+                :, (num_full - first) * BLOCK_FRAMES : num_settled_frames(num_samples) - first * BLOCK_FRAMES
+            ]
         kept = 0 if accurate_final else min([self._num_kept, num_full, *stale[:1]])
         # Until the decoder has answered, what it keeps is not known.
         self._num_kept = 0
@@ -141,12 +155,22 @@ class Utterance:
         self._is_known = False
         await self._rooms.end_session(self.name, fast=self._two_sizes)
 
-    async def _fresh_blocks(self, first: int, end: int) -> list[Block]:
-        """The blocks from number `first` on, from samples."""
-        context = LEFT_CONTEXT if first else 0
-        pcm = self._read(self.start + first * BLOCK_SAMPLES - context, end)
+    async def _mel(self, first: int, num_samples: int) -> Floats:
+        """Frames [128, count] of the utterance so far, from block number `first` on; only what is new is computed."""
+        known = np.concatenate([*(block.mel for block in self._full[first:]), self._tail], axis=1)
+        begin = first * BLOCK_FRAMES
+        # An utterance's end may lie before what was heard of it.
+        settled = min(begin + known.shape[1], num_settled_frames(num_samples))
+        if settled < CONTEXT_FRAMES:
+            settled = 0
+        count = max(num_samples, MIN_SAMPLES) // HOP
+        if settled >= count:
+            return known[:, : count - begin]
+        context = CONTEXT_FRAMES * HOP if settled else 0
+        pcm = self._read(self.start + settled * HOP - context, self.start + num_samples)
         mel, frames = await self._rooms.features(pcm, context)
-        return [Block.of(one, int(count)) for one, count in zip(mel, frames[:, 0], strict=True)]
+        fresh = [one[:, : int(valid)] for one, valid in zip(mel, frames[:, 0], strict=True)]
+        return np.concatenate([known[:, : settled - begin], *fresh], axis=1)
 
     async def _encode(self, blocks: list[Block], *, fast: bool) -> list[int]:
         """Encode what is new or not valid any more; returns the numbers of those blocks."""
@@ -185,6 +209,17 @@ class Utterance:
             if not answer.evicted:
                 return answer
         raise RoomFailed("the decoder asked for blocks that were sent")
+
+
+def _cut(mel: Floats) -> list[Block]:
+    """Frames [128, count] as blocks of 800."""
+    blocks = []
+    for start in range(0, mel.shape[1], BLOCK_FRAMES):
+        part = mel[:, start : start + BLOCK_FRAMES]
+        filled = np.full((NUM_MELS, BLOCK_FRAMES), SILENT, dtype=np.float32)
+        filled[:, : part.shape[1]] = part
+        blocks.append(Block.of(filled, part.shape[1]))
+    return blocks
 
 
 def _joined(blocks: list[Block]) -> tuple[Floats, NDArray[np.int32]]:

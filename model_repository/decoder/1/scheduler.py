@@ -20,8 +20,9 @@ LIVE_WINDOW_S = 30.0
 class SchedulerLimits:
     """max_running: sequences at a time; max_step_tokens: rows of one step; live_step_tokens: rows that prompts and
     drafts of less urgent sequences may add to a step in which a live one takes part; live_step_s: while live ones
-    come, what those may make any step last; aging_s: a waiting sequence rises by one level each time it has waited this
-    long, so that nothing starves; session_idle_s: what an unused session keeps is forgotten after this.
+    come, what those may make any step last; aging_s: of those that have waited so long,
+    one at a time goes first, so that nothing starves and yet no crowd of old files stands before live speech;
+    session_idle_s: what an unused session keeps is forgotten after this.
     """
 
     max_running: int = 64
@@ -52,6 +53,8 @@ class Scheduler:
         self.evicted: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
+        # The one of those that have waited too long whose turn it is.
+        self._risen: Sequence | None = None
         self.pace = StepPace()
         self._last_live = -LIVE_WINDOW_S
 
@@ -68,7 +71,7 @@ class Scheduler:
         budget = self.limits.max_step_tokens - len(lengths)
         budget_of_others = min(budget, self._rows_beside_live(now, len(lengths)))
         longer = [sequence for sequence in self.running if sequence.num_pending > 1 or sequence.draft]
-        for sequence in sorted(longer, key=lambda s: (self._level(s, now), s.number)):
+        for sequence in sorted(longer, key=lambda s: (self._level(s), s.number)):
             # A draft is verified in the same pass as the end of the prompt.
             wanted = sequence.num_pending + len(sequence.draft) - lengths.get(sequence, 0)
             length = min(wanted, budget if sequence.priority == LIVE else budget_of_others)
@@ -109,38 +112,54 @@ class Scheduler:
         self._release(sequence)
 
     def _admit(self) -> None:
-        self.sessions.expire(time.monotonic())
+        now = time.monotonic()
+        self.sessions.expire(now)
+        self._raise_oldest(now)
         while self.waiting:
-            now = time.monotonic()
-            best = min(self.waiting, key=lambda s: (self._level(s, now), s.number))
-            if best.prompt.cached_rows and best.extent is None and not self._has_cached(best):
-                # What cannot be computed again, because the caller left it out, is asked for again.
-                self.waiting.remove(best)
-                self.evicted.append(best)
-                continue
-            if not self._make_room(best, now):
-                if self.running:
-                    return
-                # What its own session keeps stands in the way of the longer extent: it begins anew.
-                assert best.session is not None
-                self.sessions.end(best.session.name)
-                continue
-            self.waiting.remove(best)
-            self.running.append(best)
-            best.timings.started = best.timings.started or now
+            order = sorted(self.waiting, key=lambda s: (self._level(s), s.number))
+            # One that has risen takes the next place that is free; until then it stands in nobody's way.
+            candidates = order[: 2 if order[0] is self._risen else 1]
+            if not any(self._settle(sequence, now) for sequence in candidates):
+                return
 
-    def _level(self, sequence: Sequence, now: float) -> int:
-        """The priority, less what age has gained: what has waited long is neither passed over nor preempted."""
-        return sequence.priority - int((now - sequence.timings.arrived) / self.limits.aging_s)
+    def _raise_oldest(self, now: float) -> None:
+        if self._risen is not None and (self._risen in self.waiting or self._risen in self.running):
+            return
+        old = [s for s in self.waiting if s.priority > LIVE and now - s.timings.arrived >= self.limits.aging_s]
+        self._risen = min(old, key=lambda s: s.number, default=None)
+
+    def _settle(self, sequence: Sequence, now: float) -> bool:
+        """Let a waiting sequence run, or have its caller told that it cannot; False where it has to wait."""
+        if sequence.prompt.cached_rows and sequence.extent is None and not self._has_cached(sequence):
+            # What cannot be computed again, because the caller left it out, is asked for again.
+            self.waiting.remove(sequence)
+            self.evicted.append(sequence)
+            return True
+        if self._make_room(sequence):
+            self.waiting.remove(sequence)
+            self.running.append(sequence)
+            sequence.timings.started = sequence.timings.started or now
+            return True
+        if self.running:
+            return False
+        # What its own session keeps stands in the way of the longer extent: it begins anew.
+        assert sequence.session is not None
+        self.sessions.end(sequence.session.name)
+        return True
+
+    def _level(self, sequence: Sequence) -> int:
+        """The priority; before all of them, the one that has waited too long."""
+        return 0 if sequence is self._risen else sequence.priority
 
     def _has_cached(self, sequence: Sequence) -> bool:
         return sequence.session is not None and self.sessions.has(sequence.session, sequence.prompt.before)
 
-    def _make_room(self, sequence: Sequence, now: float) -> bool:
+    def _make_room(self, sequence: Sequence) -> bool:
         """Give the sequence a place and an extent: from what is free, then from idle sessions, from sequences that were
         set aside, and at last from running ones that are less urgent.
         """
-        level = self._level(sequence, now)
+        # Whoever has risen is first in line, and yet takes the place of none that is more urgent by itself.
+        level = sequence.priority
         # Where nothing runs, nothing will become free by waiting: then everything has to give way.
         floor = level if self.running else -(10**9)
         own = sequence.session.name if sequence.session is not None and sequence.prompt.cached_rows else None
@@ -149,25 +168,25 @@ class Scheduler:
             if has_place:
                 if self._allocate(sequence):
                     return True
-                if self.sessions.evict_one(floor, spared=own) or self._recall(sequence, floor, now):
+                if self.sessions.evict_one(floor, spared=own) or self._recall(sequence, floor):
                     continue
-            victims = [other for other in self.running if self._level(other, now) > level]
+            victims = [other for other in self.running if self._level(other) > level]
             gained = self.extents.num_free + sum(victim.max_tokens for victim in victims)
             if not victims or (has_place and gained < sequence.max_tokens):
                 return False
             # The least urgent, and of those the one that has done least: it loses least.
-            victim = max(victims, key=lambda s: (self._level(s, now), -s.num_computed))
+            victim = max(victims, key=lambda s: (self._level(s), -s.num_computed))
             self.running.remove(victim)
             self.waiting.append(victim)
             if has_place:
                 self._release(victim)
 
-    def _recall(self, sequence: Sequence, floor: int, now: float) -> bool:
+    def _recall(self, sequence: Sequence, floor: int) -> bool:
         """Take the extent of a sequence that was set aside, less urgent than this one; it will be computed again."""
-        aside = [s for s in self.waiting if s.extent is not None and s is not sequence and self._level(s, now) >= floor]
+        aside = [s for s in self.waiting if s.extent is not None and s is not sequence and self._level(s) >= floor]
         if not aside:
             return False
-        self._release(max(aside, key=lambda s: (self._level(s, now), -s.num_computed)))
+        self._release(max(aside, key=lambda s: (self._level(s), -s.num_computed)))
         return True
 
     def _allocate(self, sequence: Sequence) -> bool:

@@ -41,8 +41,9 @@ def speech_of(pcm: NDArray[np.float32], spans: NDArray[np.int32]) -> NDArray[np.
 def blocks_of(speech: NDArray[np.float32], max_blocks: int, left_context: int = 0) -> Blocks:
     """Cut a clip into blocks of 8 s; no samples give one block with no valid frame.
 
-    left_context: samples at the beginning that belong to the block before. They fill the first STFT windows, as they do
-    in the whole clip, and have no frames of their own; clip_max is then the maximum of these blocks alone.
+    left_context: samples at the beginning that belong to what came before. They fill the first STFT windows, as they do
+    in the whole clip, and have no frames of their own; clip_max is then the maximum of these frames alone, and a single
+    block is only as long as it has frames.
     Raises ValueError where there would be more than `max_blocks`, or where the context is no use.
     """
     if left_context:
@@ -71,7 +72,11 @@ def _later_blocks(speech: NDArray[np.float32], max_blocks: int, left_context: in
         raise ValueError(f"after {left_context} samples of context, PCM holds no frame")
     if speech.size > left_context + (max_blocks * BLOCK_FRAMES + 1) * HOP:
         raise ValueError(f"PCM holds more than {max_blocks} blocks")
-    return _cut(log_mel(speech)[:, left_context // HOP :])
+    mel = log_mel(speech)[:, left_context // HOP :]
+    if mel.shape[1] <= BLOCK_FRAMES:
+        frames = np.array([[mel.shape[1]]], dtype=np.int32)
+        return Blocks(np.ascontiguousarray(mel)[None], frames, np.full((1, 1), mel.max(), dtype=np.float32))
+    return _cut(mel)
 
 
 def _cut(mel: NDArray[np.float32]) -> Blocks:
