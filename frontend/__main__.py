@@ -5,22 +5,60 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from frontend.app import create_app
 from frontend.backend import Backend
+from frontend.drain import Drain
 from frontend.settings import Settings
+
+
+class DrainingServer(uvicorn.Server):
+    """At the first signal live sessions get their finals; then, or at the second one, the server ends."""
+
+    def __init__(self, config: uvicorn.Config, timeout_s: float) -> None:
+        super().__init__(config)
+        self._timeout_s = timeout_s
+        self._draining = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        drain = self.config.app.state.drain if isinstance(self.config.app, FastAPI) else None
+        if self._draining or drain is None or not drain.busy:
+            super().handle_exit(sig, frame)
+            return
+        # A signal comes between any two steps of the loop, which may be asleep.
+        loop = asyncio.get_running_loop()
+        self._draining = True
+        loop.call_soon_threadsafe(lambda: loop.create_task(self._drain(drain, sig, frame)))
+
+    async def _drain(self, drain: Drain, sig: int, frame: FrameType | None) -> None:
+        await drain.finish(self._timeout_s)
+        super().handle_exit(sig, frame)
 
 
 async def serve(settings: Settings) -> int:
     """Run the server; returns the process's exit code."""
     app = create_app(settings)
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_level=settings.log_level, access_log=False, lifespan="on"
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level,
+        access_log=False,
+        lifespan="on",
+        # Audio does not get smaller, and each connection's compressor would hold its memory.
+        ws_per_message_deflate=False,
+        ws_max_size=32 * 2**20,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        # Live sessions get their finals before the process ends.
+        timeout_graceful_shutdown=int(settings.drain_timeout_s),
     )
-    server = uvicorn.Server(config)
+    server = DrainingServer(config, settings.drain_timeout_s)
     running = asyncio.create_task(server.serve())
     while not server.started and not running.done():
         await asyncio.sleep(0.01)
@@ -41,14 +79,15 @@ async def _print_hints(backend: Backend, server: uvicorn.Server) -> None:
     """Once a request would be answered, say what to try."""
     while not await backend.is_ready():
         await asyncio.sleep(0.1)
+    client = backend.current
+    address = f"Triton's gRPC at {client.url}; " if client is not None else ""
     host, port = server.servers[0].sockets[0].getsockname()[:2]
     url = f"http://{host}:{port}"
-    client = await backend.client(timeout_s=1.0)
     print(
-        f"\nReady at {url}  (Triton's gRPC at {client.url}; Ctrl-C ends both). Try:\n"
+        f"\nReady at {url}  ({address}Ctrl-C ends everything). Try:\n"
         f"  curl {url}/v1/audio/transcriptions -F model=whisper-1 -F file=@perf/recordings/english.flac\n"
         f"  curl {url}/health\n"
-        f"  open {url}/docs\n",
+        f"  open {url}/ in a browser, or {url}/docs\n",
         flush=True,
     )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from frontend import __version__, errors, health, transcriptions
+from frontend import __version__, errors, health, models, page, realtime, transcriptions, ws_transcribe
 from frontend.backend import Backend
+from frontend.drain import Drain
 from frontend.limits import BodyLimit
 from frontend.settings import Settings
 
@@ -20,7 +20,7 @@ def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.backend = Backend(settings)
-        app.state.decoders = asyncio.Semaphore(settings.max_concurrent_decodes)
+        app.state.drain = Drain()
         await app.state.backend.start()
         try:
             yield
@@ -32,5 +32,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=int(settings.max_upload_mb * 1e6) + 1_000_000)
     errors.install(app)
     app.include_router(health.router)
+    app.include_router(models.router)
     app.include_router(transcriptions.router)
+    app.include_router(ws_transcribe.router)
+    app.include_router(realtime.router)
+    app.include_router(page.router)
     return app

@@ -29,6 +29,11 @@ def decode(file: BinaryIO, max_seconds: float) -> NDArray[np.float32]:
     file: open for reading, seekable. Returns float32 [samples] in [-1, 1], 16 kHz mono.
     Raises AudioError where there is nothing to decode, AudioTooLong beyond `max_seconds`.
     """
+    return np.concatenate(list(decode_parts(file, max_seconds)))
+
+
+def decode_parts(file: BinaryIO, max_seconds: float) -> Iterator[NDArray[np.float32]]:
+    """The same, part by part of about a second, so that a file of hours is never in memory as a whole."""
     # FFmpeg's libraries are 30 MB in memory: taken when the first file comes, not at start.
     import av
     import av.error
@@ -37,28 +42,37 @@ def decode(file: BinaryIO, max_seconds: float) -> NDArray[np.float32]:
         with av.open(file, mode="r", metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise AudioError("the file has no sound track")
-            return _samples(container, max_seconds)
+            yield from _parts(container, max_seconds)
     except (av.error.FFmpegError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise AudioError(f"the file cannot be decoded as audio: {reason}") from error
 
 
-def _samples(container: InputContainer, max_seconds: float) -> NDArray[np.float32]:
+def _parts(container: InputContainer, max_seconds: float) -> Iterator[NDArray[np.float32]]:
     import av
 
     stream = container.streams.audio[0]
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
     parts: list[NDArray[np.float32]] = []
-    num_samples = 0
+    num_samples = num_waiting = 0
     frames = (frame for packet in container.demux(stream) for frame in _decoded(packet))
     for frame in _resampled(frames, resampler):
         part = frame.to_ndarray().reshape(-1)
         parts.append(part)
         num_samples += part.size
+        num_waiting += part.size
         if num_samples > max_seconds * SAMPLE_RATE_HZ:
             raise AudioTooLong(f"the audio is longer than {max_seconds:g} s")
+        if num_waiting >= SAMPLE_RATE_HZ:
+            yield _sound(parts)
+            parts, num_waiting = [], 0
     if num_samples == 0:
         raise AudioError("the file holds no sound")
+    if parts:
+        yield _sound(parts)
+
+
+def _sound(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     # Decoders of lossy formats overshoot a little, and a broken float file may hold anything.
     return np.clip(np.nan_to_num(np.concatenate(parts)), -1.0, 1.0)
 

@@ -24,11 +24,16 @@ class ApiError(Exception):
         self.code = code
 
 
-def error_response(error: ApiError) -> JSONResponse:
+def error_body(error: ApiError) -> dict[str, dict[str, str | None]]:
+    """OpenAI's form of an error."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     if error.status == 429:
         kind = "rate_limit_error"
-    body = {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
+    return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
+
+
+def error_response(error: ApiError) -> JSONResponse:
+    body = error_body(error)
     # Whoever is refused for load should know when to come back.
     headers = {"Retry-After": "1"} if error.status in (429, 503) else None
     return JSONResponse(body, status_code=error.status, headers=headers)

@@ -17,16 +17,20 @@ async def health(request: Request) -> JSONResponse:
     """State of the frontend, of Triton and of its models; 200 when a request would be answered now, else 503."""
     backend: Backend = request.app.state.backend
     ready = await backend.is_ready()
+    status = "failed" if backend.failure else "starting"
+    if ready:
+        status = "asleep" if backend.is_asleep else "ready"
     body: dict[str, object] = {
-        "status": "ready" if ready else ("failed" if backend.failure else "starting"),
+        "status": status,
         "version": __version__,
         "model": backend.served_model_name,
     }
     if backend.failure:
         body["failure"] = backend.failure
-    if ready:
+    body["live_sessions"] = request.app.state.drain.num_sessions
+    client = backend.current
+    if client is not None:
         try:
-            client = await backend.client(timeout_s=1.0)
             body["triton"] = {**await client.server_metadata(), "url": client.url}
             body["models"] = await client.repository()
         except TritonUnavailable as error:
@@ -42,6 +46,6 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready")
 async def ready(request: Request) -> JSONResponse:
-    """200 when a request would be answered now, else 503."""
-    is_ready = await request.app.state.backend.is_ready()
+    """200 when a request would be answered, else 503; also while the server ends."""
+    is_ready = not request.app.state.drain.started.is_set() and await request.app.state.backend.is_ready()
     return JSONResponse({"status": "ready" if is_ready else "not ready"}, status_code=200 if is_ready else 503)

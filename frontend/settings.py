@@ -36,6 +36,17 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(
         default_factory=_cache_dir, description="Where the embedded Triton keeps backends and logs."
     )
+    load: str = Field(
+        default="start",
+        pattern="^(start|first_request)$",
+        description="When Triton's models are loaded: start, or first_request, which waits for them.",
+    )
+    idle_timeout: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds without work after which an embedded Triton is ended, and another's models are unloaded; "
+        "the next request brings them back. 0: never.",
+    )
     triton_start_timeout_s: float = Field(
         default=120.0, gt=0, description="How long the embedded Triton may take to be ready."
     )
@@ -50,12 +61,17 @@ class Settings(BaseSettings):
         default=["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"],
         description="Names (a JSON list) that mean the served model, so that clients work unchanged.",
     )
-    request_timeout_s: float = Field(default=600.0, gt=0, description="Longest time one transcription may take.")
+    request_timeout_s: float = Field(default=3600.0, gt=0, description="Longest time one transcription may take.")
     max_upload_mb: float = Field(default=512.0, gt=0, description="Largest upload that is accepted.")
     max_audio_seconds: float = Field(
-        default=512.0, gt=0, description="Longest audio of one request; 512 s are the model's 64 blocks."
+        default=4 * 3600.0, gt=0, description="Longest audio of one request; it is cut at pauses."
     )
-    max_concurrent_decodes: int = Field(default=4, ge=1, description="Uploads whose audio is decoded at the same time.")
+    segments_at_a_time: int = Field(
+        default=8, ge=1, description="Segments of one recording that are transcribed at the same time."
+    )
+    drain_timeout_s: float = Field(
+        default=20.0, gt=0, description="How long requests and live sessions may take to end when the frontend stops."
+    )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Level of the frontend's log."
     )

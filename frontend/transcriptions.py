@@ -1,122 +1,250 @@
-"""OpenAI's transcription and model routes."""
+"""OpenAI's transcription routes."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import logging
 import time
 import uuid
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import StreamingResponse
 
-from frontend.audio import AudioError, AudioTooLong, decode
+from frontend.audio import AudioError, AudioTooLong, decode_parts
 from frontend.backend import Backend
-from frontend.errors import ApiError
+from frontend.errors import ApiError, error_body, from_triton
+from frontend.models import check_model
+from frontend.recordings import Options, Recording, Transcript
 from frontend.settings import Settings
+from frontend.transcription_answers import done, event, events, whole
+from frontend.transcription_request import TranscriptionRequest, checked_request
+from frontend.triton_client import TritonRefused, TritonUnavailable
 
+logger = logging.getLogger(__name__)
 router = APIRouter(tags=["openai"])
 
-FORMATS = ("json", "text")
-STARTED = int(time.time())
+Texts = Annotated[list[str] | None, Form()]
+DISCONNECT_POLL_S = 0.5
+CLIENT_CLOSED_REQUEST = 499
 
 
 @router.post("/v1/audio/transcriptions")
 async def transcribe(
     request: Request,
-    file: Annotated[UploadFile, File(description="Sound in any format that FFmpeg reads.")],
+    file: Annotated[UploadFile, File(description="Sound, or a film with sound, in any format that FFmpeg reads.")],
     model: Annotated[str, Form(description="A name that /v1/models lists.")],
     language: Annotated[str | None, Form(description="ISO-639 code or English name; left out: recognized.")] = None,
+    languages: Annotated[list[str] | None, Form(alias="languages[]", description="Possible languages.")] = None,
     prompt: Annotated[str | None, Form(description="Names and words to expect.")] = None,
-    response_format: Annotated[str, Form(description="json or text.")] = "json",
+    keywords: Annotated[list[str] | None, Form(alias="keywords[]", description="Words to expect.")] = None,
+    response_format: Annotated[str, Form(description="json, text, srt, verbose_json or vtt.")] = "json",
     temperature: Annotated[float, Form(ge=0, le=1, description="0 takes the likeliest token each time.")] = 0.0,
-    stream: Annotated[bool, Form(description="Not served yet: false.")] = False,
+    include: Annotated[list[str] | None, Form(alias="include[]", description="logprobs")] = None,
+    timestamp_granularities: Annotated[
+        list[str] | None, Form(alias="timestamp_granularities[]", description="segment")
+    ] = None,
+    chunking_strategy: Annotated[str | None, Form(description="auto, or json of server_vad.")] = None,
+    stream: Annotated[bool, Form(description="Answer with server-sent events.")] = False,
+    debug: Annotated[bool, Form(description="Add meta.timings_ms.")] = False,
 ) -> Response:
-    """Transcribe one file."""
+    """Transcribe one file of any length."""
+    check_model(model, request.app.state.backend, request.app.state.settings)
+    form = await request.form()
+    wanted = checked_request(
+        response_format=response_format,
+        stream=stream,
+        language=language,
+        languages=languages or _texts(form, "languages"),
+        prompt=prompt,
+        keywords=keywords or _texts(form, "keywords"),
+        temperature=temperature,
+        include=include or _texts(form, "include"),
+        timestamp_granularities=timestamp_granularities or _texts(form, "timestamp_granularities"),
+        chunking_strategy=chunking_strategy or _chunking(form),
+        debug=debug,
+    )
+    return await answer(request, file, wanted)
+
+
+@router.post("/v1/audio/transcriptions/stream")
+async def transcribe_stream(
+    request: Request,
+    file: Annotated[UploadFile, File(description="Sound, or a film with sound, in any format that FFmpeg reads.")],
+    model: Annotated[str | None, Form(description="A name that /v1/models lists; left out: the served one.")] = None,
+    language: Annotated[str | None, Form(description="ISO-639 code or English name; left out: recognized.")] = None,
+    prompt: Annotated[str | None, Form(description="Names and words to expect.")] = None,
+    temperature: Annotated[float, Form(ge=0, le=1, description="0 takes the likeliest token each time.")] = 0.0,
+    debug: Annotated[bool, Form(description="Add meta.timings_ms.")] = False,
+) -> Response:
+    """The same as server-sent events."""
+    backend: Backend = request.app.state.backend
+    return await transcribe(
+        request,
+        file,
+        model or backend.served_model_name,
+        language=language,
+        prompt=prompt,
+        temperature=temperature,
+        stream=True,
+        debug=debug,
+    )
+
+
+@router.post("/v1/audio/translations")
+async def translate() -> Response:
+    """Not served: the model writes what it hears, in the language it hears."""
+    raise ApiError(400, "translation is not served: use /v1/audio/transcriptions", code="unsupported_endpoint")
+
+
+async def answer(request: Request, file: UploadFile, wanted: TranscriptionRequest, priority: int = 2) -> Response:
+    """Transcribe an upload and answer in the form that is wanted."""
     settings: Settings = request.app.state.settings
     backend: Backend = request.app.state.backend
-    check_model(model, backend, settings)
-    if response_format not in FORMATS:
-        raise ApiError(400, f"response_format must be one of {', '.join(FORMATS)}", param="response_format")
-    if stream:
-        raise ApiError(400, "stream is not supported yet", param="stream")
-    try:
-        with anyio.fail_after(settings.request_timeout_s):
-            pcm = await _decoded(request, file)
-            client = await backend.client(settings.triton_start_timeout_s)
-            result: dict[str, Any] = {}
-            deltas = client.transcribe(
-                pcm,
-                language=language,
-                context=prompt,
-                request_id=request.headers.get("x-request-id") or uuid.uuid4().hex,
-                parameters={"temperature": temperature} if temperature else None,
-                timeout_s=settings.request_timeout_s,
-            )
-            async for delta in deltas:
-                result = delta.result or result
-    except TimeoutError:
-        raise ApiError(504, f"the request took longer than {settings.request_timeout_s:g} s") from None
-    if response_format == "text":
-        return PlainTextResponse(result["text"] + "\n")
-    return JSONResponse({"text": result["text"], "usage": _usage(result["usage"])})
-
-
-@router.get("/v1/models")
-async def models(request: Request) -> dict[str, Any]:
-    """The served model, and the names that stand for it."""
-    names = served_names(request.app.state.backend, request.app.state.settings)
-    return {"object": "list", "data": [_model(name) for name in names]}
-
-
-@router.get("/v1/models/{name:path}")
-async def model(request: Request, name: str) -> dict[str, Any]:
-    check_model(name, request.app.state.backend, request.app.state.settings)
-    return _model(name)
-
-
-def served_names(backend: Backend, settings: Settings) -> list[str]:
-    return [backend.served_model_name, *settings.model_aliases]
-
-
-def check_model(name: str, backend: Backend, settings: Settings) -> None:
-    """ApiError 404 where no model has this name."""
-    names = served_names(backend, settings)
-    if name not in names:
-        raise ApiError(
-            404,
-            f"the model {name!r} does not exist; served are {', '.join(names)}",
-            param="model",
-            code="model_not_found",
-        )
-
-
-async def _decoded(request: Request, file: UploadFile) -> Any:
-    settings: Settings = request.app.state.settings
     if file.size is not None and file.size > settings.max_upload_mb * 1e6:
         raise ApiError(413, f"the file is larger than {settings.max_upload_mb:g} MB", param="file")
-    async with request.app.state.decoders:
-        try:
-            return await asyncio.to_thread(decode, file.file, settings.max_audio_seconds)
-        except AudioTooLong as error:
-            raise ApiError(413, str(error), param="file") from error
-        except AudioError as error:
-            raise ApiError(400, str(error), param="file") from error
+    started = time.monotonic()
+    options = Options(
+        request_id=request.headers.get("x-request-id") or uuid.uuid4().hex,
+        language=wanted.language,
+        context=wanted.context,
+        temperature=wanted.temperature,
+        priority=priority,
+        rules=wanted.rules,
+        timeout_s=settings.request_timeout_s,
+    )
+    async with contextlib.AsyncExitStack() as using:
+        client = await using.enter_async_context(backend.use())
+        parts = decode_parts(file.file, settings.max_audio_seconds)
+        recording = Recording(client, parts, options, settings.segments_at_a_time)
+        transcript = Transcript()
+
+        def meta() -> dict[str, Any]:
+            total = {"frontend_total": round(1000 * (time.monotonic() - started), 3)}
+            return {
+                "request_id": options.request_id,
+                "segments": len(transcript.results),
+                "timings_ms": {**transcript.timings_ms(), **total},
+            }
+
+        if wanted.stream:
+            body = _stream(wanted, recording, transcript, meta, settings.request_timeout_s)
+            # The first event decides between an error's status and a stream.
+            first = await anext(body)
+            rest = _chained(first, body, using.pop_all())
+            return StreamingResponse(rest, media_type="text/event-stream", headers=NO_BUFFERING)
+        with _mapped_errors(settings):
+            await _unless_disconnected(request, _collect(recording, transcript, settings.request_timeout_s))
+        return whole(wanted, transcript, recording.seconds, meta())
 
 
-def _usage(usage: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "tokens",
-        "input_tokens": usage["prompt_tokens"],
-        "input_token_details": {
-            "audio_tokens": usage["audio_tokens"],
-            "text_tokens": usage["prompt_tokens"] - usage["audio_tokens"] if usage["prompt_tokens"] else 0,
-        },
-        "output_tokens": usage["completion_tokens"],
-        "total_tokens": usage["total_tokens"],
-    }
+NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": STARTED, "owned_by": "qwen3-asr-triton"}
+async def _collect(recording: Recording, transcript: Transcript, timeout_s: float) -> None:
+    with anyio.fail_after(timeout_s):
+        async for piece in recording.pieces():
+            transcript.add(piece)
+
+
+async def _stream(
+    wanted: TranscriptionRequest, recording: Recording, transcript: Transcript, meta: Any, timeout_s: float
+) -> AsyncGenerator[str, None]:
+    """Server-sent events; an error after the first is an event too, because the status is sent by then."""
+    deadline = time.monotonic() + timeout_s
+    spoken = events(wanted, recording, transcript)
+    begun = False
+    try:
+        async with contextlib.aclosing(spoken):
+            while True:
+                try:
+                    text = await asyncio.wait_for(anext(spoken), max(0.0, deadline - time.monotonic()))
+                except StopAsyncIteration:
+                    break
+                begun = True
+                yield text
+        yield done(wanted, transcript, meta())
+    except Exception as error:
+        known = _as_api_error(error, timeout_s)
+        if not begun:
+            raise known from error
+        if known.status == 500:
+            logger.exception("a stream failed")
+        yield event({"type": "error", **error_body(known)})
+
+
+async def _chained(
+    first: str, rest: AsyncGenerator[str, None], using: contextlib.AsyncExitStack
+) -> AsyncGenerator[str, None]:
+    """The whole stream; Triton is in use until its end."""
+    async with using, contextlib.aclosing(rest):
+        yield first
+        async for one in rest:
+            yield one
+
+
+@contextlib.contextmanager
+def _mapped_errors(settings: Settings) -> Any:
+    try:
+        yield
+    except ApiError:
+        raise
+    except Exception as error:
+        raise _as_api_error(error, settings.request_timeout_s) from error
+
+
+def _as_api_error(error: Exception, timeout_s: float) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, AudioTooLong):
+        return ApiError(413, str(error), param="file")
+    if isinstance(error, AudioError):
+        return ApiError(400, str(error), param="file")
+    if isinstance(error, TritonRefused | TritonUnavailable):
+        return from_triton(error)
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return ApiError(504, f"the request took longer than {timeout_s:g} s")
+    logger.error("a transcription failed", exc_info=error)
+    return ApiError(500, "an internal error occurred")
+
+
+async def _unless_disconnected(request: Request, work: Any) -> None:
+    """Do the work, or drop it when its client has left."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=DISCONNECT_POLL_S)
+            if not task.done() and await request.is_disconnected():
+                raise ApiError(CLIENT_CLOSED_REQUEST, "the client has left")
+        task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _texts(form: Any, name: str) -> list[str]:
+    """A list field without the brackets, as curl users write it."""
+    return [value for value in form.getlist(name) if isinstance(value, str)]
+
+
+def _chunking(form: Any) -> str | None:
+    """server_vad by fields: the openai package writes chunking_strategy[type], chunking_strategy[threshold], ..."""
+    prefix = "chunking_strategy["
+    fields = {key[len(prefix) : -1]: value for key, value in form.items() if key.startswith(prefix)}
+    if not fields:
+        return None
+    numbers = {name: _as_number(value) for name, value in fields.items() if name != "type"}
+    return json.dumps({"type": fields.get("type"), **numbers})
+
+
+def _as_number(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ CHANNEL_OPTIONS = [
 # An answer of a stream has a message but no code, so the models put the code in front of it. (Triton's header
 # triton_grpc_error gives a true status, and crashed version 2.51 now and then.)
 INVALID = "INVALID_ARGUMENT: "
+CLOSE_GRACE_S = 2.0
+# What a full server says: Triton of its queues, `asr_stream` of its sessions.
+BUSY = ("maximum queue size", "timeout expired", "live sessions: try again")
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,10 @@ class TritonClient:
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def close(self) -> None:
-        await asyncio.gather(*self._ending)
-        await self._channel.close()
+        """Calls under way may still fail by themselves, as they do where the server has died: a closed channel would
+        cancel them, which nobody could tell from their own cancellation."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        await self._channel.close(grace=CLOSE_GRACE_S)
 
     async def server_metadata(self, timeout_s: float = 2.0) -> dict[str, str]:
         """Name and version of the server; TritonUnavailable where there is none."""
@@ -86,6 +92,53 @@ class TritonClient:
             raise TritonUnavailable(_details(error)) from error
         return {model.name: model.state or "UNLOADED" for model in answer.models}
 
+    async def load(self, model: str, timeout_s: float) -> None:
+        """Load a model, and what it is made of. Raises TritonRefused or TritonUnavailable."""
+        request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+        await self._managed(self._stub.RepositoryModelLoad(request, timeout=timeout_s))
+
+    async def unload(self, model: str, timeout_s: float = 60.0) -> None:
+        """Unload a model, and what it is made of."""
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
+        request.parameters["unload_dependents"].bool_param = True
+        await self._managed(self._stub.RepositoryModelUnload(request, timeout=timeout_s))
+
+    async def _managed(self, call: Any) -> None:
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise TritonUnavailable(_details(error)) from error
+            raise refused(error.details() or "") from error
+
+    async def vad(self, pcm: NDArray[np.float32], state: NDArray[np.float32]) -> Any:
+        """Speech probabilities of the next samples of a stream, one per 512, and the new state."""
+        request = service_pb2.ModelInferRequest(model_name="vad")
+        for name, value in (("PCM", pcm), ("STATE", state)):
+            add_input(request, name, "FP32", [value.size], np.ascontiguousarray(value, dtype="<f4").tobytes())
+        try:
+            response = await self._stub.ModelInfer(request, timeout=20.0)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise TritonUnavailable(_details(error)) from error
+            raise refused(error.details() or "") from error
+        except grpc.aio.UsageError as error:
+            raise TritonUnavailable(str(error)) from error
+        raw = {output.name: data for output, data in zip(response.outputs, response.raw_output_contents, strict=True)}
+        return np.frombuffer(raw["SPEECH_PROB"], dtype="<f4"), np.frombuffer(raw["STATE"], dtype="<f4")
+
+    async def cancel(self, request_id: str) -> None:
+        """Drop a request inside of the decoder, which an ensemble does not tell that its client has left."""
+        request = service_pb2.ModelInferRequest(model_name="decoder")
+        add_input(request, "EMBEDDINGS", "FP32", [1, 0, 1], b"")
+        add_input(request, "FRAMES", "INT32", [1, 1], bytes(4))
+        for name, value in (("priority", 1), ("priority_level", 1), ("cancel", request_id)):
+            set_parameter(request, name, value)
+        answered = asyncio.Event()
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async for _ in self._stub.ModelStreamInfer(_once(request, answered), timeout=5.0):
+                answered.set()
+
     async def transcribe(
         self,
         pcm: NDArray[np.float32],
@@ -97,27 +150,27 @@ class TritonClient:
         parameters: dict[str, str | int | float | bool] | None = None,
         model: str = "asr",
         timeout_s: float = 600.0,
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         """Stream the text of a clip.
 
         pcm: float32 [samples], 16 kHz mono. Leaving the iterator early cancels the request.
         Raises TritonRefused or TritonUnavailable.
         """
         request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
-        _add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
+        add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
         if language:
-            _add_input(request, "LANGUAGE", "BYTES", [1], _bytes_element(language))
+            add_input(request, "LANGUAGE", "BYTES", [1], _bytes_element(language))
         if context:
-            _add_input(request, "CONTEXT", "BYTES", [1], _bytes_element(context))
+            add_input(request, "CONTEXT", "BYTES", [1], _bytes_element(context))
         # Triton's own priority orders its queue; the parameter orders the engine's waiting room.
         for name, value in {"priority": priority, "priority_level": priority, **(parameters or {})}.items():
-            _set_parameter(request, name, value)
+            set_parameter(request, name, value)
         answered = asyncio.Event()
         call = self._stub.ModelStreamInfer(_once(request, answered), timeout=timeout_s)
         try:
             async for answer in call:
                 if answer.error_message:
-                    raise _refused(answer.error_message)
+                    raise refused(answer.error_message)
                 delta = _delta(answer.infer_response)
                 yield delta
                 if delta.result is not None:
@@ -126,25 +179,34 @@ class TritonClient:
             raise TritonUnavailable("Triton ended the stream without a final answer")
         except grpc.aio.AioRpcError as error:
             raise TritonUnavailable(_details(error)) from error
+        except grpc.aio.UsageError as error:
+            # The channel was closed between two calls.
+            raise TritonUnavailable(str(error)) from error
         finally:
             if answered.is_set():
-                self._let_end(call)
+                self._in_background(_ended(call))
             else:
                 call.cancel()
+                if request_id:
+                    self._in_background(self.cancel(request_id))
 
-    def _let_end(self, call: Any) -> None:
-        """Let an answered stream end by itself: its cancellation would be an error in Triton's log."""
+    def live_stream(self, requests: AsyncIterator[Any]) -> Any:
+        """A gRPC stream of requests and answers, as long as a live session lasts."""
+        return self._stub.ModelStreamInfer(requests)
 
-        async def end() -> None:
-            try:
-                with anyio.fail_after(5.0):
-                    await call.code()
-            except TimeoutError:
-                call.cancel()
-
-        task = asyncio.create_task(end())
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+async def _ended(call: Any) -> None:
+    """Let an answered stream end by itself: its cancellation would be an error in Triton's log."""
+    try:
+        with anyio.fail_after(5.0):
+            await call.code()
+    except TimeoutError:
+        call.cancel()
 
 
 async def _once(request: Any, answered: asyncio.Event) -> AsyncIterator[Any]:
@@ -153,7 +215,7 @@ async def _once(request: Any, answered: asyncio.Event) -> AsyncIterator[Any]:
     await answered.wait()
 
 
-def _add_input(request: Any, name: str, datatype: str, shape: list[int], raw: bytes) -> None:
+def add_input(request: Any, name: str, datatype: str, shape: list[int], raw: bytes) -> None:
     request.inputs.add(name=name, datatype=datatype, shape=shape)
     request.raw_input_contents.append(raw)
 
@@ -163,7 +225,7 @@ def _bytes_element(text: str) -> bytes:
     return len(encoded).to_bytes(4, "little") + encoded
 
 
-def _set_parameter(request: Any, name: str, value: str | int | float | bool) -> None:
+def set_parameter(request: Any, name: str, value: str | int | float | bool) -> None:
     parameter = request.parameters[name]
     if isinstance(value, bool):
         parameter.bool_param = value
@@ -187,12 +249,12 @@ def _delta(response: Any) -> Delta:
     )
 
 
-def _refused(message: str) -> TritonRefused:
+def refused(message: str) -> TritonRefused:
     # An ensemble names itself in front of its step's message.
     message = re.sub(r"^in ensemble '[^']*', ", "", message)
     if message.startswith(INVALID):
         return TritonRefused(message.removeprefix(INVALID), invalid=True)
-    return TritonRefused(message, busy="maximum queue size" in message or "timeout expired" in message)
+    return TritonRefused(message, busy=any(sign in message for sign in BUSY))
 
 
 def _details(error: grpc.aio.AioRpcError) -> str:

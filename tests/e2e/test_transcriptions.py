@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import json
+import re
 
 import httpx
 import numpy as np
@@ -88,8 +90,17 @@ def test_models(openai_client):
         ({"file": ("a.wav", b"this is no sound" * 100)}, openai.BadRequestError, "file"),
         ({"language": "Klingon"}, openai.BadRequestError, None),
         ({"temperature": 7}, openai.BadRequestError, "temperature"),
-        ({"response_format": "srt"}, openai.BadRequestError, "response_format"),
-        ({"extra_body": {"stream": "true"}}, openai.BadRequestError, "stream"),
+        ({"response_format": "diarized_json"}, openai.BadRequestError, "response_format"),
+        ({"response_format": "xml"}, openai.BadRequestError, "response_format"),
+        ({"response_format": "srt", "stream": True}, openai.BadRequestError, "response_format"),
+        ({"timestamp_granularities": ["word"]}, openai.BadRequestError, "timestamp_granularities"),
+        ({"timestamp_granularities": ["segment"]}, openai.BadRequestError, "timestamp_granularities"),
+        ({"include": ["colours"]}, openai.BadRequestError, "include"),
+        ({"include": ["logprobs"], "response_format": "text"}, openai.BadRequestError, "include"),
+        ({"language": "en", "extra_body": {"languages": ["en", "zh"]}}, openai.BadRequestError, "languages"),
+        ({"chunking_strategy": "sometimes"}, openai.BadRequestError, "chunking_strategy"),
+        ({"chunking_strategy": {"type": "server_vad", "threshold": 3}}, openai.BadRequestError, "chunking_strategy"),
+        ({"chunking_strategy": {"type": "client_vad"}}, openai.BadRequestError, "chunking_strategy"),
         ({"prompt": "word " * 9_000}, openai.BadRequestError, None),
     ],
 )
@@ -119,8 +130,142 @@ def test_health(service):
     assert body["model"] == "tiny"
     assert body["triton"]["version"] == "2.51.0"
     ready = {name for name, state in body["models"].items() if state == "READY"}
-    assert ready == {"asr", "vad", "features", "encoder", "decoder"}
+    assert ready == {"asr", "asr_stream", "vad", "features", "encoder", "decoder"}
     # The small checkpoint's rooms are there, and loaded where they are wanted.
     assert set(body["models"]) == ready | {"asr_fast", "encoder_fast", "decoder_fast"}
     assert httpx.get(f"{service.url}/health/ready", timeout=30).status_code == 200
     assert httpx.get(f"{service.url}/health/live", timeout=30).json() == {"status": "alive"}
+
+
+def test_streams_as_the_openai_client_reads_it(openai_client):
+    events = list(
+        openai_client.audio.transcriptions.create(
+            model="gpt-4o-transcribe", file=("a.flac", recording()), stream=True, include=["logprobs"]
+        )
+    )
+    kinds = [event.type for event in events]
+    assert kinds == ["transcript.text.delta"] * (len(events) - 1) + ["transcript.text.done"]
+    assert "".join(event.delta for event in events[:-1]) == events[-1].text == ENGLISH
+    assert events[-1].usage.total_tokens > 0
+    assert all(event.logprobs and event.logprobs[0].logprob <= 0 for event in events[:-1])
+
+
+async def test_streams_asynchronously(async_openai_client):
+    stream = await async_openai_client.audio.transcriptions.create(
+        model="tiny", file=("a.flac", recording()), stream=True
+    )
+    texts = [event.delta async for event in stream if event.type == "transcript.text.delta"]
+    assert "".join(texts) == ENGLISH
+
+
+def test_the_stream_route_is_the_same(service):
+    answer = httpx.post(
+        f"{service.url}/v1/audio/transcriptions/stream", files={"file": ("a.flac", recording())}, timeout=60
+    )
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    last = json.loads(answer.text.strip().split("\n\n")[-1].removeprefix("data: "))
+    assert last["text"] == ENGLISH
+
+
+def test_a_streams_first_error_is_a_status(openai_client):
+    with pytest.raises(openai.BadRequestError):
+        openai_client.audio.transcriptions.create(model="tiny", file=("a.wav", b"nothing" * 50), stream=True)
+
+
+@pytest.fixture(scope="module")
+def long_recording(english, chinese):
+    """A minute and a half of both recordings with pauses between: a WAV file, and what is said."""
+    pause = np.zeros(12_000, dtype=np.float32)
+    pcm = np.concatenate([part for _ in range(8) for part in (english, pause, chinese, pause)])
+    return as_file(pcm, 16_000, "WAV"), pcm.size / 16_000
+
+
+def test_verbose_json_has_segments(openai_client, long_recording):
+    file, seconds = long_recording
+    answer = openai_client.audio.transcriptions.create(
+        model="whisper-1", file=file, response_format="verbose_json", timestamp_granularities=["segment"]
+    )
+    assert answer.duration == pytest.approx(seconds, abs=0.1)
+    assert answer.language in ("english", "chinese")
+    assert len(answer.segments) >= 8
+    ends = [0.0] + [segment.end for segment in answer.segments]
+    assert all(segment.start >= end - 0.7 for segment, end in zip(answer.segments, ends, strict=False))
+    assert all(0 <= segment.start < segment.end <= seconds for segment in answer.segments)
+    assert answer.text.count(ENGLISH) >= 5
+
+
+def test_subtitles(openai_client, long_recording):
+    srt, vtt = (
+        openai_client.audio.transcriptions.create(model="whisper-1", file=long_recording[0], response_format=kind)
+        for kind in ("srt", "vtt")
+    )
+    assert srt.startswith("1\n00:00:00,")
+    assert vtt.startswith("WEBVTT\n\n00:00:00.")
+    times = re.findall(r"(\d\d):(\d\d):(\d\d),(\d{3}) --> ", srt)
+    assert len(times) == vtt.count("-->") >= 8
+    starts = [int(h) * 3600 + int(m) * 60 + int(s) + int(ms) / 1000 for h, m, s, ms in times]
+    assert starts == sorted(starts)
+
+
+def test_a_long_file_streams_the_text_that_json_has(openai_client, long_recording):
+    whole = openai_client.audio.transcriptions.create(model="tiny", file=long_recording[0])
+    events = list(openai_client.audio.transcriptions.create(model="tiny", file=long_recording[0], stream=True))
+    assert events[-1].text == whole.text
+    assert "".join(event.delta for event in events[:-1]) == whole.text
+    # The tiny model was made for shorter clips of one language; most of it is there.
+    assert whole.text.count("four two seven nine zero") >= 4
+    assert whole.usage.input_token_details.audio_tokens > 500
+
+
+def test_server_vad_cuts_as_it_is_told(openai_client, long_recording):
+    options = {"model": "tiny", "file": long_recording[0], "response_format": "verbose_json"}
+    short = openai_client.audio.transcriptions.create(
+        chunking_strategy={"type": "server_vad", "silence_duration_ms": 300, "threshold": 0.4}, **options
+    )
+    long = openai_client.audio.transcriptions.create(
+        chunking_strategy={"type": "server_vad", "silence_duration_ms": 5_000}, **options
+    )
+    assert len(short.segments) > len(long.segments)
+
+
+def test_keywords_and_languages_reach_the_model(openai_client):
+    answer = openai_client.audio.transcriptions.create(
+        model="tiny", file=("a.flac", recording()), extra_body={"languages": ["zh"], "keywords": ["Triton", "ASR"]}
+    )
+    assert not answer.text.isascii()
+
+
+def test_debug_tells_where_the_time_went(service):
+    answer = httpx.post(
+        f"{service.url}/v1/audio/transcriptions",
+        files={"file": ("a.flac", recording())},
+        data={"model": "tiny", "debug": "true"},
+        headers={"x-request-id": "mine"},
+        timeout=60,
+    ).json()
+    assert answer["meta"]["request_id"] == "mine"
+    assert answer["meta"]["timings_ms"]["frontend_total"] >= answer["meta"]["timings_ms"]["total"] > 0
+
+
+def test_translation_is_refused(openai_client):
+    with pytest.raises(openai.BadRequestError, match="translation is not served"):
+        openai_client.audio.translations.create(model="whisper-1", file=("a.flac", recording()))
+
+
+def test_the_sound_of_a_film(openai_client, english, tmp_path):
+    import av
+
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as film:
+        picture = film.add_stream("mpeg4", rate=5)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        sound = film.add_stream("aac", rate=16_000)
+        for _ in range(20):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), dtype=np.uint8), format="rgb24")
+            film.mux(picture.encode(frame))
+        frame = av.AudioFrame.from_ndarray(english[None, :], format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        film.mux(sound.encode(frame))
+        film.mux([*picture.encode(), *sound.encode()])
+    answer = openai_client.audio.transcriptions.create(model="tiny", file=path)
+    assert len(answer.text.split()) == len(ENGLISH.split())

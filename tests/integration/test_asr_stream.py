@@ -96,7 +96,7 @@ async def test_flush_reset_and_settings_in_mid_session(triton, english):
 
     events = await listen(triton.url, feed)
     kinds = [event["type"] for event in events if event["type"] != "partial"]
-    assert kinds[:4] == ["speech_started", "speech_stopped", "final", "flushed"]
+    assert kinds[:5] == ["opened", "speech_started", "speech_stopped", "final", "flushed"]
     assert "reset" in kinds
     finals = of(events, "final")
     assert finals[0]["language"] == "English"
@@ -124,8 +124,8 @@ async def test_an_unknown_language_is_an_error_event(triton):
     async with LiveClient(triton.url) as client:
         client.send(None, language="Klingon")
         events = await asyncio.wait_for(collected(client), 10)
-    assert [event["type"] for event in events] == ["error", "closed"]
-    assert "unknown language 'Klingon'" in events[0]["message"]
+    assert [event["type"] for event in events] == ["opened", "error", "closed"]
+    assert "unknown language 'Klingon'" in events[1]["message"]
 
 
 async def test_a_chunk_without_a_session_is_refused(triton, english):
@@ -255,7 +255,7 @@ async def test_no_speech_asks_no_other_model_but_vad(triton):
     rng = np.random.default_rng(0)
     quiet = (0.0005 * rng.standard_normal(10 * 16_000)).astype(np.float32)
     events = await listen(triton.url, fed(quiet))
-    assert [event["type"] for event in events] == ["closed"]
+    assert [event["type"] for event in events] == ["opened", "closed"]
 
 
 async def test_the_encoder_takes_live_blocks_first(triton, english):

@@ -189,6 +189,8 @@ class Runner:
 
         name = f"{self._models.decoder}-{id(self):x}-{self._number}"
         line = _Line(Session(name, self._rooms, wanted, speak, self._limits, two_sizes=self._two_sizes))
+        # Whoever hears this knows that later refusals are not of the session itself.
+        speak({"type": "opened"})
         line.task = self._loop.create_task(line.session.run())
         line.task.add_done_callback(lambda _: self._forget(sequence, line))
         self._closing.add(line.task)

@@ -62,6 +62,7 @@ def build(parameters: Mapping[str, str], folder: Path) -> Built:
         max_running=int(parameters["max_running"]),
         max_step_tokens=int(parameters["max_step_tokens"]),
         live_step_tokens=int(parameters["live_step_tokens"]),
+        max_step_s=float(parameters["max_step_ms"]) / 1000,
         live_step_s=float(parameters["live_step_ms"]) / 1000,
         aging_s=float(parameters["aging_s"]),
         session_idle_s=float(parameters["session_idle_s"]),

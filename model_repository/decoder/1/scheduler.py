@@ -19,16 +19,17 @@ LIVE_WINDOW_S = 30.0
 @dataclass(frozen=True)
 class SchedulerLimits:
     """max_running: sequences at a time; max_step_tokens: rows of one step; live_step_tokens: rows that prompts and
-    drafts of less urgent sequences may add to a step in which a live one takes part; live_step_s: while live ones
-    come, what those may make any step last; aging_s: of those that have waited so long,
+    drafts of less urgent sequences may add to a step in which a live one takes part; max_step_s: what
+    those may make any step last, and live_step_s: while live ones come; aging_s: of those that have waited so long,
     one at a time goes first, so that nothing starves and yet no crowd of old files stands before live speech;
     session_idle_s: what an unused session keeps is forgotten after this.
     """
 
     max_running: int = 64
     max_step_tokens: int = 512
-    live_step_tokens: int = 16
-    live_step_s: float = 0.25
+    live_step_tokens: int = 8
+    max_step_s: float = 1.0
+    live_step_s: float = 0.2
     aging_s: float = 10.0
     session_idle_s: float = 60.0
 
@@ -87,10 +88,10 @@ class Scheduler:
         if any(sequence.priority == LIVE for sequence in self.running):
             # A live sequence waits for this step: others put little into it.
             return self.limits.live_step_tokens
-        if now - self._last_live > LIVE_WINDOW_S:
-            return self.limits.max_step_tokens
         # The next live sequence will wait for whatever step runs when it comes.
-        rows = self.pace.rows_within(self.limits.live_step_s, self.limits.max_step_tokens)
+        expected = now - self._last_live <= LIVE_WINDOW_S
+        seconds = self.limits.live_step_s if expected else self.limits.max_step_s
+        rows = self.pace.rows_within(seconds, self.limits.max_step_tokens)
         return max(self.limits.live_step_tokens, rows - num_decoding)
 
     def retire(self, sequence: Sequence) -> None:

@@ -1,0 +1,191 @@
+"""A recording of any length as text: cut at pauses while it is read, many segments at once, text in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frontend.joining import separator
+from frontend.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
+from frontend.subtitles import Timed
+from frontend.triton_client import TritonClient
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would."""
+
+    request_id: str
+    language: str | None = None
+    context: str | None = None
+    temperature: float = 0.0
+    priority: int = 2
+    rules: SegmentRules | None = None
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a recording's text goes on with: a delta, and with a segment's last one, the segment and its result."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    segment: Timed | None = None
+    result: dict[str, Any] | None = None
+
+
+@dataclass
+class Transcript:
+    """All of a recording, as its pieces come."""
+
+    text: str = ""
+    segments: list[Timed] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+
+    def add(self, piece: Piece) -> None:
+        self.text += piece.text
+        if piece.text:
+            self.pieces.append(piece)
+        if piece.segment is not None and piece.result is not None:
+            self.results.append(piece.result)
+            if piece.segment.text:
+                self.segments.append(piece.segment)
+
+    @property
+    def languages(self) -> list[str]:
+        """Languages that were heard, the most frequent first."""
+        heard = [str(result["language"]) for result in self.results if result["language"]]
+        return sorted(dict.fromkeys(heard), key=lambda name: -heard.count(name))
+
+    def usage(self) -> dict[str, int]:
+        """Tokens of all requests that the recording became."""
+        names = ("prompt_tokens", "completion_tokens", "total_tokens", "audio_tokens")
+        return {name: sum(result["usage"][name] for result in self.results) for name in names}
+
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds of the decoder's parts, over all segments."""
+        names = {name for result in self.results for name in result["timings_ms"]}
+        return {name: round(sum(r["timings_ms"].get(name, 0.0) for r in self.results), 3) for name in sorted(names)}
+
+
+class Recording:
+    """One recording on its way: `pieces` are its text, `seconds` what was read of it."""
+
+    def __init__(self, client: TritonClient, parts: Iterator[Floats], options: Options, at_a_time: int) -> None:
+        """parts: samples as they are decoded; taken from a thread. at_a_time: segments in work, which bounds memory."""
+        self._client = client
+        self._parts = parts
+        self._options = options
+        self._at_a_time = at_a_time
+        self.seconds = 0.0
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """Text in order, as soon as it is there. Raises what decoding, Triton or the time limit raise."""
+        queues: asyncio.Queue[asyncio.Queue[Piece | BaseException | None] | BaseException | None] = asyncio.Queue()
+        producer = asyncio.create_task(self._produce(queues))
+        before = ""
+        try:
+            while (queue := await queues.get()) is not None:
+                if isinstance(queue, BaseException):
+                    raise queue
+                begun = False
+                while (piece := await queue.get()) is not None:
+                    if isinstance(piece, BaseException):
+                        raise piece
+                    if piece.text and not begun:
+                        begun = True
+                        piece = Piece(separator(before, piece.text) + piece.text, *_rest(piece))
+                    before = piece.text[-1:] or before
+                    yield piece
+        finally:
+            producer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await producer
+
+    async def _produce(self, queues: asyncio.Queue[Any]) -> None:
+        places = asyncio.Semaphore(self._at_a_time)
+        async with contextlib.AsyncExitStack() as stack:
+            tasks: set[asyncio.Task[None]] = set()
+            stack.callback(lambda: [task.cancel() for task in tasks])
+            try:
+                number = 0
+                async for segment in self._segments():
+                    await places.acquire()
+                    queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
+                    queues.put_nowait(queue)
+                    task = asyncio.create_task(self._transcribe(segment, number, queue))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                    task.add_done_callback(lambda _: places.release())
+                    number += 1
+                queues.put_nowait(None)
+            except Exception as error:
+                queues.put_nowait(error)
+            if tasks:
+                await asyncio.wait(tasks)
+
+    async def _segments(self) -> AsyncIterator[Segment]:
+        """The recording in pieces, or, where it is short and no rules are given, as it is."""
+        rules = self._options.rules
+        parts = self._read()
+        if rules is None:
+            rules = SegmentRules()
+            first: list[Floats] = []
+            while sum(part.size for part in first) <= rules.max_s * SAMPLE_RATE_HZ:
+                try:
+                    first.append(await anext(parts))
+                except StopAsyncIteration:
+                    yield Segment(0, np.concatenate(first))
+                    return
+            parts = _chained(first, parts)
+        async for segment in segments(parts, self._client.vad, rules):
+            yield segment
+
+    async def _read(self) -> AsyncIterator[Floats]:
+        while (part := await asyncio.to_thread(next, self._parts, None)) is not None:
+            self.seconds += part.size / SAMPLE_RATE_HZ
+            yield part
+
+    async def _transcribe(self, segment: Segment, number: int, queue: asyncio.Queue[Any]) -> None:
+        options = self._options
+        parameters: dict[str, str | int | float | bool] | None
+        parameters = {"temperature": options.temperature} if options.temperature else None
+        start, end = segment.start / SAMPLE_RATE_HZ, segment.end / SAMPLE_RATE_HZ
+        try:
+            deltas = self._client.transcribe(
+                segment.pcm,
+                language=options.language,
+                context=options.context,
+                priority=options.priority,
+                request_id=f"{options.request_id}-{number}" if number else options.request_id,
+                parameters=parameters,
+                timeout_s=options.timeout_s,
+            )
+            async with contextlib.aclosing(deltas):
+                async for delta in deltas:
+                    timed = Timed(start, end, delta.result["text"]) if delta.result is not None else None
+                    queue.put_nowait(Piece(delta.text, delta.token_ids, delta.logprobs, timed, delta.result))
+            queue.put_nowait(None)
+        except Exception as error:
+            queue.put_nowait(error)
+
+
+def _rest(piece: Piece) -> tuple[Any, ...]:
+    return piece.token_ids, piece.logprobs, piece.segment, piece.result
+
+
+async def _chained(first: list[Floats], rest: AsyncIterator[Floats]) -> AsyncGenerator[Floats, None]:
+    for part in first:
+        yield part
+    async for part in rest:
+        yield part

@@ -1,0 +1,110 @@
+import { clock, complain, element, settings } from "/static/parts.js";
+
+// The microphone to /ws/transcribe, and its events to captions.
+export class LiveCaptions {
+  constructor() {
+    this.button = element("microphone");
+    this.button.addEventListener("click", () => (this.socket ? this.stop() : this.start()));
+    element("flush").addEventListener("click", () => this.command({ action: "flush" }));
+    element("settings").addEventListener("change", () => this.command({ action: "config", ...settings() }));
+    element("settings").addEventListener("submit", (event) => event.preventDefault());
+  }
+
+  async start() {
+    complain("");
+    try {
+      this.stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+      // The browser resamples to what the model hears.
+      this.audio = new AudioContext({ sampleRate: 16000 });
+      await this.audio.audioWorklet.addModule("/static/recorder.js");
+    } catch (error) {
+      complain(`The microphone cannot be used: ${error.message}`);
+      this.release();
+      return;
+    }
+    this.sent = [];
+    this.samples = 0;
+    this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/transcribe`);
+    this.socket.onopen = () => {
+      this.command({ action: "config", partial_interval_ms: 300, ...settings() });
+      this.connect();
+    };
+    this.socket.onmessage = (message) => this.show(JSON.parse(message.data));
+    this.socket.onclose = (event) => this.closed(event);
+    this.button.textContent = "Stop the microphone";
+    this.button.setAttribute("aria-pressed", "true");
+    element("flush").disabled = false;
+  }
+
+  connect() {
+    const source = this.audio.createMediaStreamSource(this.stream);
+    this.recorder = new AudioWorkletNode(this.audio, "recorder", { numberOfOutputs: 0 });
+    this.recorder.port.onmessage = ({ data }) => {
+      if (this.socket?.readyState !== WebSocket.OPEN) return;
+      this.socket.send(data.buffer);
+      this.samples += data.length;
+      // When each sample was sent, for the latency of what comes back.
+      this.sent.push([this.samples, performance.now()]);
+      let peak = 0;
+      for (const sample of data) peak = Math.max(peak, Math.abs(sample));
+      element("level").value = peak / 32768;
+    };
+    source.connect(this.recorder);
+  }
+
+  command(fields) {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(fields));
+  }
+
+  stop() {
+    // What was said last still gets its final: the server closes after it.
+    this.command({ action: "end" });
+    this.release();
+  }
+
+  release() {
+    this.stream?.getTracks().forEach((track) => track.stop());
+    this.audio?.close();
+    this.stream = this.audio = null;
+    element("level").value = 0;
+  }
+
+  show(event) {
+    if (event.type === "partial") {
+      element("stable").textContent = event.stable;
+      element("unstable").textContent = event.unstable;
+      this.measure(event.end_sample);
+    } else if (event.type === "final") {
+      element("stable").textContent = element("unstable").textContent = "";
+      if (event.text) this.caption(event);
+    } else if (event.type === "error") {
+      complain(event.message);
+    }
+  }
+
+  measure(sample) {
+    while (this.sent.length && this.sent[0][0] < sample) this.sent.shift();
+    if (this.sent.length) {
+      element("latency").textContent = `${Math.round(performance.now() - this.sent[0][1])} ms after the sound`;
+    }
+  }
+
+  caption(event) {
+    const line = document.createElement("li");
+    const when = document.createElement("time");
+    when.textContent = clock(event.start);
+    line.append(when, event.text);
+    line.lang = event.language ?? "";
+    element("captions").append(line);
+    line.scrollIntoView({ block: "nearest" });
+  }
+
+  closed(event) {
+    this.release();
+    this.socket = null;
+    this.button.textContent = "Start the microphone";
+    this.button.setAttribute("aria-pressed", "false");
+    element("flush").disabled = true;
+    if (event.code !== 1000) complain(`The connection was closed (${event.code}). Try again.`);
+  }
+}

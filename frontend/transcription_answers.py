@@ -1,0 +1,122 @@
+"""A recording's text in OpenAI's forms: whole, timed, or as a stream of events."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from frontend.recordings import Piece, Recording, Transcript
+from frontend.subtitles import srt, vtt
+from frontend.transcription_request import TranscriptionRequest
+
+
+def whole(request: TranscriptionRequest, transcript: Transcript, seconds: float, meta: dict[str, Any]) -> Response:
+    """The answer of a request that does not stream. seconds: of the recording; meta: added where debug asks for it."""
+    extra = {"meta": meta} if request.debug else {}
+    if request.response_format == "text":
+        return PlainTextResponse(transcript.text + "\n")
+    if request.response_format == "srt":
+        return PlainTextResponse(srt(transcript.segments))
+    if request.response_format == "vtt":
+        return PlainTextResponse(vtt(transcript.segments), media_type="text/vtt")
+    if request.response_format == "verbose_json":
+        return JSONResponse({**_verbose(request, transcript, seconds), **extra})
+    body: dict[str, Any] = {"text": transcript.text, "usage": usage(transcript)}
+    if transcript.languages:
+        body["languages"] = [{"code": name} for name in transcript.languages]
+    if request.logprobs:
+        body["logprobs"] = [one for piece in transcript.pieces for one in logprobs(piece)]
+    return JSONResponse({**body, **extra})
+
+
+async def events(
+    request: TranscriptionRequest, recording: Recording, transcript: Transcript
+) -> AsyncGenerator[str, None]:
+    """transcript.text.delta for every piece of text, as server-sent events; the caller adds the end."""
+    async for piece in recording.pieces():
+        transcript.add(piece)
+        if piece.text:
+            delta: dict[str, Any] = {"type": "transcript.text.delta", "delta": piece.text}
+            if request.logprobs:
+                delta["logprobs"] = logprobs(piece)
+            yield event(delta)
+        if request.segments and piece.segment is not None and piece.segment.text:
+            one = piece.segment
+            number = len(transcript.segments) - 1
+            body = {"id": f"seg_{number}", "start": round(one.start, 3), "end": round(one.end, 3), "text": one.text}
+            yield event({"type": "transcript.text.segment", **body, "speaker": ""})
+
+
+def done(request: TranscriptionRequest, transcript: Transcript, meta: dict[str, Any]) -> str:
+    """transcript.text.done: the whole text, and usage."""
+    body: dict[str, Any] = {"type": "transcript.text.done", "text": transcript.text, "usage": usage(transcript)}
+    if transcript.languages:
+        body["languages"] = [{"code": name} for name in transcript.languages]
+    if request.logprobs:
+        body["logprobs"] = [one for piece in transcript.pieces for one in logprobs(piece)]
+    if request.debug:
+        body["meta"] = meta
+    return event(body)
+
+
+def event(body: dict[str, Any]) -> str:
+    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+
+
+def logprobs(piece: Piece) -> list[dict[str, Any]]:
+    """One entry for what came together: its text, its bytes and the log-probability of all of its tokens."""
+    if not piece.text:
+        return []
+    return [{"token": piece.text, "bytes": list(piece.text.encode()), "logprob": round(sum(piece.logprobs), 6)}]
+
+
+def usage(transcript: Transcript) -> dict[str, Any]:
+    tokens = transcript.usage()
+    audio = tokens["audio_tokens"]
+    return {
+        "type": "tokens",
+        "input_tokens": tokens["prompt_tokens"],
+        "input_token_details": {
+            "audio_tokens": audio,
+            "text_tokens": tokens["prompt_tokens"] - audio if tokens["prompt_tokens"] else 0,
+        },
+        "output_tokens": tokens["completion_tokens"],
+        "total_tokens": tokens["total_tokens"],
+    }
+
+
+def _verbose(request: TranscriptionRequest, transcript: Transcript, seconds: float) -> dict[str, Any]:
+    spoken = [result for result in transcript.results if result["text"]]
+    return {
+        "task": "transcribe",
+        "language": transcript.languages[0].lower() if transcript.languages else "",
+        "duration": round(seconds, 3),
+        "text": transcript.text,
+        "segments": [
+            {
+                "id": number,
+                "seek": int(timed.start * 100),
+                "start": round(timed.start, 3),
+                "end": round(timed.end, 3),
+                "text": timed.text,
+                "tokens": [],
+                "temperature": request.temperature,
+                "avg_logprob": result.get("avg_logprob", 0.0),
+                "compression_ratio": _compression(timed.text),
+                "no_speech_prob": 0.0,
+            }
+            for number, (timed, result) in enumerate(zip(transcript.segments, spoken, strict=True))
+        ],
+        "usage": {"type": "duration", "seconds": round(seconds)},
+    }
+
+
+def _compression(text: str) -> float:
+    """Whisper's measure of repetition: how much smaller zlib makes the text."""
+    data = text.encode()
+    return round(len(data) / len(zlib.compress(data)), 3)
