@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.10 to 3.12 is needed: https://www.python.org"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,export,train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,export,train,tracing,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 silero-vad==6.2.3
 	@touch $@
 

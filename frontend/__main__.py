@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from types import FrameType
 
@@ -11,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from frontend import logs
 from frontend.app import create_app
 from frontend.backend import Backend
 from frontend.drain import Drain
@@ -49,6 +49,8 @@ async def serve(settings: Settings) -> int:
         port=settings.port,
         log_level=settings.log_level,
         access_log=False,
+        # Its records go where all others go.
+        log_config=None,
         lifespan="on",
         # Audio does not get smaller, and each connection's compressor would hold its memory.
         ws_per_message_deflate=False,
@@ -99,7 +101,7 @@ def main() -> int:
         for problem in error.errors():
             print(f"error: ASR_{str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)
         return 2
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.install(settings.log_level, as_json=settings.log_json)
     try:
         return asyncio.run(serve(settings))
     except KeyboardInterrupt:

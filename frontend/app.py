@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
-from frontend import __version__, errors, health, models, page, realtime, transcriptions, ws_transcribe
+from frontend import __version__, compat, errors, health, models, page, realtime, tracing, transcriptions, ws_transcribe
+from frontend import metrics as metrics_routes
 from frontend.backend import Backend
 from frontend.drain import Drain
+from frontend.keys import KeyGate
 from frontend.limits import BodyLimit
+from frontend.metrics import MeasuredRequests, Metrics
 from frontend.settings import Settings
+from frontend.tracing import TracedRequests
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -26,15 +32,30 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             await app.state.backend.stop()
+            if tracer_provider is not None:
+                await asyncio.to_thread(tracer_provider.shutdown)
 
     app = FastAPI(title="Qwen3-ASR on Triton", version=__version__, lifespan=lifespan)
     app.state.settings = settings
+    app.state.metrics = Metrics()
     app.add_middleware(BodyLimit, max_bytes=int(settings.max_upload_mb * 1e6) + 1_000_000)
+    if settings.api_keys or settings.api_keys_file or settings.requests_per_minute or settings.requests_at_a_time:
+        app.add_middleware(KeyGate, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    app.add_middleware(MeasuredRequests, metrics=app.state.metrics)
+    tracer_provider = tracing.provider(settings.otlp_endpoint) if settings.otlp_endpoint else None
+    if tracer_provider is not None:
+        app.add_middleware(TracedRequests, provider=tracer_provider)
     errors.install(app)
     app.include_router(health.router)
     app.include_router(models.router)
     app.include_router(transcriptions.router)
+    app.include_router(compat.router)
     app.include_router(ws_transcribe.router)
     app.include_router(realtime.router)
     app.include_router(page.router)
+    app.include_router(metrics_routes.router)
     return app

@@ -72,16 +72,25 @@ class Backend:
         self._active += 1
         self._wanted.set()
         try:
-            try:
-                with anyio.fail_after(self._settings.triton_start_timeout_s):
-                    await self._ready.wait()
-            except TimeoutError:
-                raise TritonUnavailable(self.failure or "it is still starting") from None
-            assert self._client is not None
-            yield self._client
+            yield await self.connected()
         finally:
             self._active -= 1
             self._last_used = time.monotonic()
+
+    async def connected(self) -> TritonClient:
+        """The connection there is now, for those who hold `use`: after Triton was lost, the next one."""
+        try:
+            with anyio.fail_after(self._settings.triton_start_timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            raise TritonUnavailable(self.failure or "it is still starting") from None
+        assert self._client is not None
+        return self._client
+
+    @property
+    def active(self) -> int:
+        """Requests and live sessions that work with Triton or wait for it."""
+        return self._active
 
     @property
     def is_asleep(self) -> bool:

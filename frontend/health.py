@@ -27,6 +27,7 @@ async def health(request: Request) -> JSONResponse:
     }
     if backend.failure:
         body["failure"] = backend.failure
+    body["active"] = backend.active
     body["live_sessions"] = request.app.state.drain.num_sessions
     client = backend.current
     if client is not None:

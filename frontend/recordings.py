@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from frontend.joining import separator
 from frontend.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
 from frontend.subtitles import Timed
-from frontend.triton_client import TritonClient
+from frontend.triton_client import TritonClient, TritonUnavailable
 
 Floats = NDArray[np.float32]
+# A Triton that is lost is started again within seconds; what was not told yet is asked again.
+ATTEMPTS, RETRY_S = 4, 0.5
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,22 @@ class Transcript:
 class Recording:
     """One recording on its way: `pieces` are its text, `seconds` what was read of it."""
 
-    def __init__(self, client: TritonClient, parts: Iterator[Floats], options: Options, at_a_time: int) -> None:
-        """parts: samples as they are decoded; taken from a thread. at_a_time: segments in work, which bounds memory."""
-        self._client = client
+    def __init__(
+        self,
+        connected: Callable[[], Awaitable[TritonClient]],
+        parts: Iterator[Floats],
+        options: Options,
+        at_a_time: int,
+    ) -> None:
+        """connected: the connection there is; asked again where Triton is lost. parts: samples as they are decoded;
+        taken from a thread. at_a_time: segments in work, which bounds memory."""
+        self._connected = connected
         self._parts = parts
         self._options = options
         self._at_a_time = at_a_time
         self.seconds = 0.0
 
-    async def pieces(self) -> AsyncIterator[Piece]:
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Text in order, as soon as it is there. Raises what decoding, Triton or the time limit raise."""
         queues: asyncio.Queue[asyncio.Queue[Piece | BaseException | None] | BaseException | None] = asyncio.Queue()
         producer = asyncio.create_task(self._produce(queues))
@@ -148,8 +157,19 @@ class Recording:
                     yield Segment(0, np.concatenate(first))
                     return
             parts = _chained(first, parts)
-        async for segment in segments(parts, self._client.vad, rules):
+        async for segment in segments(parts, self._vad, rules):
             yield segment
+
+    async def _vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
+        for attempt in range(ATTEMPTS):
+            try:
+                probabilities, state = await (await self._connected()).vad(pcm, state)
+                return probabilities, state
+            except TritonUnavailable:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(RETRY_S)
+        raise AssertionError
 
     async def _read(self) -> AsyncIterator[Floats]:
         while (part := await asyncio.to_thread(next, self._parts, None)) is not None:
@@ -161,23 +181,35 @@ class Recording:
         parameters: dict[str, str | int | float | bool] | None
         parameters = {"temperature": options.temperature} if options.temperature else None
         start, end = segment.start / SAMPLE_RATE_HZ, segment.end / SAMPLE_RATE_HZ
-        try:
-            deltas = self._client.transcribe(
-                segment.pcm,
-                language=options.language,
-                context=options.context,
-                priority=options.priority,
-                request_id=f"{options.request_id}-{number}" if number else options.request_id,
-                parameters=parameters,
-                timeout_s=options.timeout_s,
-            )
-            async with contextlib.aclosing(deltas):
-                async for delta in deltas:
-                    timed = Timed(start, end, delta.result["text"]) if delta.result is not None else None
-                    queue.put_nowait(Piece(delta.text, delta.token_ids, delta.logprobs, timed, delta.result))
-            queue.put_nowait(None)
-        except Exception as error:
-            queue.put_nowait(error)
+        for attempt in range(ATTEMPTS):
+            begun = False
+            try:
+                client = await self._connected()
+                deltas = client.transcribe(
+                    segment.pcm,
+                    language=options.language,
+                    context=options.context,
+                    priority=options.priority,
+                    request_id=f"{options.request_id}-{number}" if number else options.request_id,
+                    parameters=parameters,
+                    timeout_s=options.timeout_s,
+                )
+                async with contextlib.aclosing(deltas):
+                    async for delta in deltas:
+                        begun = True
+                        timed = Timed(start, end, delta.result["text"]) if delta.result is not None else None
+                        queue.put_nowait(Piece(delta.text, delta.token_ids, delta.logprobs, timed, delta.result))
+                queue.put_nowait(None)
+                return
+            except TritonUnavailable as error:
+                # What was told cannot be told again; before that, a Triton that comes back answers the same.
+                if begun or attempt == ATTEMPTS - 1:
+                    queue.put_nowait(error)
+                    return
+            except Exception as error:
+                queue.put_nowait(error)
+                return
+            await asyncio.sleep(RETRY_S)
 
 
 def _rest(piece: Piece) -> tuple[Any, ...]:

@@ -69,6 +69,23 @@ class Settings(BaseSettings):
     segments_at_a_time: int = Field(
         default=8, ge=1, description="Segments of one recording that are transcribed at the same time."
     )
+    api_keys: list[str] = Field(
+        default=[], description="Keys (a JSON list) that clients must send as bearer tokens; none: anybody may ask."
+    )
+    api_keys_file: Path | None = Field(default=None, description="A file with such keys, one a line.")
+    requests_per_minute: float = Field(
+        default=0.0, ge=0, description="Requests of one key (of all clients, without keys) a minute; 0: any number."
+    )
+    requests_at_a_time: int = Field(
+        default=0, ge=0, description="Requests and live sessions of one key at the same time; 0: any number."
+    )
+    cors_origins: list[str] = Field(
+        default=[], description='Origins (a JSON list) whose pages may ask from a browser; ["*"] is every one.'
+    )
+    log_json: bool = Field(default=False, description="Log one JSON object a line.")
+    otlp_endpoint: str | None = Field(
+        default=None, description="Where traces go (OTLP over HTTP, such as http://127.0.0.1:4318); unset: nowhere."
+    )
     drain_timeout_s: float = Field(
         default=20.0, gt=0, description="How long requests and live sessions may take to end when the frontend stops."
     )

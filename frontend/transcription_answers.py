@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from frontend.recordings import Piece, Recording, Transcript
+from frontend.recordings import Piece, Transcript
 from frontend.subtitles import srt, vtt
 from frontend.transcription_request import TranscriptionRequest
 
@@ -35,11 +35,13 @@ def whole(request: TranscriptionRequest, transcript: Transcript, seconds: float,
 
 
 async def events(
-    request: TranscriptionRequest, recording: Recording, transcript: Transcript
+    request: TranscriptionRequest, pieces: AsyncGenerator[Piece, None], transcript: Transcript
 ) -> AsyncGenerator[str, None]:
-    """transcript.text.delta for every piece of text, as server-sent events; the caller adds the end."""
-    async for piece in recording.pieces():
-        transcript.add(piece)
+    """transcript.text.delta for every piece of text, as server-sent events; the caller adds the end.
+
+    transcript: where each piece is already added to when it comes.
+    """
+    async for piece in pieces:
         if piece.text:
             delta: dict[str, Any] = {"type": "transcript.text.delta", "delta": piece.text}
             if request.logprobs:

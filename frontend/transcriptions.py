@@ -8,7 +8,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import anyio
@@ -18,8 +19,9 @@ from fastapi.responses import StreamingResponse
 from frontend.audio import AudioError, AudioTooLong, decode_parts
 from frontend.backend import Backend
 from frontend.errors import ApiError, error_body, from_triton
+from frontend.metrics import Metrics
 from frontend.models import check_model
-from frontend.recordings import Options, Recording, Transcript
+from frontend.recordings import Options, Piece, Recording, Transcript
 from frontend.settings import Settings
 from frontend.transcription_answers import done, event, events, whole
 from frontend.transcription_request import TranscriptionRequest, checked_request
@@ -103,6 +105,68 @@ async def translate() -> Response:
 
 async def answer(request: Request, file: UploadFile, wanted: TranscriptionRequest, priority: int = 2) -> Response:
     """Transcribe an upload and answer in the form that is wanted."""
+    if not wanted.stream:
+        return whole(wanted, *await transcribed(request, file, wanted, priority))
+    async with contextlib.AsyncExitStack() as using:
+        job = await using.enter_async_context(_job(request, file, wanted, priority))
+        body = _stream(wanted, job)
+        # The first event decides between an error's status and a stream.
+        first = await anext(body)
+        rest = _chained(first, body, using.pop_all())
+        return StreamingResponse(rest, media_type="text/event-stream", headers=NO_BUFFERING)
+
+
+async def transcribed(
+    request: Request, file: UploadFile, wanted: TranscriptionRequest, priority: int = 2
+) -> tuple[Transcript, float, dict[str, Any]]:
+    """Transcribe an upload: all of it, its seconds, and what debug tells."""
+    async with _job(request, file, wanted, priority) as job:
+        try:
+            await _unless_disconnected(request, _collect(job))
+        except Exception as error:
+            raise _as_api_error(error, job.timeout_s) from error
+        job.metrics.finished(job.recording.seconds, job.elapsed_s)
+        return job.transcript, job.recording.seconds, job.meta()
+
+
+@dataclass
+class _Job:
+    """One upload on its way."""
+
+    recording: Recording
+    transcript: Transcript
+    request_id: str
+    timeout_s: float
+    metrics: Metrics
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started
+
+    def meta(self) -> dict[str, Any]:
+        """What debug tells: milliseconds of every stage."""
+        total = {"frontend_total": round(1000 * self.elapsed_s, 3)}
+        return {
+            "request_id": self.request_id,
+            "segments": len(self.transcript.results),
+            "timings_ms": {**self.transcript.timings_ms(), **total},
+        }
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """The recording's pieces, kept and counted as they come."""
+        async with contextlib.aclosing(self.recording.pieces()) as pieces:
+            async for piece in pieces:
+                if piece.text and not self.transcript.text:
+                    self.metrics.first_text(self.elapsed_s)
+                self.transcript.add(piece)
+                yield piece
+        self.metrics.stages(self.transcript.timings_ms())
+
+
+@contextlib.asynccontextmanager
+async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest, priority: int) -> AsyncIterator[_Job]:
+    """Triton is in use as long as this is open."""
     settings: Settings = request.app.state.settings
     backend: Backend = request.app.state.backend
     if file.size is not None and file.size > settings.max_upload_mb * 1e6:
@@ -117,63 +181,41 @@ async def answer(request: Request, file: UploadFile, wanted: TranscriptionReques
         rules=wanted.rules,
         timeout_s=settings.request_timeout_s,
     )
-    async with contextlib.AsyncExitStack() as using:
-        client = await using.enter_async_context(backend.use())
+    async with backend.use():
         parts = decode_parts(file.file, settings.max_audio_seconds)
-        recording = Recording(client, parts, options, settings.segments_at_a_time)
-        transcript = Transcript()
-
-        def meta() -> dict[str, Any]:
-            total = {"frontend_total": round(1000 * (time.monotonic() - started), 3)}
-            return {
-                "request_id": options.request_id,
-                "segments": len(transcript.results),
-                "timings_ms": {**transcript.timings_ms(), **total},
-            }
-
-        if wanted.stream:
-            body = _stream(wanted, recording, transcript, meta, settings.request_timeout_s)
-            # The first event decides between an error's status and a stream.
-            first = await anext(body)
-            rest = _chained(first, body, using.pop_all())
-            return StreamingResponse(rest, media_type="text/event-stream", headers=NO_BUFFERING)
-        with _mapped_errors(settings):
-            await _unless_disconnected(request, _collect(recording, transcript, settings.request_timeout_s))
-        return whole(wanted, transcript, recording.seconds, meta())
+        recording = Recording(backend.connected, parts, options, settings.segments_at_a_time)
+        metrics: Metrics = request.app.state.metrics
+        yield _Job(recording, Transcript(), options.request_id, settings.request_timeout_s, metrics, started)
 
 
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-async def _collect(recording: Recording, transcript: Transcript, timeout_s: float) -> None:
-    with anyio.fail_after(timeout_s):
-        async for piece in recording.pieces():
-            transcript.add(piece)
+async def _collect(job: _Job) -> None:
+    with anyio.fail_after(job.timeout_s):
+        async for _ in job.pieces():
+            pass
 
 
-async def _stream(
-    wanted: TranscriptionRequest, recording: Recording, transcript: Transcript, meta: Any, timeout_s: float
-) -> AsyncGenerator[str, None]:
+async def _stream(wanted: TranscriptionRequest, job: _Job) -> AsyncGenerator[str, None]:
     """Server-sent events; an error after the first is an event too, because the status is sent by then."""
-    deadline = time.monotonic() + timeout_s
-    spoken = events(wanted, recording, transcript)
+    spoken = events(wanted, job.pieces(), job.transcript)
     begun = False
     try:
         async with contextlib.aclosing(spoken):
             while True:
                 try:
-                    text = await asyncio.wait_for(anext(spoken), max(0.0, deadline - time.monotonic()))
+                    text = await asyncio.wait_for(anext(spoken), max(0.0, job.timeout_s - job.elapsed_s))
                 except StopAsyncIteration:
                     break
                 begun = True
                 yield text
-        yield done(wanted, transcript, meta())
+        job.metrics.finished(job.recording.seconds, job.elapsed_s)
+        yield done(wanted, job.transcript, job.meta())
     except Exception as error:
-        known = _as_api_error(error, timeout_s)
+        known = _as_api_error(error, job.timeout_s)
         if not begun:
             raise known from error
-        if known.status == 500:
-            logger.exception("a stream failed")
         yield event({"type": "error", **error_body(known)})
 
 
@@ -185,16 +227,6 @@ async def _chained(
         yield first
         async for one in rest:
             yield one
-
-
-@contextlib.contextmanager
-def _mapped_errors(settings: Settings) -> Any:
-    try:
-        yield
-    except ApiError:
-        raise
-    except Exception as error:
-        raise _as_api_error(error, settings.request_timeout_s) from error
 
 
 def _as_api_error(error: Exception, timeout_s: float) -> ApiError:

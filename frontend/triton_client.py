@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from frontend import tracing
+
 # A clip of 512 s is 33 MB; gRPC's own limit is 4.
 CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -117,7 +119,7 @@ class TritonClient:
         for name, value in (("PCM", pcm), ("STATE", state)):
             add_input(request, name, "FP32", [value.size], np.ascontiguousarray(value, dtype="<f4").tobytes())
         try:
-            response = await self._stub.ModelInfer(request, timeout=20.0)
+            response = await self._stub.ModelInfer(request, timeout=20.0, metadata=tracing.metadata())
         except grpc.aio.AioRpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise TritonUnavailable(_details(error)) from error
@@ -166,7 +168,11 @@ class TritonClient:
         for name, value in {"priority": priority, "priority_level": priority, **(parameters or {})}.items():
             set_parameter(request, name, value)
         answered = asyncio.Event()
-        call = self._stub.ModelStreamInfer(_once(request, answered), timeout=timeout_s)
+        try:
+            call = self._stub.ModelStreamInfer(_once(request, answered), timeout=timeout_s, metadata=tracing.metadata())
+        except grpc.aio.UsageError as error:
+            # The channel was closed between two calls.
+            raise TritonUnavailable(str(error)) from error
         try:
             async for answer in call:
                 if answer.error_message:
@@ -179,9 +185,6 @@ class TritonClient:
             raise TritonUnavailable("Triton ended the stream without a final answer")
         except grpc.aio.AioRpcError as error:
             raise TritonUnavailable(_details(error)) from error
-        except grpc.aio.UsageError as error:
-            # The channel was closed between two calls.
-            raise TritonUnavailable(str(error)) from error
         finally:
             if answered.is_set():
                 self._in_background(_ended(call))
@@ -192,7 +195,7 @@ class TritonClient:
 
     def live_stream(self, requests: AsyncIterator[Any]) -> Any:
         """A gRPC stream of requests and answers, as long as a live session lasts."""
-        return self._stub.ModelStreamInfer(requests)
+        return self._stub.ModelStreamInfer(requests, metadata=tracing.metadata())
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -178,6 +178,10 @@ class EmbeddedTriton:
             f"--metrics-port={self.metrics_port}",
             "--exit-timeout-secs=10",
         ]
+        if settings.otlp_endpoint:
+            url = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
+            options = ("mode=opentelemetry", f"opentelemetry,url={url}", "level=TIMESTAMPS", "rate=1")
+            command += [f"--trace-config={option}" for option in options]
         if settings.model_config_name:
             command.append(f"--model-config-name={settings.model_config_name}")
         return [*command, *(f"--load-model={model}" for model in self._models)]

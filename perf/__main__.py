@@ -10,7 +10,7 @@ from pathlib import Path
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="start everything, transcribe a recording three ways, stop")
+    commands.add_parser("demo", help="start everything, transcribe a recording four ways, stop")
     asr = commands.add_parser("asr", help="throughput of the ensemble `asr` against itself and against transformers")
     decoder = commands.add_parser("decoder", help="the decoder's engine with random weights in the true dimensions")
     decoder.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
@@ -18,7 +18,12 @@ def main() -> int:
     decoder.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     live = commands.add_parser("live", help="live transcription: exactness, cost of a step, streams at once")
     live.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
-    for benchmark in (asr, decoder, live):
+    parts = ("accuracy", "streams", "endurance", "cost")
+    live.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts to measure")
+    frontend = commands.add_parser(
+        "frontend", help="the frontend beside direct gRPC, at rest, at start, on a long file"
+    )
+    for benchmark in (asr, decoder, live, frontend):
         benchmark.add_argument("--quick", action="store_true", help="a short run")
         benchmark.add_argument("--json", type=Path, help="write the figures here, as one flat object")
     arguments = parser.parse_args()
@@ -34,7 +39,11 @@ def main() -> int:
     if arguments.command == "live":
         from perf.live import benchmark as benchmark_live
 
-        return benchmark_live(arguments.quick, arguments.json, arguments.size)
+        return benchmark_live(arguments.quick, arguments.json, arguments.size, arguments.only)
+    if arguments.command == "frontend":
+        from perf.frontend import benchmark as benchmark_frontend
+
+        return benchmark_frontend(arguments.quick, arguments.json)
     from perf.asr import benchmark as benchmark_asr
 
     return benchmark_asr(quick=arguments.quick, json_path=arguments.json)

@@ -1,7 +1,9 @@
-"""make demo: everything started, one recording transcribed three ways, everything stopped."""
+"""make demo: everything started, one recording transcribed four ways, everything stopped."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 import subprocess
 import time
@@ -25,7 +27,7 @@ def demo() -> int:
     try:
         with running_service() as service:
             print(f"Ready after {service.ready_s:.1f} s at {service.url}\n")
-            right = [_by_openai(service), _by_curl(service), _by_grpc(service)]
+            right = [_by_openai(service), _by_curl(service), _by_grpc(service), _live(service)]
             print("Stopping ...", flush=True)
     except ServiceFailed as error:
         print(error)
@@ -77,6 +79,38 @@ def _by_grpc(service: Service) -> bool:
     print(f"\n   language {result['language']}, {pcm.size / 16_000:.1f} s of audio in {elapsed:.2f} s")
     print(f"   in the decoder, in ms: {result['timings_ms']}\n")
     return bool(result["text"] == EXPECTED["english.flac"])
+
+
+def _live(service: Service) -> bool:
+    print("4. live, at the pace of a microphone, over a WebSocket:")
+    finals = asyncio.run(_captions(service.url.replace("http", "ws") + "/ws/transcribe?partial_interval_ms=400"))
+    return finals == [EXPECTED["english.flac"]]
+
+
+async def _captions(url: str) -> list[str]:
+    """Print what a live session says of a recording; returns its finals."""
+    from websockets.asyncio.client import connect
+
+    data = (_pcm(RECORDINGS / "english.flac") * 32_767).astype("<i2").tobytes()
+    finals: list[str] = []
+    async with connect(url) as ws:
+
+        async def speak() -> None:
+            for start in range(0, len(data), 3_200):
+                await ws.send(data[start : start + 3_200])
+                await asyncio.sleep(0.1)
+            await ws.send('{"action": "end"}')
+
+        speaking = asyncio.create_task(speak())
+        async for message in ws:
+            event = json.loads(message)
+            if event["type"] == "partial":
+                print(f"   {event['end']:5.2f} s  {event['stable']}[{event['unstable']}]", flush=True)
+            elif event["type"] == "final":
+                finals.append(event["text"])
+                print(f"   {event['end']:5.2f} s  {event['text']}   (final)\n", flush=True)
+        await speaking
+    return finals
 
 
 def _pcm(path: Path) -> NDArray[np.float32]:

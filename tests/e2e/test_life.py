@@ -60,7 +60,7 @@ def test_triton_is_started_again_when_it_dies(tmp_path):
         deadline = time.monotonic() + 60
         answer = transcribe(running.url)
         while answer.status_code != 200 and time.monotonic() < deadline:
-            assert answer.status_code == 503
+            assert answer.status_code == 503, answer.text
             assert answer.headers["retry-after"]
             time.sleep(0.2)
             answer = transcribe(running.url)

@@ -1,0 +1,133 @@
+"""API keys, where they are set: who may ask, and how often."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from frontend.errors import ApiError, error_response
+from frontend.settings import Settings
+
+# What a load balancer, a scraper and a browser's first look need.
+OPEN_PATHS = ("/", "/health", "/health/live", "/health/ready", "/metrics")
+OPEN_PREFIX = "/static/"
+# How OpenAI's clients in browsers pass a key, which cannot set headers.
+SUBPROTOCOL = "openai-insecure-api-key."
+POLICY_VIOLATION = 1008
+
+
+class Bucket:
+    """Requests of one client: `per_minute` on average, as many at once after a quiet minute."""
+
+    def __init__(self, per_minute: float) -> None:
+        self._rate = per_minute / 60
+        self._most = self._tokens = max(1.0, per_minute)
+        self._when = time.monotonic()
+
+    def take(self) -> float:
+        """0 where the request may pass, else the seconds after which it may."""
+        now = time.monotonic()
+        self._tokens = min(self._most, self._tokens + (now - self._when) * self._rate)
+        self._when = now
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return 0.0
+        return (1 - self._tokens) / self._rate
+
+
+@dataclass
+class Client:
+    """What is known of the holder of a key."""
+
+    bucket: Bucket | None
+    running: int = 0
+
+
+@dataclass
+class Keys:
+    """The keys' hashes: a key itself is kept nowhere, and comparing takes the same time for all."""
+
+    hashes: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Keys:
+        """From the setting and the file, one key a line; OSError where the file cannot be read."""
+        keys = list(settings.api_keys)
+        if settings.api_keys_file is not None:
+            lines = settings.api_keys_file.read_text(encoding="utf-8").splitlines()
+            keys += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        return cls([_hash(key) for key in keys])
+
+    def find(self, key: str) -> int | None:
+        """The key's number; every known one is compared, whichever it is."""
+        found = None
+        wanted = _hash(key)
+        for number, known in enumerate(self.hashes):
+            if hmac.compare_digest(known, wanted):
+                found = number
+        return found
+
+
+class KeyGate:
+    """Refuses what comes without a known key (401), too often or too much at once (429)."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._keys = Keys.of(settings)
+        self._per_minute = settings.requests_per_minute
+        self._at_a_time = settings.requests_at_a_time
+        self._clients: dict[int | None, Client] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or _is_open(scope["path"]) or scope.get("method") == "OPTIONS":
+            await self._app(scope, receive, send)
+            return
+        number = None
+        if self._keys.hashes:
+            number = self._keys.find(_key(scope))
+            if number is None:
+                message = "a known API key is needed: Authorization: Bearer KEY"
+                await self._refuse(scope, receive, send, ApiError(401, message, code="invalid_api_key"))
+                return
+        client = self._clients.setdefault(number, Client(Bucket(self._per_minute) if self._per_minute else None))
+        wait_s = client.bucket.take() if client.bucket is not None else 0.0
+        if wait_s or (self._at_a_time and client.running >= self._at_a_time):
+            message = f"too many requests: try again in {wait_s:.0f} s" if wait_s else "too many requests at once"
+            await self._refuse(scope, receive, send, ApiError(429, message, code="rate_limit_exceeded"))
+            return
+        client.running += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            client.running -= 1
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: ApiError) -> None:
+        if scope["type"] == "http":
+            await error_response(error)(scope, receive, send)
+            return
+        # Before it is accepted, closing a WebSocket refuses the connection.
+        message: Message = {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": str(error)}
+        await send(message)
+
+
+def _key(scope: Scope) -> str:
+    headers = Headers(scope=scope)
+    kind, _, key = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and key:
+        return key.strip()
+    offered: Iterable[str] = scope.get("subprotocols", [])
+    return next((name.removeprefix(SUBPROTOCOL) for name in offered if name.startswith(SUBPROTOCOL)), "")
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,89 @@
+"""The frontend's own counts for Prometheus, at /metrics; Triton has its own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+router = APIRouter(tags=["operations"])
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
+
+
+class Metrics:
+    """One registry an application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"asr_frontend_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+        self.requests = histogram("request_seconds", "Time of HTTP requests", SECONDS, "route", "method", "status")
+        self._stages = histogram("stage_seconds", "Time of the decoder's stages of a request", SECONDS, "stage")
+        self._ttft = histogram("first_text_seconds", "Time to the first text of a file", SECONDS)
+        self._rtf = histogram("real_time_factor", "Seconds of work for each second of a file", FACTORS)
+        self._audio = Counter("asr_frontend_audio_seconds", "Seconds of files transcribed", registry=self.registry)
+        self.errors = Counter("asr_frontend_errors", "Errors told", ["route", "status"], registry=self.registry)
+        self.live = Gauge("asr_frontend_live_sessions", "Live sessions now", registry=self.registry)
+
+    def first_text(self, seconds: float) -> None:
+        self._ttft.observe(seconds)
+
+    def stages(self, timings_ms: dict[str, float]) -> None:
+        for name, milliseconds in timings_ms.items():
+            self._stages.labels(name).observe(milliseconds / 1000)
+
+    def finished(self, audio_seconds: float, seconds: float) -> None:
+        self._audio.inc(audio_seconds)
+        if audio_seconds > 0:
+            self._rtf.observe(seconds / audio_seconds)
+
+
+class MeasuredRequests:
+    """Observes every HTTP request by its route, not its path: what clients make up must not become labels."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.monotonic(), 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            route: Any = scope.get("route")
+            path = getattr(route, "path", "unknown")
+            seconds = time.monotonic() - started
+            self._metrics.requests.labels(path, scope["method"], status).observe(seconds)
+            fields = {"route": path, "method": scope["method"], "status": status, "ms": round(1000 * seconds, 1)}
+            fields["request_id"] = Headers(scope=scope).get("x-request-id", "")
+            logger.info("%(method)s %(route)s %(status)s %(ms)s ms", fields, extra=fields)
+            if status >= 400:
+                self._metrics.errors.labels(path, status).inc()
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    state = request.app.state
+    state.metrics.live.set(state.drain.num_sessions)
+    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

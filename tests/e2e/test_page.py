@@ -1,0 +1,109 @@
+"""The page in a real browser, whose microphone plays a recording."""
+
+import asyncio
+import shutil
+import wave
+
+import numpy as np
+import pytest
+from playwright.async_api import async_playwright, expect
+
+from tests.conftest import RECORDINGS
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+ENGLISH = "four two seven nine zero one five"
+
+
+@pytest.fixture(scope="module")
+async def browser(english, tmp_path_factory):
+    spoken = tmp_path_factory.mktemp("sound") / "microphone.wav"
+    pcm = np.concatenate([english, np.zeros(32_000, dtype=np.float32)])
+    with wave.open(str(spoken), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(np.round(pcm * 32_767).astype("<i2").tobytes())
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-audio-capture={spoken}",
+                "--autoplay-policy=no-user-gesture-required",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield launched
+        await launched.close()
+
+
+@pytest.fixture
+async def page(browser, service):
+    opened = await browser.new_page()
+    problems = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("requestfailed", lambda request: problems.append(request.url))
+    opened.on(
+        "request",
+        lambda request: request.url.startswith((service.url, "blob:", "data:")) or problems.append(request.url),
+    )
+    await opened.goto(service.url)
+    yield opened
+    await opened.close()
+    assert problems == []
+
+
+async def test_the_microphone_becomes_captions(page):
+    await expect(page.locator("#server")).to_contain_text("ready")
+    await page.get_by_role("button", name="Start the microphone").click()
+    await expect(page.locator("#unstable")).not_to_be_empty(timeout=20_000)
+    caption = page.locator("#captions li").first
+    await caption.wait_for(timeout=20_000)
+    # The fake microphone may begin anywhere in the recording.
+    heard = (await caption.inner_text()).split("\n")[-1]
+    assert any(word in heard for word in ENGLISH.split())
+    assert "ms after the sound" in await page.locator("#latency").inner_text()
+    await page.get_by_role("button", name="Stop the microphone").click()
+    await page.get_by_role("button", name="Start the microphone").wait_for(timeout=10_000)
+
+
+async def test_a_file_becomes_text_segments_and_downloads(page, tmp_path):
+    await page.set_input_files("#file", RECORDINGS / "english.flac")
+    await expect(page.locator("#file-status")).to_contain_text("Done", timeout=20_000)
+    assert await page.locator("#transcript").inner_text() == ENGLISH
+    assert await page.locator("#segments li").count() >= 1
+    for kind, beginning in (("txt", ENGLISH), ("srt", "1\n00:00:0"), ("vtt", "WEBVTT\n\n00:00:0")):
+        async with page.expect_download() as download:
+            await page.locator(f"button[data-format={kind}]").click()
+        path = tmp_path / f"english.{kind}"
+        await (await download.value).save_as(path)
+        assert path.read_text().startswith(beginning)
+    await page.locator("#segments button").first.click()
+    for _ in range(100):
+        if await page.evaluate("document.getElementById('player').currentTime") > 0.3:
+            break
+        await asyncio.sleep(0.05)
+    else:
+        pytest.fail("a click on a segment does not play it")
+
+
+async def test_a_file_without_sound_is_told(page, tmp_path):
+    (tmp_path / "notes.wav").write_bytes(b"no sound at all")
+    await page.set_input_files("#file", tmp_path / "notes.wav")
+    await expect(page.locator("#error")).to_contain_text("cannot be decoded")
+
+
+async def test_the_page_is_usable_by_keyboard_and_reader(page):
+    assert await page.locator("html").get_attribute("lang") == "en"
+    names = await page.evaluate(
+        "[...document.querySelectorAll('button, input, select, meter, progress')].filter(e => !e.hidden).map(e => "
+        "(e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || '').trim())"
+    )
+    assert all(names), names
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.id") == "language"
