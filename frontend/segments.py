@@ -83,6 +83,8 @@ async def segments(parts: AsyncIterator[Floats], vad: Vad, rules: SegmentRules) 
 def _cut(judged: list[float], rules: SegmentRules) -> int | None:
     """Windows after which the segment ends, or None while it should grow."""
     silence = rules.threshold - HYSTERESIS
+    # A part may bring more than one segment.
+    judged = judged[: rules.longest]
     if len(judged) >= rules.early:
         # The middle of the first pause that is long enough, counted from where a segment may end.
         run = 0

@@ -102,7 +102,7 @@ async def test_only_the_newest_block_is_worked_on(rooms, english):
     assert sum(meta["blocks_encoded"] for meta in late) <= 26
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000))
 async def test_any_chunks_give_exact_texts(rooms, offline, english, chinese, seed):
     rng = random.Random(seed)

@@ -161,7 +161,8 @@ class Utterance:
         begin = first * BLOCK_FRAMES
         # An utterance's end may lie before what was heard of it.
         settled = min(begin + known.shape[1], num_settled_frames(num_samples))
-        if settled < CONTEXT_FRAMES:
+        if settled < CONTEXT_FRAMES or num_samples < MIN_SAMPLES:
+            # From its beginning, as `features` fills it up with zeros only then.
             settled = 0
         count = max(num_samples, MIN_SAMPLES) // HOP
         if settled >= count:
