@@ -16,6 +16,10 @@ def main() -> int:
     decoder.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
     decoder.add_argument("--device", default="cpu")
     decoder.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    decoder_parts = ("batching", "transformers", "live_step", "under_bulk")
+    decoder.add_argument(
+        "--only", nargs="+", choices=decoder_parts, default=list(decoder_parts), help="parts to measure"
+    )
     live = commands.add_parser("live", help="live transcription: exactness, cost of a step, streams at once")
     live.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
     parts = ("accuracy", "streams", "endurance", "cost")
@@ -35,7 +39,9 @@ def main() -> int:
     if arguments.command == "decoder":
         from perf.decoder import benchmark as benchmark_decoder
 
-        return benchmark_decoder(arguments.quick, arguments.json, arguments.size, arguments.device, arguments.dtype)
+        return benchmark_decoder(
+            arguments.quick, arguments.json, arguments.size, arguments.device, arguments.dtype, arguments.only
+        )
     if arguments.command == "live":
         from perf.live import benchmark as benchmark_live
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import threading
 import time
@@ -86,15 +87,24 @@ def run(engine: Any, sequences: list[Any]) -> float:
     return time.monotonic() - started
 
 
-def benchmark(quick: bool, json_path: Path | None, size: str, device: str, dtype: str) -> int:
-    """Print what was measured and write the figures."""
+PARTS = ("batching", "transformers", "live_step", "under_bulk")
+
+
+def benchmark(
+    quick: bool, json_path: Path | None, size: str, device: str, dtype: str, parts: list[str] | None = None
+) -> int:
+    """Print what was measured and write the figures; where parts are not all of PARTS, the file's other figures stay."""
     dimensions = SIZES[size]
     weights = decoder_weights(dimensions.decoder)
     setting = Setting(dimensions, torch.device(device), getattr(torch, dtype), quick, weights)
     print(f"decoder {size}, {dtype} on {device}, {torch.get_num_threads()} threads")
-    figures: dict[str, float] = {}
-    for measure in (_batching, _transformers, _live_step, _under_bulk):
-        measured = measure(setting)
+    parts = parts or list(PARTS)
+    figures: dict[str, Any] = {}
+    if json_path is not None and json_path.is_file() and len(parts) < len(PARTS):
+        figures = {k: v for k, v in json.loads(json_path.read_text()).items() if k.startswith("decoder.")}
+    measures = dict(zip(PARTS, (_batching, _transformers, _live_step, _under_bulk), strict=True))
+    for part in parts:
+        measured = measures[part](setting)
         for name, value in measured.items():
             print(f"{name:44}{value:10.3f}", flush=True)
         figures |= measured

@@ -251,6 +251,19 @@ async def test_two_sizes_speak_by_the_small_one_and_end_by_the_accurate_one(sett
         await server.stop()
 
 
+async def test_a_client_that_does_not_read_blocks_nobody(triton, english):
+    async with LiveClient(triton.url) as slow:
+        slow.send(None, partial_interval_ms=20, debug=True)
+        for start in range(0, 20 * english.size, 1_600):
+            place = start % english.size
+            slow.send(english[place : place + 1_600])
+        reading = slow.events()
+        assert (await anext(reading))["type"] == "opened"
+        # Nothing is read any more, while its session has thousands of events to say.
+        events = await listen(triton.url, fed(english))
+        assert [event["text"] for event in of(events, "final")] == ["four two seven nine zero one five"]
+
+
 async def test_no_speech_asks_no_other_model_but_vad(triton):
     rng = np.random.default_rng(0)
     quiet = (0.0005 * rng.standard_normal(10 * 16_000)).astype(np.float32)

@@ -28,7 +28,7 @@ class SchedulerLimits:
     max_running: int = 64
     max_step_tokens: int = 512
     live_step_tokens: int = 8
-    max_step_s: float = 1.0
+    max_step_s: float = 2.0
     live_step_s: float = 0.2
     aging_s: float = 10.0
     session_idle_s: float = 60.0
