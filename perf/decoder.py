@@ -93,7 +93,7 @@ PARTS = ("batching", "transformers", "live_step", "under_bulk")
 def benchmark(
     quick: bool, json_path: Path | None, size: str, device: str, dtype: str, parts: list[str] | None = None
 ) -> int:
-    """Print what was measured and write the figures; where parts are not all of PARTS, the file's other figures stay."""
+    """Print and write what was measured; where parts are not all of PARTS, the file's other figures stay."""
     dimensions = SIZES[size]
     weights = decoder_weights(dimensions.decoder)
     setting = Setting(dimensions, torch.device(device), getattr(torch, dtype), quick, weights)
