@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from frontend.subtitles import Timed
 from frontend.triton_client import TritonClient, TritonUnavailable
 
 Floats = NDArray[np.float32]
-# A Triton that is lost is started again within seconds; what was not told yet is asked again.
 ATTEMPTS, RETRY_S = 4, 0.5
 
 
@@ -113,7 +112,7 @@ class Recording:
                         raise piece
                     if piece.text and not begun:
                         begun = True
-                        piece = Piece(separator(before, piece.text) + piece.text, *_rest(piece))
+                        piece = replace(piece, text=separator(before, piece.text) + piece.text)
                     before = piece.text[-1:] or before
                     yield piece
         finally:
@@ -123,9 +122,8 @@ class Recording:
 
     async def _produce(self, queues: asyncio.Queue[Any]) -> None:
         places = asyncio.Semaphore(self._at_a_time)
-        async with contextlib.AsyncExitStack() as stack:
-            tasks: set[asyncio.Task[None]] = set()
-            stack.callback(lambda: [task.cancel() for task in tasks])
+        tasks: set[asyncio.Task[None]] = set()
+        try:
             try:
                 number = 0
                 async for segment in self._segments():
@@ -139,9 +137,13 @@ class Recording:
                     number += 1
                 queues.put_nowait(None)
             except Exception as error:
+                # It is told in its place: after what was read before.
                 queues.put_nowait(error)
             if tasks:
                 await asyncio.wait(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _segments(self) -> AsyncIterator[Segment]:
         """The recording in pieces, or, where it is short and no rules are given, as it is."""
@@ -160,16 +162,23 @@ class Recording:
         async for segment in segments(parts, self._vad, rules):
             yield segment
 
-    async def _vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
+    async def _attempts(self) -> AsyncIterator[TritonClient]:
+        """A Triton that is lost is started again within seconds: what was not told yet can be asked again."""
         for attempt in range(ATTEMPTS):
-            try:
-                probabilities, state = await (await self._connected()).vad(pcm, state)
-                return probabilities, state
-            except TritonUnavailable:
-                if attempt == ATTEMPTS - 1:
-                    raise
+            if attempt:
                 await asyncio.sleep(RETRY_S)
-        raise AssertionError
+            yield await self._connected()
+
+    async def _vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
+        lost: TritonUnavailable | None = None
+        async for client in self._attempts():
+            try:
+                probabilities, state = await client.vad(pcm, state)
+                return probabilities, state
+            except TritonUnavailable as error:
+                lost = error
+        assert lost is not None
+        raise lost
 
     async def _read(self) -> AsyncIterator[Floats]:
         while (part := await asyncio.to_thread(next, self._parts, None)) is not None:
@@ -177,43 +186,49 @@ class Recording:
             yield part
 
     async def _transcribe(self, segment: Segment, number: int, queue: asyncio.Queue[Any]) -> None:
+        try:
+            async with contextlib.aclosing(self._heard(segment, number)) as pieces:
+                async for piece in pieces:
+                    queue.put_nowait(piece)
+            queue.put_nowait(None)
+        except Exception as error:
+            queue.put_nowait(error)
+
+    async def _heard(self, segment: Segment, number: int) -> AsyncGenerator[Piece, None]:
         options = self._options
         parameters: dict[str, str | int | float | bool] | None
         parameters = {"temperature": options.temperature} if options.temperature else None
         start, end = segment.start / SAMPLE_RATE_HZ, segment.end / SAMPLE_RATE_HZ
-        for attempt in range(ATTEMPTS):
-            begun = False
+        lost: TritonUnavailable | None = None
+        async for client in self._attempts():
+            deltas = client.transcribe(
+                segment.pcm,
+                language=options.language,
+                context=options.context,
+                priority=options.priority,
+                request_id=f"{options.request_id}-{number}" if number else options.request_id,
+                parameters=parameters,
+                timeout_s=options.timeout_s,
+            )
+            token_ids: tuple[int, ...] = ()
+            logprobs: tuple[float, ...] = ()
             try:
-                client = await self._connected()
-                deltas = client.transcribe(
-                    segment.pcm,
-                    language=options.language,
-                    context=options.context,
-                    priority=options.priority,
-                    request_id=f"{options.request_id}-{number}" if number else options.request_id,
-                    parameters=parameters,
-                    timeout_s=options.timeout_s,
-                )
                 async with contextlib.aclosing(deltas):
                     async for delta in deltas:
-                        begun = True
-                        timed = Timed(start, end, delta.result["text"]) if delta.result is not None else None
-                        queue.put_nowait(Piece(delta.text, delta.token_ids, delta.logprobs, timed, delta.result))
-                queue.put_nowait(None)
+                        token_ids, logprobs = token_ids + delta.token_ids, logprobs + delta.logprobs
+                        if delta.result is None:
+                            yield Piece(delta.text, delta.token_ids, delta.logprobs)
+                        else:
+                            timed = Timed(start, end, delta.result["text"], token_ids, logprobs)
+                            yield Piece(delta.text, delta.token_ids, delta.logprobs, timed, delta.result)
                 return
             except TritonUnavailable as error:
-                # What was told cannot be told again; before that, a Triton that comes back answers the same.
-                if begun or attempt == ATTEMPTS - 1:
-                    queue.put_nowait(error)
-                    return
-            except Exception as error:
-                queue.put_nowait(error)
-                return
-            await asyncio.sleep(RETRY_S)
-
-
-def _rest(piece: Piece) -> tuple[Any, ...]:
-    return piece.token_ids, piece.logprobs, piece.segment, piece.result
+                lost = error
+                if token_ids:
+                    # What was told cannot be told again.
+                    break
+        assert lost is not None
+        raise lost
 
 
 async def _chained(first: list[Floats], rest: AsyncIterator[Floats]) -> AsyncGenerator[Floats, None]:

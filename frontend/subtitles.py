@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timed:
-    """Text from `start` to `end`, in seconds."""
+    """Text from `start` to `end`, in seconds, and the tokens it was decoded from with their log-probabilities."""
 
     start: float
     end: float
     text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
 
 
 def srt(segments: Iterable[Timed]) -> str:

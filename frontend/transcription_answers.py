@@ -7,6 +7,7 @@ import zlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import numpy as np
 from fastapi import Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -17,7 +18,6 @@ from frontend.transcription_request import TranscriptionRequest
 
 def whole(request: TranscriptionRequest, transcript: Transcript, seconds: float, meta: dict[str, Any]) -> Response:
     """The answer of a request that does not stream. seconds: of the recording; meta: added where debug asks for it."""
-    extra = {"meta": meta} if request.debug else {}
     if request.response_format == "text":
         return PlainTextResponse(transcript.text + "\n")
     if request.response_format == "srt":
@@ -25,13 +25,9 @@ def whole(request: TranscriptionRequest, transcript: Transcript, seconds: float,
     if request.response_format == "vtt":
         return PlainTextResponse(vtt(transcript.segments), media_type="text/vtt")
     if request.response_format == "verbose_json":
-        return JSONResponse({**_verbose(request, transcript, seconds), **extra})
-    body: dict[str, Any] = {"text": transcript.text, "usage": usage(transcript)}
-    if transcript.languages:
-        body["languages"] = [{"code": name} for name in transcript.languages]
-    if request.logprobs:
-        body["logprobs"] = [one for piece in transcript.pieces for one in logprobs(piece)]
-    return JSONResponse({**body, **extra})
+        body = _verbose(request, transcript, seconds)
+        return JSONResponse({**body, "meta": meta} if request.debug else body)
+    return JSONResponse(_text(request, transcript, meta))
 
 
 async def events(
@@ -56,14 +52,19 @@ async def events(
 
 def done(request: TranscriptionRequest, transcript: Transcript, meta: dict[str, Any]) -> str:
     """transcript.text.done: the whole text, and usage."""
-    body: dict[str, Any] = {"type": "transcript.text.done", "text": transcript.text, "usage": usage(transcript)}
+    return event({"type": "transcript.text.done", **_text(request, transcript, meta)})
+
+
+def _text(request: TranscriptionRequest, transcript: Transcript, meta: dict[str, Any]) -> dict[str, Any]:
+    """The whole text and what is told of it, as json and as a stream's end."""
+    body: dict[str, Any] = {"text": transcript.text, "usage": usage(transcript)}
     if transcript.languages:
         body["languages"] = [{"code": name} for name in transcript.languages]
     if request.logprobs:
         body["logprobs"] = [one for piece in transcript.pieces for one in logprobs(piece)]
     if request.debug:
         body["meta"] = meta
-    return event(body)
+    return body
 
 
 def event(body: dict[str, Any]) -> str:
@@ -93,7 +94,6 @@ def usage(transcript: Transcript) -> dict[str, Any]:
 
 
 def _verbose(request: TranscriptionRequest, transcript: Transcript, seconds: float) -> dict[str, Any]:
-    spoken = [result for result in transcript.results if result["text"]]
     return {
         "task": "transcribe",
         "language": transcript.languages[0].lower() if transcript.languages else "",
@@ -106,13 +106,14 @@ def _verbose(request: TranscriptionRequest, transcript: Transcript, seconds: flo
                 "start": round(timed.start, 3),
                 "end": round(timed.end, 3),
                 "text": timed.text,
-                "tokens": [],
+                "tokens": list(timed.token_ids),
                 "temperature": request.temperature,
-                "avg_logprob": result.get("avg_logprob", 0.0),
+                "avg_logprob": round(float(np.mean(timed.logprobs)), 6) if timed.logprobs else 0.0,
                 "compression_ratio": _compression(timed.text),
+                # The model tells speech from none by the language it names: a segment with text has speech.
                 "no_speech_prob": 0.0,
             }
-            for number, (timed, result) in enumerate(zip(transcript.segments, spoken, strict=True))
+            for number, timed in enumerate(transcript.segments)
         ],
         "usage": {"type": "duration", "seconds": round(seconds)},
     }

@@ -35,17 +35,17 @@ class TranscriptionRequest:
 
 def checked_request(
     *,
-    response_format: str,
-    stream: bool,
-    language: str | None,
-    languages: Sequence[str],
-    prompt: str | None,
-    keywords: Sequence[str],
-    temperature: float,
-    include: Sequence[str],
-    timestamp_granularities: Sequence[str],
-    chunking_strategy: str | None,
-    debug: bool,
+    response_format: str = "json",
+    stream: bool = False,
+    language: str | None = None,
+    languages: Sequence[str] = (),
+    prompt: str | None = None,
+    keywords: Sequence[str] = (),
+    temperature: float = 0.0,
+    include: Sequence[str] = (),
+    timestamp_granularities: Sequence[str] = (),
+    chunking_strategy: str | None = None,
+    debug: bool = False,
 ) -> TranscriptionRequest:
     """Raises ApiError 400 where a field is none that can be served, or fields do not go together."""
     if response_format == "diarized_json":

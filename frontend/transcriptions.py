@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import anyio
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Form, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
 from frontend.audio import AudioError, AudioTooLong, decode_parts
 from frontend.backend import Backend
 from frontend.errors import ApiError, error_body, from_triton
+from frontend.form_fields import Debug, Format, Language, Prompt, Stream, Temperature, Upload
 from frontend.metrics import Metrics
 from frontend.models import check_model
 from frontend.recordings import Options, Piece, Recording, Transcript
@@ -30,7 +31,6 @@ from frontend.triton_client import TritonRefused, TritonUnavailable
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["openai"])
 
-Texts = Annotated[list[str] | None, Form()]
 DISCONNECT_POLL_S = 0.5
 CLIENT_CLOSED_REQUEST = 499
 
@@ -38,21 +38,21 @@ CLIENT_CLOSED_REQUEST = 499
 @router.post("/v1/audio/transcriptions")
 async def transcribe(
     request: Request,
-    file: Annotated[UploadFile, File(description="Sound, or a film with sound, in any format that FFmpeg reads.")],
+    file: Upload,
     model: Annotated[str, Form(description="A name that /v1/models lists.")],
-    language: Annotated[str | None, Form(description="ISO-639 code or English name; left out: recognized.")] = None,
+    language: Language = None,
     languages: Annotated[list[str] | None, Form(alias="languages[]", description="Possible languages.")] = None,
-    prompt: Annotated[str | None, Form(description="Names and words to expect.")] = None,
+    prompt: Prompt = None,
     keywords: Annotated[list[str] | None, Form(alias="keywords[]", description="Words to expect.")] = None,
-    response_format: Annotated[str, Form(description="json, text, srt, verbose_json or vtt.")] = "json",
-    temperature: Annotated[float, Form(ge=0, le=1, description="0 takes the likeliest token each time.")] = 0.0,
+    response_format: Format = "json",
+    temperature: Temperature = 0.0,
     include: Annotated[list[str] | None, Form(alias="include[]", description="logprobs")] = None,
     timestamp_granularities: Annotated[
         list[str] | None, Form(alias="timestamp_granularities[]", description="segment")
     ] = None,
     chunking_strategy: Annotated[str | None, Form(description="auto, or json of server_vad.")] = None,
-    stream: Annotated[bool, Form(description="Answer with server-sent events.")] = False,
-    debug: Annotated[bool, Form(description="Add meta.timings_ms.")] = False,
+    stream: Stream = False,
+    debug: Debug = False,
 ) -> Response:
     """Transcribe one file of any length."""
     check_model(model, request.app.state.backend, request.app.state.settings)
@@ -76,12 +76,12 @@ async def transcribe(
 @router.post("/v1/audio/transcriptions/stream")
 async def transcribe_stream(
     request: Request,
-    file: Annotated[UploadFile, File(description="Sound, or a film with sound, in any format that FFmpeg reads.")],
+    file: Upload,
     model: Annotated[str | None, Form(description="A name that /v1/models lists; left out: the served one.")] = None,
-    language: Annotated[str | None, Form(description="ISO-639 code or English name; left out: recognized.")] = None,
-    prompt: Annotated[str | None, Form(description="Names and words to expect.")] = None,
-    temperature: Annotated[float, Form(ge=0, le=1, description="0 takes the likeliest token each time.")] = 0.0,
-    debug: Annotated[bool, Form(description="Add meta.timings_ms.")] = False,
+    language: Language = None,
+    prompt: Prompt = None,
+    temperature: Temperature = 0.0,
+    debug: Debug = False,
 ) -> Response:
     """The same as server-sent events."""
     backend: Backend = request.app.state.backend

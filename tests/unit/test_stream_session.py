@@ -41,6 +41,10 @@ def sizes(seed, low=1, high=12_000):
     return iter(lambda: rng.randint(low, high), None)
 
 
+def changing(**settings):
+    return lambda before: before.changed(settings)
+
+
 def check_exact(events, pcm, offline):
     texts = [event for event in events if event["type"] in ("partial", "final")]
     for event in texts:
@@ -186,7 +190,7 @@ async def test_flush_hears_a_beginning_that_is_still_short(rooms, english):
 async def test_settings_change_in_mid_session(rooms, english):
     fed = Fed(rooms)
     await fed.feed(english[:40_000], itertools.repeat(1_600))
-    fed.session.command("settings", fed.session.settings.changed({"language": "zh", "partial_interval_ms": 100}))
+    fed.session.command("settings", changing(language="zh", partial_interval_ms=100))
     await fed.feed(english[40_000:], itertools.repeat(1_600))
     events = await fed.end()
     languages = [event["language"] for event in events if event["type"] in ("partial", "final")]
@@ -203,10 +207,15 @@ async def test_an_unknown_language_ends_a_session_that_begins_with_it_and_no_oth
     with pytest.raises(kit.session_room.SessionEnded):
         fed.session.push(english)
     fed = Fed(rooms)
-    fed.session.command("settings", fed.session.settings.changed({"language": "Klingon"}))
+    fed.session.command("settings", changing(language="Klingon"))
+    fed.session.command("settings", changing(language="Klingon", agreement=1))
+    fed.session.command("settings", changing(partial_interval_ms=100))
     await fed.feed(english, itertools.repeat(8_000))
     events = await fed.end()
-    assert not events[0]["fatal"]
+    assert [(event["type"], event["fatal"]) for event in events[:2]] == [("error", False)] * 2
+    assert len(fed.of("error")) == 2, "a change that was refused was kept"
+    held = fed.session.settings
+    assert (held.language, held.agreement, held.partial_interval_ms) == ("", 2, 100)
     assert fed.of("final")[0]["language"] == "English"
 
 

@@ -12,7 +12,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from .metrics import Metrics
-from .runner import Refused, Runner
+from .runner import Asked, Refused, Runner
 from .session import Limits
 from .settings import SAMPLE_RATE_HZ, checked_command
 from .triton_rooms import Models
@@ -56,16 +56,17 @@ class TritonPythonModel:
 
     def _accept(self, request: Any, sink: TritonResponder) -> None:
         parameters = json.loads(request.parameters() or "{}")
-        self.runner.accept(
+        asked = Asked(
             int(_control(request, "CORRID")),
-            sink,
-            start=bool(_control(request, "START")),
-            end=bool(_control(request, "END")),
-            pcm=_pcm(request),
+            bool(_control(request, "START")),
+            bool(_control(request, "END")),
+            _pcm(request),
             settings=lambda settings: settings.changed(parameters),
             command=checked_command(parameters),
+            responder=sink,
             refuse=sink.refuse,
         )
+        self.runner.accept(asked)
 
 
 class TritonResponder:

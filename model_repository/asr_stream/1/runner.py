@@ -65,6 +65,21 @@ class _Line:
             responder.send(text)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request of a sequence. settings: makes the session's settings into those that it asks for, or raises
+    ValueError; refuse: called where it is refused, and the session goes on."""
+
+    sequence: int
+    start: bool
+    end: bool
+    pcm: Floats | None
+    settings: Callable[[Settings], Settings]
+    command: str
+    responder: Responder
+    refuse: Callable[[Refused], None]
+
+
 class Refused(Exception):
     """A request that is answered with an error; `invalid` where it is at fault itself."""
 
@@ -106,66 +121,42 @@ class Runner:
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End all sessions; what they have to say last is said."""
+        """End all sessions as they are: the server waits for requests under way before it asks for this."""
         with contextlib.suppress(Exception):
             asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(timeout_s)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout_s)
 
-    @property
-    def num_sessions(self) -> int:
-        return len(self._lines)
-
-    def accept(
-        self,
-        sequence: int,
-        responder: Responder,
-        *,
-        start: bool,
-        end: bool,
-        pcm: Floats | None,
-        settings: Callable[[Settings], Settings],
-        command: str,
-        refuse: Callable[[Refused], None],
-    ) -> None:
-        """Hand a request over. settings: makes the session's settings into those that the request asks for, or raises
-        ValueError. refuse: called where the request is refused; the session goes on."""
+    def accept(self, asked: Asked) -> None:
+        """Hand a request over."""
 
         def take() -> None:
             try:
-                self._take(sequence, responder, start, end, pcm, settings, command)
+                self._take(asked)
             except (Refused, ValueError) as error:
-                refuse(error if isinstance(error, Refused) else Refused(str(error)))
+                asked.refuse(error if isinstance(error, Refused) else Refused(str(error)))
             except Exception as error:
                 logger.exception("a request failed")
-                refuse(Refused(f"asr_stream failed: {error}", invalid=False))
+                asked.refuse(Refused(f"asr_stream failed: {error}", invalid=False))
 
         self._loop.call_soon_threadsafe(take)
 
-    def _take(
-        self,
-        sequence: int,
-        responder: Responder,
-        start: bool,
-        end: bool,
-        pcm: Floats | None,
-        settings: Callable[[Settings], Settings],
-        command: str,
-    ) -> None:
-        line = self._begin(sequence, settings) if start else self._lines.get(sequence)
-        if line is None or (line.session.ended and not start):
+    def _take(self, asked: Asked) -> None:
+        line = self._begin(asked.sequence, asked.settings) if asked.start else self._lines.get(asked.sequence)
+        if line is None or (line.session.ended and not asked.start):
             raise Refused("no session of this sequence: it has ended, or its first request did not begin it")
-        wanted = line.session.settings if start else settings(line.session.settings)
-        if pcm is not None:
-            line.session.push(pcm)
-            self._counts.audio_seconds += pcm.size / SAMPLE_RATE_HZ
-        line.listen(responder)
-        if wanted is not line.session.settings:
-            line.session.command("settings", wanted)
-        if command:
-            line.session.command(command)
-        if end:
-            line.session.command("end")
+        session = line.session
+        changes = not asked.start and asked.settings(session.settings) is not session.settings
+        if asked.pcm is not None:
+            session.push(asked.pcm)
+            self._counts.audio_seconds += asked.pcm.size / SAMPLE_RATE_HZ
+        line.listen(asked.responder)
+        if changes:
+            session.command("settings", asked.settings)
+        if asked.command:
+            session.command(asked.command)
+        if asked.end:
+            session.command("end")
 
     def _begin(self, sequence: int, settings: Callable[[Settings], Settings]) -> _Line:
         wanted = settings(Settings())

@@ -11,9 +11,10 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from .stable_text import StableText
 from .utterance import Options, Utterance
 
 logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 # Voice activity is asked for this many windows at a time (192 ms): each call has its price.
 VAD_WINDOWS = 6
@@ -46,10 +48,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Command:
-    """flush, reset, end, or settings."""
+    """flush, reset, end, or settings with the change that is asked for."""
 
     name: str
-    settings: Settings | None = None
+    change: Callable[[Settings], Settings] | None = None
 
 
 class SessionEnded(Exception):
@@ -72,7 +74,6 @@ class Session:
         self.name = name
         self._rooms = rooms
         self._settings = settings
-        self._asked = settings
         self._say = speak
         self._limits = limits
         self._two_sizes = two_sizes
@@ -97,8 +98,8 @@ class Session:
 
     @property
     def settings(self) -> Settings:
-        """The latest that were asked for."""
-        return self._asked
+        """Those that hold now."""
+        return self._settings
 
     def push(self, pcm: Floats) -> None:
         """Take the next samples, float32 16 kHz. Raises ValueError where too many wait, SessionEnded after the end."""
@@ -111,13 +112,12 @@ class Session:
         self._inbox.append(pcm)
         self._wake.set()
 
-    def command(self, name: str, settings: Settings | None = None) -> None:
-        """flush, reset or end, or settings that hold from here on; it takes effect at its place among the samples."""
+    def command(self, name: str, change: Callable[[Settings], Settings] | None = None) -> None:
+        """flush, reset, end, or settings and how they change; it takes effect at its place among the samples."""
         if self.ended:
             raise SessionEnded("the session has ended: begin a new sequence")
         self.ended = name == "end"
-        self._asked = settings or self._asked
-        self._inbox.append(_Command(name, settings))
+        self._inbox.append(_Command(name, change))
         self._wake.set()
 
     async def run(self) -> None:
@@ -168,10 +168,12 @@ class Session:
         elif command.name == "reset":
             await self._reset()
             self._say({"type": "reset", **_at("end", self._buffer.end)})
-        elif command.settings is not None and await self._is_understood(command.settings):
-            self._settings = command.settings
-            # What was heard under other settings says nothing about the same samples under these.
-            self._latest = None
+        elif command.change is not None:
+            changed = command.change(self._settings)
+            if await self._is_understood(changed):
+                self._settings = changed
+                # What was heard under other settings says nothing about the same samples under these.
+                self._latest = None
         return command.name == "end"
 
     async def _is_understood(self, settings: Settings, *, fatal: bool = False) -> bool:
@@ -212,9 +214,8 @@ class Session:
         pcm = np.concatenate(self._unjudged) if self._unjudged else np.empty(0, dtype=np.float32)
         self._unjudged, self._num_unjudged = [], 0
         for start in range(0, pcm.size, MAX_VAD_SAMPLES):
-            probabilities, self._vad_state = await self._retried(
-                lambda part: self._rooms.vad(part, self._vad_state), pcm[start : start + MAX_VAD_SAMPLES]
-            )
+            part = pcm[start : start + MAX_VAD_SAMPLES]
+            probabilities, self._vad_state = await self._retried(partial(self._rooms.vad, part, self._vad_state))
             for probability in probabilities.tolist():
                 transition = self._endpointer.push(probability, self._settings)
                 if transition is not None and transition.kind == "started":
@@ -340,9 +341,7 @@ class Session:
                 heard = self._latest
                 await self._forget(utterance)
             else:
-                heard = await self._retried(
-                    lambda sample: utterance.hypothesis(sample, self._options(), final=True), end
-                )
+                heard = await self._retried(partial(utterance.hypothesis, end, self._options(), final=True))
         except RoomFailed as error:
             self._say({"type": "error", "message": f"the utterance is lost: {error}", "fatal": False, **place})
         else:
@@ -364,13 +363,13 @@ class Session:
         self._floor = end
         self._buffer.drop_before(end)
 
-    async def _retried(self, ask: Callable[[Any], Any], argument: Any) -> Any:
+    async def _retried(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Ask again while models fail, which heal by themselves; RoomFailed after `retry_s`, or where it is no use."""
         deadline = time.monotonic() + self._limits.retry_s
         pause_s = RETRY_FIRST_S
         while True:
             try:
-                return await ask(argument)
+                return await ask()
             except RoomFailed as error:
                 if error.invalid or time.monotonic() + pause_s > deadline:
                     raise
