@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from frontend.joining import separator
 from frontend.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
-from frontend.subtitles import Timed
+from frontend.subtitles import Timed, Token
 from frontend.triton_client import TritonClient, TritonUnavailable
 
 Floats = NDArray[np.float32]
@@ -38,8 +38,7 @@ class Piece:
     """What a recording's text goes on with: a delta, and with a segment's last one, the segment and its result."""
 
     text: str
-    token_ids: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
+    tokens: tuple[Token, ...] = ()
     segment: Timed | None = None
     result: dict[str, Any] | None = None
 
@@ -210,21 +209,22 @@ class Recording:
                 parameters=parameters,
                 timeout_s=options.timeout_s,
             )
-            token_ids: tuple[int, ...] = ()
-            logprobs: tuple[float, ...] = ()
+            tokens: tuple[Token, ...] = ()
             try:
                 async with contextlib.aclosing(deltas):
                     async for delta in deltas:
-                        token_ids, logprobs = token_ids + delta.token_ids, logprobs + delta.logprobs
+                        told = zip(delta.token_ids, delta.tokens, delta.logprobs, strict=True)
+                        new = tuple(Token(*one) for one in told if one[1])
+                        tokens += new
                         if delta.result is None:
-                            yield Piece(delta.text, delta.token_ids, delta.logprobs)
+                            yield Piece(delta.text, new)
                         else:
-                            timed = Timed(start, end, delta.result["text"], token_ids, logprobs)
-                            yield Piece(delta.text, delta.token_ids, delta.logprobs, timed, delta.result)
+                            timed = Timed(start, end, delta.result["text"], tokens)
+                            yield Piece(delta.text, new, timed, delta.result)
                 return
             except TritonUnavailable as error:
                 lost = error
-                if token_ids:
+                if tokens:
                     # What was told cannot be told again.
                     break
         assert lost is not None

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Token:
+    """A token of text; its bytes may be a part of a character."""
+
+    id: int
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True)
 class Timed:
-    """Text from `start` to `end`, in seconds, and the tokens it was decoded from with their log-probabilities."""
+    """Text from `start` to `end`, in seconds, and the tokens it was decoded from."""
 
     start: float
     end: float
     text: str
-    token_ids: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
+    tokens: tuple[Token, ...] = ()
 
 
 def srt(segments: Iterable[Timed]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import AsyncGenerator
+from statistics import fmean
 from typing import Any
 
-import numpy as np
 from fastapi import Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -72,10 +72,12 @@ def event(body: dict[str, Any]) -> str:
 
 
 def logprobs(piece: Piece) -> list[dict[str, Any]]:
-    """One entry for what came together: its text, its bytes and the log-probability of all of its tokens."""
-    if not piece.text:
-        return []
-    return [{"token": piece.text, "bytes": list(piece.text.encode()), "logprob": round(sum(piece.logprobs), 6)}]
+    """Every token of a piece: its text (a part of a character is written as the replacement character), its bytes and
+    its log-probability."""
+    return [
+        {"token": one.data.decode(errors="replace"), "bytes": list(one.data), "logprob": round(one.logprob, 6)}
+        for one in piece.tokens
+    ]
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:
@@ -106,9 +108,9 @@ def _verbose(request: TranscriptionRequest, transcript: Transcript, seconds: flo
                 "start": round(timed.start, 3),
                 "end": round(timed.end, 3),
                 "text": timed.text,
-                "tokens": list(timed.token_ids),
+                "tokens": [token.id for token in timed.tokens],
                 "temperature": request.temperature,
-                "avg_logprob": round(float(np.mean(timed.logprobs)), 6) if timed.logprobs else 0.0,
+                "avg_logprob": round(fmean(token.logprob for token in timed.tokens), 6) if timed.tokens else 0.0,
                 "compression_ratio": _compression(timed.text),
                 # The model tells speech from none by the language it names: a segment with text has speech.
                 "no_speech_prob": 0.0,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,12 @@ BUSY = ("maximum queue size", "timeout expired", "live sessions: try again")
 
 @dataclass(frozen=True)
 class Delta:
-    """One answer of the model `asr`; `result` is what the last one brings."""
+    """One answer of the model `asr`; `result` is what the last one brings. tokens: the bytes of each token, none where
+    it is no text."""
 
     text: str
     token_ids: tuple[int, ...]
+    tokens: tuple[bytes, ...]
     logprobs: tuple[float, ...]
     result: dict[str, Any] | None
 
@@ -247,9 +249,19 @@ def _delta(response: Any) -> Delta:
     return Delta(
         text=raw["TEXT"][4:].decode("utf-8"),
         token_ids=tuple(np.frombuffer(raw["TOKEN_IDS"], dtype="<i4").tolist()),
+        tokens=tuple(_elements(raw["TOKENS"])),
         logprobs=tuple(np.frombuffer(raw["LOGPROBS"], dtype="<f4").tolist()),
         result=json.loads(raw["RESULT"][4:]) if raw["FINAL"] != b"\0" else None,
     )
+
+
+def _elements(raw: bytes) -> Iterator[bytes]:
+    """Elements of a string tensor: each has its length in front."""
+    place = 0
+    while place < len(raw):
+        start = place + 4
+        place = start + int.from_bytes(raw[place:start], "little")
+        yield raw[start:place]
 
 
 def refused(message: str) -> TritonRefused:

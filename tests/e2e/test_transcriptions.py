@@ -10,8 +10,9 @@ import numpy as np
 import openai
 import pytest
 import soundfile
+from tokenizers import Tokenizer
 
-from tests.conftest import RECORDINGS
+from tests.conftest import RECORDINGS, TINY
 
 ENGLISH = "four two seven nine zero one five"
 
@@ -147,7 +148,12 @@ def test_streams_as_the_openai_client_reads_it(openai_client):
     assert kinds == ["transcript.text.delta"] * (len(events) - 1) + ["transcript.text.done"]
     assert "".join(event.delta for event in events[:-1]) == events[-1].text == ENGLISH
     assert events[-1].usage.total_tokens > 0
-    assert all(event.logprobs and event.logprobs[0].logprob <= 0 for event in events[:-1])
+    tokens = [one for event in events[:-1] for one in event.logprobs]
+    assert (
+        bytes(byte for one in tokens for byte in one.bytes).decode() == ENGLISH == "".join(one.token for one in tokens)
+    )
+    assert [one.model_dump() for one in events[-1].logprobs] == [one.model_dump() for one in tokens]
+    assert all(one.logprob <= 0 for one in tokens)
 
 
 async def test_streams_asynchronously(async_openai_client):
@@ -192,6 +198,9 @@ def test_verbose_json_has_segments(openai_client, long_recording):
     assert all(segment.start >= end - 0.7 for segment, end in zip(answer.segments, ends, strict=False))
     assert all(0 <= segment.start < segment.end <= seconds for segment in answer.segments)
     assert answer.text.count(ENGLISH) >= 5
+    words = Tokenizer.from_file(str(TINY / "tokenizer.json"))
+    assert all(words.decode(segment.tokens).strip() == segment.text for segment in answer.segments)
+    assert all(segment.avg_logprob < 0 for segment in answer.segments)
 
 
 def test_subtitles(openai_client, long_recording):

@@ -39,6 +39,10 @@ async def test_streams_text_that_adds_up(client, english):
     logprobs = [value for delta in deltas for value in delta.logprobs]
     assert len(ids) == len(logprobs) == result["usage"]["completion_tokens"]
     assert max(logprobs) <= 0
+    # The header and the end are tokens, and no text.
+    tokens = [token for delta in deltas for token in delta.tokens]
+    assert len(tokens) == len(ids)
+    assert b"".join(tokens).decode().strip() == result["text"]
     assert result["finish_reason"] == "stop"
     assert set(result["timings_ms"]) == {"queue", "prefill", "decode", "first_token", "total"}
     assert result["usage"]["total_tokens"] == result["usage"]["prompt_tokens"] + result["usage"]["completion_tokens"]

@@ -8,7 +8,7 @@ from transformers import AutoProcessor
 from export.rooms import room
 from tests.conftest import TINY
 
-prompt = room("decoder", "prompt")
+prompt, token_bytes = room("decoder", "prompt"), room("decoder", "token_bytes")
 tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
 template = (TINY / "chat_template.jinja").read_text()
 AUDIO_PAD = tokenizer.token_to_id("<|audio_pad|>")
@@ -87,6 +87,8 @@ def test_deltas_are_whole_characters_and_add_up(text, forced):
     deltas = [transcript.add([token]) for token in ids]
     deltas.append(transcript.finish())
     assert "".join(deltas) == transcript.text == text.strip()
+    written = b"".join(token_bytes.TokenBytes(tokenizer)(token) for token in ids[transcript.first_of_text :])
+    assert written.decode() == text
     assert not any("\ufffd" in delta for delta in deltas)
     assert transcript.language == "Chinese"
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from .prompt import Transcript
 from .sequence import Sequence
+from .token_bytes import TokenBytes
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,12 @@ CANCEL_POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Delta:
-    """One response: what it adds, and on the last one the result as json."""
+    """One response: what it adds, and on the last one the result as json. tokens: the bytes of each token, none where
+    it is no text."""
 
     text: str
     token_ids: list[int]
+    tokens: list[bytes]
     logprobs: list[float]
     final: bool
     result: str
@@ -51,16 +54,23 @@ class Answer:
     """The listener of one sequence: collects what the engine says until the outbox sends it."""
 
     def __init__(
-        self, sink: Sink, transcript: Transcript, audio: dict[str, Any], post: Callable[[Answer], None]
+        self,
+        sink: Sink,
+        transcript: Transcript,
+        token_bytes: TokenBytes,
+        audio: dict[str, Any],
+        post: Callable[[Answer], None],
     ) -> None:
         self._sink = sink
         self._transcript = transcript
+        self._token_bytes = token_bytes
         self._audio = audio
         self._post = post
         self._lock = threading.Lock()
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._unsent: tuple[list[int], list[float]] = ([], [])
+        self._num_sent = 0
         self._sequence: Sequence | None = None
         self._error: str | None = None
         self._posted = False
@@ -121,13 +131,19 @@ class Answer:
             text += self._transcript.finish()
             # The sequence knows this listener: without the way back, its audio is freed now.
             self._sequence = None
-            self._sink.send(Delta(text, ids, logprobs, final=True, result=self._result(sequence)))
+            self._sink.send(Delta(text, ids, self._tokens(ids), logprobs, final=True, result=self._result(sequence)))
         elif text:
-            self._sink.send(Delta(text, ids, logprobs, final=False, result=""))
+            self._sink.send(Delta(text, ids, self._tokens(ids), logprobs, final=False, result=""))
             self.last_sent = time.monotonic()
         else:
             # Tokens of the language header or of an unfinished character go out with the text that follows.
             self._unsent = (ids, logprobs)
+
+    def _tokens(self, ids: list[int]) -> list[bytes]:
+        """The bytes of the tokens that are sent next."""
+        start, self._num_sent = self._num_sent, self._num_sent + len(ids)
+        first = self._transcript.first_of_text
+        return [self._token_bytes(token) if place >= first else b"" for place, token in enumerate(ids, start)]
 
     def _wake(self) -> None:
         with self._lock:

@@ -20,6 +20,7 @@ from .prompt import PromptBuilder, Transcript, language_name
 from .sampling import SamplingParams
 from .sequence import Prompt, Sequence, Timings
 from .sessions import SessionRequest
+from .token_bytes import TokenBytes
 from .warm_up import warm_up
 
 
@@ -32,6 +33,7 @@ class TritonPythonModel:
         self.draft_width = built.draft_width
         self.max_new_tokens = int(config["max_new_tokens"])
         self.tokenizer = checkpoint.tokenizer
+        self.token_bytes = TokenBytes(checkpoint.tokenizer)
         self.prompts = PromptBuilder(checkpoint.tokenizer, checkpoint.template, int(config["max_context_tokens"]))
         self.engine = built.engine
         self.outbox = Outbox(float(config["stream_interval_ms"]) / 1000)
@@ -80,7 +82,8 @@ class TritonPythonModel:
             sink.send(_empty(audio))
             return
         draft_audio = None if session is not None else self._draft_audio(request, audio)
-        answer = Answer(sink, Transcript(self.tokenizer, language), audio.usage(), self.outbox.post)
+        transcript = Transcript(self.tokenizer, language)
+        answer = Answer(sink, transcript, self.token_bytes, audio.usage(), self.outbox.post)
         prompt = Prompt(before, self._on_device(audio), after, session.cached_rows if session else 0)
         self.outbox.watch(answer)
         self.engine.submit(
@@ -134,6 +137,7 @@ class TritonSink:
         outputs = [
             pb_utils.Tensor("TEXT", np.array([delta.text.encode()], dtype=np.object_)),
             pb_utils.Tensor("TOKEN_IDS", np.array(delta.token_ids, dtype=np.int32)),
+            pb_utils.Tensor("TOKENS", np.array(delta.tokens, dtype=np.object_)),
             pb_utils.Tensor("LOGPROBS", np.array(delta.logprobs, dtype=np.float32)),
             pb_utils.Tensor("FINAL", np.array([delta.final])),
             pb_utils.Tensor("RESULT", np.array([delta.result.encode()], dtype=np.object_)),
@@ -181,4 +185,4 @@ def _empty(audio: AudioEmbeddings) -> Delta:
     timings = Timings()
     timings.finished = timings.arrived
     result = result_json("", None, "stop", 0, 0, audio.usage(), timings.as_ms())
-    return Delta("", [], [], final=True, result=result)
+    return Delta("", [], [], [], final=True, result=result)

@@ -114,6 +114,8 @@ class Transcript:
         self._tokenizer = tokenizer
         self._stream = DecodeStream(skip_special_tokens=True)
         self._ids: list[int] = []
+        # Tokens before this one are the language header.
+        self.first_of_text = 0
         self._decoded = ""
         self._forced_language = forced_language
         self.language = forced_language
@@ -124,7 +126,10 @@ class Transcript:
         for token in ids:
             self._ids.append(token)
             # None while a character's bytes are incomplete.
-            self._decoded += self._stream.step(self._tokenizer, token) or ""
+            piece = self._stream.step(self._tokenizer, token) or ""
+            if self._forced_language is None and TEXT_MARK in self._decoded + piece and TEXT_MARK not in self._decoded:
+                self.first_of_text = len(self._ids)
+            self._decoded += piece
         if self._forced_language is None and TEXT_MARK not in self._decoded:
             return ""
         return self._grow(self._decoded)
