@@ -65,7 +65,8 @@ class Attention(nn.Module):
         query = self.q_proj(x).view(shape).transpose(1, 2) * self.head_dim**-0.5
         key = self.k_proj(x).view(shape).transpose(1, 2)
         value = self.v_proj(x).view(shape).transpose(1, 2)
-        weights = functional.softmax(query @ key.transpose(2, 3) + bias, dim=-1)
+        # The sum and the softmax in float32: half precision has no room for the mask, and too few digits for the tails.
+        weights = functional.softmax((query @ key.transpose(2, 3)).float() + bias, dim=-1).to(value.dtype)
         return self.out_proj((weights @ value).transpose(1, 2).reshape(-1, rows, self.num_heads * self.head_dim))
 
 
@@ -79,12 +80,20 @@ class Layer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(config.d_model)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        x = x + self.self_attn(self.self_attn_layer_norm(x), bias)
-        return x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
+        """x, bias and the result float32, whatever the products are computed in: the sum over layers grows beyond
+        what float16 holds."""
+        dtype = self.fc1.weight.dtype
+        x = x + self.self_attn(self.self_attn_layer_norm(x).to(dtype), bias).float()
+        hidden = functional.gelu(self.fc1(self.final_layer_norm(x).to(dtype)))
+        return x + self.fc2(hidden).float()
 
 
 class BlockEncoder(nn.Module):
-    """Encoder and projector over a batch of blocks; parameter names are the native checkpoint's."""
+    """Encoder and projector over a batch of blocks; parameter names are the native checkpoint's.
+
+    Inputs and outputs are float32. `in_precision` makes the convolutions and products half precision; the mel clamp,
+    normalizations, softmax and the sum over layers stay float32.
+    """
 
     positions: Tensor
 
@@ -104,6 +113,16 @@ class BlockEncoder(nn.Module):
         self.linear_2 = nn.Linear(config.d_model, config.output_dim)
         self.register_buffer("positions", sinusoids(CHUNK_TOKENS, config.d_model), persistent=False)
 
+    def in_precision(self, dtype: torch.dtype) -> BlockEncoder:
+        """Convert in place: float32, float16 or bfloat16."""
+        positions = self.positions
+        self.to(dtype)
+        for module in self.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.float()
+        self.positions = positions
+        return self
+
     def forward(self, mel: Tensor, frames: Tensor, clip_max: Tensor) -> Tensor:
         """Embeddings of a batch of blocks.
 
@@ -112,8 +131,8 @@ class BlockEncoder(nn.Module):
         clip_max: float32 [N, 1], the maximum of the log10 mel power over the block's whole clip.
         Returns float32 [N, 13 T / 100, output_dim]; rows past `num_tokens(frames)` are zero.
         """
-        hidden = self.hidden_states(mel, frames, clip_max)
-        hidden = self.linear_2(functional.gelu(self.linear_1(hidden)))
+        hidden = self.hidden_states(mel, frames, clip_max).to(self.linear_1.weight.dtype)
+        hidden = self.linear_2(functional.gelu(self.linear_1(hidden))).float()
         rows = torch.arange(hidden.shape[1], device=mel.device)
         return hidden * (rows[None, :] < num_tokens(frames)).unsqueeze(-1).to(hidden.dtype)
 
@@ -131,10 +150,10 @@ class BlockEncoder(nn.Module):
         x = functional.gelu(self.conv2d2(x))
         x = functional.gelu(self.conv2d3(x))
         x = x.permute(0, 3, 1, 2).flatten(2)
-        x = self.conv_out(x) + self.positions.to(x.dtype)
+        x = self.conv_out(x).float() + self.positions
         x = x.reshape(-1, num_chunks * CHUNK_TOKENS, self.config.d_model)
         rows = torch.arange(num_chunks * CHUNK_TOKENS, device=mel.device)
-        bias = torch.where(rows[None, :] < num_tokens(frames), 0.0, MASKED).to(x.dtype)[:, None, None, :]
+        bias = torch.where(rows[None, :] < num_tokens(frames), 0.0, MASKED)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, bias)
         return self.ln_post(x)

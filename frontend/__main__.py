@@ -7,6 +7,7 @@ import sys
 from types import FrameType
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 from pydantic import ValidationError
 
@@ -103,7 +104,7 @@ def main() -> int:
         return 2
     logs.install(settings.log_level, as_json=settings.log_json)
     try:
-        return asyncio.run(serve(settings))
+        return uvloop.run(serve(settings))
     except KeyboardInterrupt:
         # uvicorn has shut down in order by now and passes the signal on.
         return 0

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 SAMPLE_RATE_HZ = 16_000
+# Decoded in a row: enough that the way to a thread and back is cheap, little enough that text comes soon.
+PART_S = 10
+# Sample formats, packed or planar, and the number that stands for 1.0.
+FULL_SCALE = {"s16": np.float32(2**15), "s32": np.float32(2**31), "flt": np.float32(1)}
 
 
 class AudioError(ValueError):
@@ -33,7 +37,7 @@ def decode(file: BinaryIO, max_seconds: float) -> NDArray[np.float32]:
 
 
 def decode_parts(file: BinaryIO, max_seconds: float) -> Iterator[NDArray[np.float32]]:
-    """The same, part by part of about a second, so that a file of hours is never in memory as a whole."""
+    """The same, part by part of seconds, so that a file of hours is never in memory as a whole."""
     # FFmpeg's libraries are 30 MB in memory: taken when the first file comes, not at start.
     import av
     import av.error
@@ -49,32 +53,31 @@ def decode_parts(file: BinaryIO, max_seconds: float) -> Iterator[NDArray[np.floa
 
 
 def _parts(container: InputContainer, max_seconds: float) -> Iterator[NDArray[np.float32]]:
-    import av
-
     stream = container.streams.audio[0]
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-    parts: list[NDArray[np.float32]] = []
-    num_samples = num_waiting = 0
     frames = (frame for packet in container.demux(stream) for frame in _decoded(packet))
-    for frame in _resampled(frames, resampler):
-        part = frame.to_ndarray().reshape(-1)
-        parts.append(part)
-        num_samples += part.size
-        num_waiting += part.size
+    waiting: list[NDArray[np.float32]] = []
+    num_samples = num_waiting = 0
+    for samples in _samples(frames):
+        waiting.append(samples)
+        num_samples += samples.size
+        num_waiting += samples.size
         if num_samples > max_seconds * SAMPLE_RATE_HZ:
             raise AudioTooLong(f"the audio is longer than {max_seconds:g} s")
-        if num_waiting >= SAMPLE_RATE_HZ:
-            yield _sound(parts)
-            parts, num_waiting = [], 0
+        if num_waiting >= PART_S * SAMPLE_RATE_HZ:
+            yield _sound(waiting)
+            waiting, num_waiting = [], 0
     if num_samples == 0:
         raise AudioError("the file holds no sound")
-    if parts:
-        yield _sound(parts)
+    if waiting:
+        yield _sound(waiting)
 
 
 def _sound(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    # Decoders of lossy formats overshoot a little, and a broken float file may hold anything.
-    return np.clip(np.nan_to_num(np.concatenate(parts)), -1.0, 1.0)
+    sound = np.concatenate(parts)
+    # A broken float file may hold anything, and decoders of lossy formats overshoot a little.
+    if not np.isfinite(sound).all():
+        sound = np.nan_to_num(sound)
+    return np.clip(sound, -1.0, 1.0)
 
 
 def _decoded(packet: Packet) -> Iterator[Any]:
@@ -87,8 +90,23 @@ def _decoded(packet: Packet) -> Iterator[Any]:
         return
 
 
-def _resampled(frames: Iterator[Any], resampler: AudioResampler) -> Iterator[Any]:
+def _samples(frames: Iterator[Any]) -> Iterator[NDArray[np.float32]]:
+    """Frames of any kind as float32 at 16 kHz, mono."""
+    import av
+
+    resampler: AudioResampler | None = None
     for frame in frames:
+        scale = FULL_SCALE.get(frame.format.name.removesuffix("p"))
+        if resampler is None and scale and frame.sample_rate == SAMPLE_RATE_HZ and frame.layout.nb_channels == 1:
+            # What speech is mostly kept as: only the numbers change, and the resampler would cost several times that.
+            yield frame.to_ndarray().reshape(-1).astype(np.float32) / scale
+            continue
+        resampler = resampler or av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
         frame.pts = None
-        yield from resampler.resample(frame)
-    yield from resampler.resample(None)
+        yield from _arrays(resampler.resample(frame))
+    if resampler is not None:
+        yield from _arrays(resampler.resample(None))
+
+
+def _arrays(frames: list[Any]) -> Iterator[NDArray[np.float32]]:
+    return (frame.to_ndarray().reshape(-1) for frame in frames)

@@ -98,8 +98,24 @@ class Recording:
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Text in order, as soon as it is there. Raises what decoding, Triton or the time limit raise."""
+        first: list[Floats] = []
+        rules = self._options.rules
+        if rules is None:
+            # Short enough for one request, it is taken as it is.
+            first, at_end = await asyncio.to_thread(self._beginning)
+            if at_end:
+                async with contextlib.aclosing(self._heard(Segment(0, np.concatenate(first)), 0)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                return
+        async with contextlib.aclosing(self._many(first, rules or SegmentRules())) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _many(self, first: list[Floats], rules: SegmentRules) -> AsyncGenerator[Piece, None]:
+        """The pieces of a recording that is cut at pauses; `first` was read of it already."""
         queues: asyncio.Queue[asyncio.Queue[Piece | BaseException | None] | BaseException | None] = asyncio.Queue()
-        producer = asyncio.create_task(self._produce(queues))
+        producer = asyncio.create_task(self._produce(queues, segments(self._read(first), self._vad, rules)))
         before = ""
         try:
             while (queue := await queues.get()) is not None:
@@ -119,13 +135,13 @@ class Recording:
             with contextlib.suppress(asyncio.CancelledError):
                 await producer
 
-    async def _produce(self, queues: asyncio.Queue[Any]) -> None:
+    async def _produce(self, queues: asyncio.Queue[Any], found: AsyncIterator[Segment]) -> None:
         places = asyncio.Semaphore(self._at_a_time)
         tasks: set[asyncio.Task[None]] = set()
         try:
             try:
                 number = 0
-                async for segment in self._segments():
+                async for segment in found:
                     await places.acquire()
                     queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
                     queues.put_nowait(queue)
@@ -143,23 +159,6 @@ class Recording:
         finally:
             for task in tasks:
                 task.cancel()
-
-    async def _segments(self) -> AsyncIterator[Segment]:
-        """The recording in pieces, or, where it is short and no rules are given, as it is."""
-        rules = self._options.rules
-        parts = self._read()
-        if rules is None:
-            rules = SegmentRules()
-            first: list[Floats] = []
-            while sum(part.size for part in first) <= rules.max_s * SAMPLE_RATE_HZ:
-                try:
-                    first.append(await anext(parts))
-                except StopAsyncIteration:
-                    yield Segment(0, np.concatenate(first))
-                    return
-            parts = _chained(first, parts)
-        async for segment in segments(parts, self._vad, rules):
-            yield segment
 
     async def _attempts(self) -> AsyncIterator[TritonClient]:
         """A Triton that is lost is started again within seconds: what was not told yet can be asked again."""
@@ -179,10 +178,24 @@ class Recording:
         assert lost is not None
         raise lost
 
-    async def _read(self) -> AsyncIterator[Floats]:
-        while (part := await asyncio.to_thread(next, self._parts, None)) is not None:
+    def _beginning(self) -> tuple[list[Floats], bool]:
+        """As much as goes into one request, and whether that is all; read in a thread."""
+        first: list[Floats] = []
+        longest = SegmentRules().max_s
+        while self.seconds <= longest:
+            part = next(self._parts, None)
+            if part is None:
+                return first, True
+            first.append(part)
             self.seconds += part.size / SAMPLE_RATE_HZ
+        return first, False
+
+    async def _read(self, first: list[Floats]) -> AsyncIterator[Floats]:
+        for part in first:
             yield part
+        while (next_part := await asyncio.to_thread(next, self._parts, None)) is not None:
+            self.seconds += next_part.size / SAMPLE_RATE_HZ
+            yield next_part
 
     async def _transcribe(self, segment: Segment, number: int, queue: asyncio.Queue[Any]) -> None:
         try:
@@ -229,10 +242,3 @@ class Recording:
                     break
         assert lost is not None
         raise lost
-
-
-async def _chained(first: list[Floats], rest: AsyncIterator[Floats]) -> AsyncGenerator[Floats, None]:
-    for part in first:
-        yield part
-    async for part in rest:
-        yield part

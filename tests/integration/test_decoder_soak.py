@@ -30,7 +30,7 @@ def metrics(port):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 async def test_ten_thousand_requests(triton, english):
     pcm = np.tile(english, 8)[: BLOCKS * 128_000]
     features = await infer(triton.url, "features", PCM=pcm, SPEECH=np.array([[0, pcm.size]], dtype=np.int32))
