@@ -49,12 +49,20 @@ class Collector:
 
 
 class LocalAsr:
-    """A checkpoint folder ready to transcribe: float32, on CPU, everything through the decoder's engine."""
+    """A checkpoint folder ready to transcribe, float32, everything through the decoder's engine."""
 
-    def __init__(self, folder: Path, max_running: int = 32, kv_cache_tokens: int = 32_768) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_running: int = 32,
+        kv_cache_tokens: int = 32_768,
+        quantization: str = "none",
+        device_name: str = "cpu",
+    ) -> None:
+        """quantization, device_name: of the decoder; the encoder is on the CPU."""
         decoder = {
             name: room("decoder", name)
-            for name in ("engine", "kv_cache", "prompt", "qwen3", "sampling", "scheduler", "sequence")
+            for name in ("engine", "kv_cache", "prompt", "quantization", "qwen3", "sampling", "scheduler", "sequence")
         }
         self._decoder = decoder
         self._blocks = room("features", "blocks")
@@ -62,14 +70,16 @@ class LocalAsr:
         self.encoder = Checkpoint(folder).block_encoder()
         checkpoint = room("decoder", "loader").read_checkpoint(folder)
         config = checkpoint.config
-        device, dtype = torch.device("cpu"), torch.float32
+        device, dtype = torch.device(device_name), torch.float32
+        self._device = device
+        quantize = decoder["quantization"].quantizer(quantization, device)
         cache = decoder["kv_cache"].KVCache(
             config.num_hidden_layers, kv_cache_tokens, config.num_key_value_heads, config.head_dim, device, dtype
         )
         self.tokenizer = checkpoint.tokenizer
         self.prompts = decoder["prompt"].PromptBuilder(checkpoint.tokenizer, checkpoint.template, 1024)
         self.engine = decoder["engine"].Engine(
-            decoder["qwen3"].Qwen3(config, checkpoint.weights, device, dtype),
+            decoder["qwen3"].Qwen3(config, checkpoint.weights, device, dtype, quantize),
             cache,
             decoder["scheduler"].SchedulerLimits(max_running=max_running),
             checkpoint.end_ids,
@@ -98,13 +108,18 @@ class LocalAsr:
         self, clips: list[NDArray[np.float32]], language: str | None = None, timeout_s: float = 600.0
     ) -> list[Transcription]:
         """Transcribe clips together, greedily. Raises RuntimeError where one fails or takes too long."""
+        return self.answers([self.embeddings(pcm) for pcm in clips], language, timeout_s)
+
+    def answers(
+        self, audios: list[torch.Tensor], language: str | None = None, timeout_s: float = 600.0
+    ) -> list[Transcription]:
+        """The same from embeddings, float32 [rows, D] each."""
         before, after = self.prompts.build("", language)
         collectors = []
-        for pcm in clips:
-            audio = self.embeddings(pcm)
+        for audio in audios:
             collector = Collector()
             params = self._decoder["sampling"].SamplingParams(max_new_tokens=audio.shape[0] + 64)
-            prompt = self._decoder["sequence"].Prompt(before, audio, after)
+            prompt = self._decoder["sequence"].Prompt(before, audio.to(self._device), after)
             self.engine.submit(self._decoder["sequence"].Sequence("", prompt, params, 2, collector))
             collectors.append(collector)
         return [self._result(collector, language, timeout_s) for collector in collectors]

@@ -27,7 +27,13 @@ def main() -> int:
     frontend = commands.add_parser(
         "frontend", help="the frontend beside direct gRPC, at rest, at start, on a long file"
     )
-    for benchmark in (asr, decoder, live, frontend):
+    encoder = commands.add_parser("encoder", help="the encoder's engines: exactness, speed, tokens, cost of an export")
+    encoder.add_argument("--size", choices=["0.6b", "1.7b", "small"], default="0.6b")
+    encoder_parts = ("tiny", "speed", "exports", "gpu")
+    encoder.add_argument(
+        "--only", nargs="+", choices=encoder_parts, default=list(encoder_parts), help="parts to measure"
+    )
+    for benchmark in (asr, decoder, live, frontend, encoder):
         benchmark.add_argument("--quick", action="store_true", help="a short run")
         benchmark.add_argument("--json", type=Path, help="write the figures here, as one flat object")
     arguments = parser.parse_args()
@@ -46,6 +52,10 @@ def main() -> int:
         from perf.live import benchmark as benchmark_live
 
         return benchmark_live(arguments.quick, arguments.json, arguments.size, arguments.only)
+    if arguments.command == "encoder":
+        from perf.encoder import benchmark as benchmark_encoder
+
+        return benchmark_encoder(arguments.quick, arguments.json, arguments.size, arguments.only)
     if arguments.command == "frontend":
         from perf.frontend import benchmark as benchmark_frontend
 

@@ -44,6 +44,27 @@ SIZES = {
         ),
         kv_tokens=16_384,
     ),
+    "1.7b": Dimensions(
+        qwen3.Qwen3Config(
+            vocab_size=151_936,
+            hidden_size=2048,
+            intermediate_size=6144,
+            num_hidden_layers=28,
+            num_attention_heads=16,
+            num_key_value_heads=8,
+            head_dim=128,
+        ),
+        EncoderConfig(
+            num_mel_bins=128,
+            encoder_layers=24,
+            encoder_attention_heads=16,
+            encoder_ffn_dim=4096,
+            d_model=1024,
+            downsample_hidden_size=480,
+            output_dim=2048,
+        ),
+        kv_tokens=16_384,
+    ),
     "small": Dimensions(
         qwen3.Qwen3Config(
             vocab_size=1_000,

@@ -9,6 +9,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from .providers import open_session
+
 CHUNK_FRAMES = 100
 CHUNK_TOKENS = 13
 BLOCK_FRAMES = 800
@@ -23,17 +25,36 @@ def useful_threads(num_weights: int) -> int:
     return max(1, min(os.cpu_count() or 1, num_weights // WEIGHTS_PER_THREAD))
 
 
+def _size(path: Path) -> int:
+    """Bytes of a model; weights beyond protobuf's 2 GB are in a file beside it."""
+    data = path.with_name(path.name + ".data")
+    return path.stat().st_size + (data.stat().st_size if data.exists() else 0)
+
+
 class BlockEncoderEngine:
     """Runs `model.onnx` over batches of blocks of one length."""
 
-    def __init__(self, path: Path, intra_op_num_threads: int, max_blocks_per_run: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        intra_op_num_threads: int,
+        max_blocks_per_run: int,
+        *,
+        provider: str = "cpu",
+        device: int = 0,
+        engine_cache: str = "",
+        entries: dict[str, str] | None = None,
+    ) -> None:
+        """provider, device, engine_cache: see `open_session`, whose errors are raised. entries: more of ONNX Runtime's
+        session options."""
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: make it with `python -m export all CHECKPOINT`")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = intra_op_num_threads or useful_threads(path.stat().st_size // 4)
+        options.intra_op_num_threads = intra_op_num_threads or useful_threads(_size(path) // 4)
         # Idle threads that spin take the cores of the decoder.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        for name, value in {"session.intra_op.allow_spinning": "0", **(entries or {})}.items():
+            options.add_session_config_entry(name, value)
+        self._session = open_session(path, options, provider, device, engine_cache)
         self._max_blocks_per_run = max_blocks_per_run
 
     def encode(

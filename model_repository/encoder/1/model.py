@@ -15,11 +15,15 @@ from .engine import BlockEncoderEngine
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        parameters = json.loads(args["model_config"])["parameters"]
+        config = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
+        # A GPU instance is given its device by the instance group; the process sees all of them.
         self.engine = BlockEncoderEngine(
             Path(__file__).parent / "model.onnx",
-            int(parameters["intra_op_num_threads"]["string_value"]),
-            int(parameters["max_blocks_per_run"]["string_value"]),
+            int(config["intra_op_num_threads"]),
+            int(config["max_blocks_per_run"]),
+            provider=config["execution_provider"],
+            device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else 0,
+            engine_cache=config["engine_cache"],
         )
 
     def execute(self, requests: list[Any]) -> list[Any]:

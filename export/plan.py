@@ -1,0 +1,140 @@
+"""A TensorRT plan and the record beside it: what it was built from, by and for.
+
+A plan runs only by the version of TensorRT and on the kind of GPU that it was built with. TensorRT's own refusal names
+neither, so the record is compared first, and the refusal says what to run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from export.errors import ExportError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An optimization profile: frames from..to, and the blocks it is made for (smallest, most frequent, largest)."""
+
+    frames: tuple[int, int, int]
+    blocks: tuple[int, int, int]
+
+
+# Full blocks are what files are made of; a live stream's newest block is shorter.
+FULL = Profile(frames=(800, 800, 800), blocks=(1, 8, 64))
+SHORT = Profile(frames=(100, 200, 800), blocks=(1, 8, 64))
+PROFILES = (FULL, SHORT)
+
+
+def profile_for(frames: int) -> int:
+    """The number of the profile for blocks of this length."""
+    return 0 if frames == 800 else 1
+
+
+@dataclass(frozen=True)
+class PlanRecord:
+    """capability: of the GPU, such as 8.9; the sha256 are of the plan itself, the ONNX file and the checkpoint."""
+
+    tensorrt: str
+    gpu: str
+    capability: str
+    precision: str
+    quantization: str
+    profiles: list[dict[str, Any]]
+    plan_sha256: str
+    onnx_sha256: str
+    weights_sha256: str
+
+    def write(self, plan: Path) -> None:
+        record_of(plan).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @staticmethod
+    def read(plan: Path) -> PlanRecord:
+        """Raises ExportError where there is none, or it is not whole."""
+        path = record_of(plan)
+        try:
+            return PlanRecord(**json.loads(path.read_text()))
+        except FileNotFoundError as error:
+            raise ExportError(f"{path} is missing: {_again(plan)}") from error
+        except (TypeError, ValueError) as error:
+            raise ExportError(f"{path} is no record of a plan: {_again(plan)}") from error
+
+
+def record_of(plan: Path) -> Path:
+    return plan.with_name(plan.name + ".json")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while part := file.read(1 << 24):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Here:
+    """What a plan would run by and on."""
+
+    tensorrt: str
+    gpu: str
+    capability: str
+
+
+def here() -> Here:
+    """Raises ExportError where there is no TensorRT or no GPU."""
+    trt = import_tensorrt()
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ExportError("there is no GPU here that PyTorch can see")
+    major, minor = torch.cuda.get_device_capability()
+    return Here(trt.__version__, torch.cuda.get_device_name(), f"{major}.{minor}")
+
+
+def import_tensorrt() -> Any:
+    try:
+        import tensorrt  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise ExportError(
+            "TensorRT is not installed here: run this in the serving container (Dockerfile.triton), so that the plan "
+            "and the server have one version; `--dry-run` checks the graph anywhere"
+        ) from error
+    return tensorrt
+
+
+def check_plan(plan: Path, now: Here) -> PlanRecord:
+    """The plan's record; ExportError where the plan cannot run `now`, or is another file than the record's."""
+    if not plan.is_file():
+        raise ExportError(f"{plan} is missing: {_again(plan)}")
+    record = PlanRecord.read(plan)
+    if record.tensorrt != now.tensorrt:
+        raise ExportError(f"{plan} was built by TensorRT {record.tensorrt}; here is {now.tensorrt}: {_again(plan)}")
+    if record.capability != now.capability:
+        raise ExportError(
+            f"{plan} was built for compute capability {record.capability} ({record.gpu}); here is {now.capability} "
+            f"({now.gpu}): {_again(plan)}"
+        )
+    if record.plan_sha256 != sha256(plan):
+        raise ExportError(f"{plan} is not the file that its record describes: {_again(plan)}")
+    onnx = plan.with_name("model.onnx")
+    if onnx.is_file() and record.onnx_sha256 != sha256(onnx):
+        raise ExportError(f"{plan} was built from another model.onnx than the one beside it: {_again(plan)}")
+    return record
+
+
+def load_plan(plan: Path) -> Any:
+    """The engine of a plan that fits here; ExportError where it does not."""
+    check_plan(plan, here())
+    trt = import_tensorrt()
+    engine = trt.Runtime(trt.Logger(trt.Logger.WARNING)).deserialize_cuda_engine(plan.read_bytes())
+    if engine is None:
+        raise ExportError(f"TensorRT could not read {plan}: {_again(plan)}")
+    return engine
+
+
+def _again(plan: Path) -> str:
+    return f"build it here with `python -m export tensorrt --onnx {plan.with_name('model.onnx')}`"

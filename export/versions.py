@@ -1,0 +1,27 @@
+"""Version folders of a model: a second engine beside the first, for a swap without a pause and a way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from export.errors import ExportError
+
+
+def version_folder(repository: Path, model: str, version: int) -> Path:
+    """The folder of a version, made where it is missing: its code is links to the first version's.
+
+    Raises ExportError where the repository has no such model.
+    """
+    first = repository / model / "1"
+    if version < 1:
+        raise ExportError(f"versions are numbered from 1, not {version}")
+    if not first.is_dir():
+        raise ExportError(f"{repository} has no model {model}")
+    folder = repository / model / str(version)
+    if version > 1:
+        folder.mkdir(exist_ok=True)
+        for path in first.glob("*.py"):
+            link = folder / path.name
+            if not link.is_symlink():
+                link.symlink_to(Path("..") / "1" / path.name)
+    return folder

@@ -1,0 +1,89 @@
+"""ONNX Runtime's execution providers: where and by what a graph is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+# Blocks and frames that an engine is built for: smallest, most frequent, largest.
+SHAPES = {"min": (1, 100), "opt": (8, 800), "max": (64, 800)}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "tensorrt_rtx": "NvTensorRTRTXExecutionProvider",
+}
+PACKAGES = {
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu, and TensorRT's libraries",
+    "tensorrt_rtx": "onnxruntime-ep-nv-tensorrt-rtx-cu12 with onnxruntime 1.24 or newer, and an RTX 30 or newer",
+}
+
+
+def open_session(
+    path: Path, options: onnxruntime.SessionOptions, provider: str, device: int, engine_cache: str
+) -> onnxruntime.InferenceSession:
+    """A session that runs on this provider and no other.
+
+    provider: cpu, cuda, tensorrt (built at the first load, minutes), tensorrt_rtx (seconds). device: the GPU's number.
+    engine_cache: a folder where what TensorRT has built is kept; "": nowhere.
+    Raises ValueError where there is no such provider, RuntimeError where it does not work here and would silently be
+    replaced by the CPU.
+    """
+    if provider not in PROVIDERS:
+        raise ValueError(f"execution_provider must be one of {', '.join(PROVIDERS)}, not {provider!r}")
+    name = PROVIDERS[provider]
+    try:
+        if provider == "tensorrt_rtx":
+            options.add_provider_for_devices([_rtx_device(device)], _rtx_options(engine_cache))
+            session = onnxruntime.InferenceSession(str(path), options)
+        else:
+            # What a provider has no kernel for is run by those after it.
+            order = {"cpu": ["cpu"], "cuda": ["cuda", "cpu"], "tensorrt": ["tensorrt", "cuda", "cpu"]}[provider]
+            chosen: list[Any] = [(PROVIDERS[one], _options(one, device, engine_cache)) for one in order]
+            session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
+        missing = name not in session.get_providers()
+    except ImportError as error:
+        raise RuntimeError(_not_here(provider)) from error
+    if missing:
+        raise RuntimeError(_not_here(provider))
+    return session
+
+
+def _options(provider: str, device: int, engine_cache: str) -> dict[str, str]:
+    if provider == "cuda":
+        # Shapes are few but change often: an exhaustive search for each costs seconds.
+        return {"device_id": str(device), "cudnn_conv_algo_search": "HEURISTIC"}
+    if provider == "tensorrt":
+        shapes = {f"trt_profile_{name}_shapes": _shapes(*sizes) for name, sizes in SHAPES.items()}
+        cache = {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1", "trt_engine_cache_path": engine_cache}
+        return {"device_id": str(device), **shapes, **(cache if engine_cache else {})}
+    return {}
+
+
+def _rtx_options(engine_cache: str) -> dict[str, str]:
+    shapes = {f"nv_profile_{name}_shapes": _shapes(*sizes) for name, sizes in SHAPES.items()}
+    return {**shapes, **({"nv_runtime_cache_path": engine_cache} if engine_cache else {})}
+
+
+def _rtx_device(number: int) -> Any:
+    """NVIDIA's plugin for TensorRT for RTX is a package of its own; it is registered once in a process."""
+    import onnxruntime_ep_nv_tensorrt_rtx as plugin  # type: ignore[import-not-found]
+
+    name = plugin.get_ep_name()
+    if name not in {device.ep_name for device in onnxruntime.get_ep_devices()}:
+        onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
+    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
+    if number >= len(devices):
+        raise RuntimeError(f"{_not_here('tensorrt_rtx')}; it sees {len(devices)} GPUs, and number {number} is wanted")
+    return devices[number]
+
+
+def _shapes(blocks: int, frames: int) -> str:
+    return f"MEL:{blocks}x128x{frames},FRAMES:{blocks}x1,CLIP_MAX:{blocks}x1"
+
+
+def _not_here(provider: str) -> str:
+    return f"the execution provider {provider!r} does not work here: it needs {PACKAGES.get(provider, 'onnxruntime')}"

@@ -1,0 +1,40 @@
+"""Checkpoint folders of random weights in the true dimensions, in either layout: real ones are tens of minutes away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from export.block_encoder import BlockEncoder
+from export.checkpoint import original_config, original_name
+from perf.random_model import SIZES, decoder_weights
+
+TINY = Path(__file__).resolve().parent.parent / "export" / "tiny" / "tiny"
+PROJECTOR = ("linear_1.", "linear_2.")
+
+
+def write_checkpoint(folder: Path, size: str, layout: str, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write `folder`: size of SIZES; layout native or original; the tiny checkpoint's tokenizer and template."""
+    dimensions = SIZES[size]
+    folder.mkdir(parents=True)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+        if (TINY / name).is_file():
+            shutil.copyfile(TINY / name, folder / name)
+    config = json.loads((TINY / "config.json").read_text())
+    config["audio_config"] |= vars(dimensions.encoder)
+    decoder = vars(dimensions.decoder)
+    config["text_config"] |= {name: decoder[name] for name in config["text_config"] if name in decoder}
+    torch.manual_seed(0)
+    weights = {
+        f"model.{'multi_modal_projector' if name.startswith(PROJECTOR) else 'audio_tower'}.{name}": tensor
+        for name, tensor in BlockEncoder(dimensions.encoder).state_dict().items()
+    }
+    weights |= {f"model.language_model.{name}": one for name, one in decoder_weights(dimensions.decoder).items()}
+    rename = original_name if layout == "original" else str
+    written = {rename(name): tensor.detach().to(dtype).contiguous() for name, tensor in weights.items()}
+    save_file(written, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(original_config(config) if layout == "original" else config))
