@@ -96,6 +96,9 @@ def tensorrt(arguments: Namespace) -> None:
 def check(arguments: Namespace) -> None:
     """Whether the plans of the repository can run here; the container asks before it starts the server."""
     plans = sorted(arguments.repository.glob("encoder*/*/model.plan"))
+    if not plans and arguments.if_any:
+        print(f"{arguments.repository} has no plans to check")
+        return
     if not plans:
         raise ExportError(f"{arguments.repository} has no model.plan: build it with `python -m export tensorrt`")
     now = here()
@@ -137,6 +140,11 @@ def _encoder_folder(arguments: Namespace) -> Path:
 
 def _repository(parser: ArgumentParser) -> None:
     parser.add_argument("--repository", type=Path, default=MODEL_REPOSITORY, help="the model repository to fill")
+
+
+def _check_arguments(parser: ArgumentParser) -> None:
+    _repository(parser)
+    parser.add_argument("--if-any", action="store_true", help="no plan is no error")
 
 
 def _place(parser: ArgumentParser) -> None:
@@ -210,7 +218,7 @@ COMMANDS: dict[str, Command] = {
     "encoder": ("the encoder's ONNX file: fp32, fp16, bf16", _encoder_arguments, encoder),
     "quantize": ("an int8 or fp8 encoder, calibrated on speech", _quantize_arguments, quantize),
     "tensorrt": ("a TensorRT plan for the GPU at hand", _tensorrt_arguments, tensorrt),
-    "check": ("whether the repository's plans can run here", _repository, check),
+    "check": ("whether the repository's plans can run here", _check_arguments, check),
     "verify": ("engines side by side on speech", _verify_arguments, verify),
     "advise": ("which precision and quantization to use, measured on speech", _advise_arguments, advise),
 }

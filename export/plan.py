@@ -6,6 +6,7 @@ neither, so the record is compared first, and the refusal says what to run.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -86,13 +87,26 @@ class Here:
 
 def here() -> Here:
     """Raises ExportError where there is no TensorRT or no GPU."""
-    trt = import_tensorrt()
     import torch
+
+    installed = tensorrt_version()
 
     if not torch.cuda.is_available():
         raise ExportError("there is no GPU here that PyTorch can see")
     major, minor = torch.cuda.get_device_capability()
-    return Here(trt.__version__, torch.cuda.get_device_name(), f"{major}.{minor}")
+    return Here(installed, torch.cuda.get_device_name(), f"{major}.{minor}")
+
+
+def tensorrt_version() -> str:
+    """Major, minor and patch of the library that serves; it needs no Python package. ExportError without one."""
+    for name in ("libnvinfer.so.11", "libnvinfer.so.10"):
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        number = int(library.getInferLibVersion())
+        return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
+    return ".".join(import_tensorrt().__version__.split(".")[:3])
 
 
 def import_tensorrt() -> Any:

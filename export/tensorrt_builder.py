@@ -66,7 +66,11 @@ def dry_run(path: Path) -> list[str]:
     problems += [f"TensorRT has no layer for {name}" for name in unknown]
     foreign = sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"})
     problems += [f"operators of the domain {name} are ONNX Runtime's own" for name in foreign]
-    inferred = onnx.shape_inference.infer_shapes(model)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except onnx.shape_inference.InferenceError as error:
+        inferred = model
+        problems.append(f"its types cannot be inferred: {str(error).splitlines()[0]}")
     values = [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
     types = {onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) for value in values}
     types |= {onnx.TensorProto.DataType.Name(one.data_type) for one in model.graph.initializer}
