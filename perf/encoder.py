@@ -124,8 +124,10 @@ def _in_turn(engines: dict[str, EncoderEngine], batch: int, rounds: int) -> dict
 def _export(folder: Path, size: str, layout: str) -> dict[str, float]:
     """Export a random checkpoint in a process of its own: its time, peak memory, and file sizes."""
     checkpoint, repository = folder / f"{size}-{layout}", folder / "repository"
-    write_checkpoint(checkpoint, size, layout)
     context = multiprocessing.get_context("spawn")
+    writing = context.Process(target=write_checkpoint, args=(checkpoint, size, layout))
+    writing.start()
+    writing.join(1_800)
     queue: Any = context.Queue()
     process = context.Process(target=_export_all, args=(checkpoint, repository, queue))
     process.start()

@@ -7,6 +7,7 @@ import re
 import jsonschema
 import numpy as np
 import pytest
+import tritonclient.grpc.aio as triton_client
 from tritonclient.utils import InferenceServerException
 
 from frontend.triton_client import TritonClient
@@ -289,3 +290,31 @@ async def test_the_encoder_takes_live_blocks_first(triton, english):
     await ask("live", 1, one)
     await asyncio.gather(*bulk)
     assert ended.index("live") <= 4
+
+
+async def test_requests_that_do_not_hold_end_when_they_are_heard(triton, client, english):
+    """As perf_analyzer asks: each request after the end of the one before."""
+    expected = await listen(triton.url, fed(english))
+    said = []
+
+    async def ask(pcm, **options):
+        inputs = [triton_client.InferInput("PCM", [pcm.size], "FP32")]
+        inputs[0].set_data_from_numpy(pcm)
+
+        async def one():
+            yield {"model_name": "asr_stream", "inputs": inputs, "sequence_id": 77_001, **options}
+
+        async with triton_client.InferenceServerClient(triton.url) as asking:
+            async for result, error in asking.stream_infer(one()):
+                assert error is None
+                event = result.as_numpy("EVENT")
+                if event is not None and event.size:
+                    said.append(json.loads(event[0]))
+
+    parts = [english[start : start + 8_000] for start in range(0, english.size, 8_000)]
+    for number, part in enumerate(parts):
+        options = {"sequence_start": number == 0, "sequence_end": number == len(parts) - 1}
+        await asyncio.wait_for(ask(part, parameters={"hold": False}, **options), 20)
+    assert said[-1]["type"] == "closed"
+    assert of(said, "partial"), "steps are part of being heard"
+    assert of(said, "final")[0]["text"] == of(expected, "final")[0]["text"]

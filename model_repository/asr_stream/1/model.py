@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .metrics import Metrics
 from .runner import Asked, Refused, Runner
 from .session import Limits
-from .settings import SAMPLE_RATE_HZ, checked_command
+from .settings import SAMPLE_RATE_HZ, checked_command, checked_hold
 from .triton_rooms import Models
 
 MAX_CHUNK_S = 60
@@ -63,6 +63,7 @@ class TritonPythonModel:
             _pcm(request),
             settings=lambda settings: settings.changed(parameters),
             command=checked_command(parameters),
+            hold=checked_hold(parameters),
             responder=sink,
             refuse=sink.refuse,
         )

@@ -64,11 +64,18 @@ class _Line:
         for text in unsent:
             responder.send(text)
 
+    def leave(self, responder: Responder) -> None:
+        """End this request, where it is still the one to speak by; what is said next waits for another."""
+        if self.responder is responder:
+            self.responder = None
+            responder.close()
+
 
 @dataclass(frozen=True)
 class Asked:
     """A request of a sequence. settings: makes the session's settings into those that it asks for, or raises
-    ValueError; refuse: called where it is refused, and the session goes on."""
+    ValueError; hold: it is answered until the next one comes, otherwise until its audio is heard; refuse: called where
+    it is refused, and the session goes on."""
 
     sequence: int
     start: bool
@@ -76,6 +83,7 @@ class Asked:
     pcm: Floats | None
     settings: Callable[[Settings], Settings]
     command: str
+    hold: bool
     responder: Responder
     refuse: Callable[[Refused], None]
 
@@ -157,6 +165,8 @@ class Runner:
             session.command(asked.command)
         if asked.end:
             session.command("end")
+        elif not asked.hold:
+            session.when_heard(lambda: line.leave(asked.responder))
 
     def _begin(self, sequence: int, settings: Callable[[Settings], Settings]) -> _Line:
         wanted = settings(Settings())

@@ -48,10 +48,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Command:
-    """flush, reset, end, or settings with the change that is asked for."""
+    """flush, reset, end, settings with the change that is asked for, or heard with whom to tell."""
 
     name: str
     change: Callable[[Settings], Settings] | None = None
+    tell: Callable[[], None] | None = None
 
 
 class SessionEnded(Exception):
@@ -78,6 +79,8 @@ class Session:
         self._limits = limits
         self._two_sizes = two_sizes
         self._inbox: deque[Floats | _Command] = deque()
+        # Who wants to know when what was before them is heard.
+        self._due: list[Callable[[], None]] = []
         self._backlog = 0
         self._wake = asyncio.Event()
         self._buffer = PcmBuffer()
@@ -120,6 +123,11 @@ class Session:
         self._inbox.append(_Command(name, change))
         self._wake.set()
 
+    def when_heard(self, tell: Callable[[], None]) -> None:
+        """Call this once everything that came before is heard: judged, and in a hypothesis where one was due."""
+        self._inbox.append(_Command("heard", tell=tell))
+        self._wake.set()
+
     async def run(self) -> None:
         """Until the end, an idle timeout, or cancellation; the last event is `closed`."""
         reason = "error"
@@ -158,6 +166,9 @@ class Session:
                 else:
                     await self._take(item)
             await self._step()
+            due, self._due = self._due, []
+            for tell in due:
+                tell()
 
     async def _obey(self, command: _Command) -> bool:
         """True where it was the end."""
@@ -168,6 +179,8 @@ class Session:
         elif command.name == "reset":
             await self._reset()
             self._say({"type": "reset", **_at("end", self._buffer.end)})
+        elif command.tell is not None:
+            self._due.append(command.tell)
         elif command.change is not None:
             changed = command.change(self._settings)
             if await self._is_understood(changed):

@@ -10,7 +10,7 @@ SAMPLE_RATE_HZ = 16_000
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 COMMANDS = ("flush", "reset")
 # Triton's own, and what says what a request is rather than how the session goes on.
-OTHER = ("command",)
+OTHER = ("command", "hold")
 TRITONS = "triton_"
 
 
@@ -61,7 +61,7 @@ class Settings:
             field = self.__dataclass_fields__.get(name)
             if field is None:
                 raise ValueError(
-                    f"unknown parameter {name!r}; known are {', '.join(self.__dataclass_fields__)}, command"
+                    f"unknown parameter {name!r}; known are {', '.join(self.__dataclass_fields__)}, command, hold"
                 )
             changes[name] = _converted(name, value, type(field.default))
         return replace(self, **changes) if changes else self
@@ -107,3 +107,8 @@ def checked_command(parameters: Mapping[str, Any]) -> str:
     if command and command not in COMMANDS:
         raise ValueError(f"command must be one of {', '.join(COMMANDS)}, not {command!r}")
     return str(command)
+
+
+def checked_hold(parameters: Mapping[str, Any]) -> bool:
+    """The parameter `hold`, true where it is left out."""
+    return bool(_converted("hold", parameters.get("hold", True), bool))

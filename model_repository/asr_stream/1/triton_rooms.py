@@ -24,6 +24,8 @@ CHANNEL_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_mess
 PRIORITY = 1
 CALL_TIMEOUT_S, DECODE_TIMEOUT_S = 20.0, 60.0
 INVALID = "INVALID_ARGUMENT: "
+# Outputs that are one string; the bytes of tokens are for clients.
+STRINGS = ("TEXT", "RESULT")
 DTYPES: dict[str, Any] = {"FP32": "<f4", "INT32": "<i4", "BOOL": "?"}
 
 
@@ -170,9 +172,9 @@ def _add(request: Any, name: str, datatype: str, shape: list[int], data: bytes) 
 def _outputs(response: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True):
-        if tensor.datatype == "BYTES":
-            # One string: its length, then itself.
+        if tensor.name in STRINGS:
+            # Its length, then itself.
             out[tensor.name] = [raw[4:].decode()]
-        else:
+        elif tensor.datatype in DTYPES:
             out[tensor.name] = np.frombuffer(raw, dtype=DTYPES[tensor.datatype]).reshape(tuple(tensor.shape))
     return out
