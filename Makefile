@@ -8,7 +8,7 @@ FAST_CHECKPOINT ?= export/tiny/tiny-fast
 ROOMS := .cache/rooms
 ROOM_NAMES := vad features encoder decoder asr_stream
 
-.PHONY: setup models demo serve test lint bench clean
+.PHONY: setup models demo serve test lint bench bench-report clean
 
 setup: $(VENV)/.installed
 
@@ -48,5 +48,8 @@ lint: setup
 bench: models
 	$(BIN)/python -m perf asr --quick --json .cache/bench.json
 
+bench-report: models
+	$(BIN)/python -m perf report
+
 clean:
-	rm -rf $(VENV) .cache build *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint model_repository/encoder/warmup
+	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint model_repository/encoder/warmup

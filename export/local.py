@@ -105,20 +105,28 @@ class LocalAsr:
         return torch.cat([block[:count] for block, count in zip(out, counts, strict=True)])
 
     def transcribe(
-        self, clips: list[NDArray[np.float32]], language: str | None = None, timeout_s: float = 600.0
+        self,
+        clips: list[NDArray[np.float32]],
+        language: str | None = None,
+        timeout_s: float = 600.0,
+        max_new_tokens: int | None = None,
     ) -> list[Transcription]:
         """Transcribe clips together, greedily. Raises RuntimeError where one fails or takes too long."""
-        return self.answers([self.embeddings(pcm) for pcm in clips], language, timeout_s)
+        return self.answers([self.embeddings(pcm) for pcm in clips], language, timeout_s, max_new_tokens)
 
     def answers(
-        self, audios: list[torch.Tensor], language: str | None = None, timeout_s: float = 600.0
+        self,
+        audios: list[torch.Tensor],
+        language: str | None = None,
+        timeout_s: float = 600.0,
+        max_new_tokens: int | None = None,
     ) -> list[Transcription]:
         """The same from embeddings, float32 [rows, D] each."""
         before, after = self.prompts.build("", language)
         collectors = []
         for audio in audios:
             collector = Collector()
-            params = self._decoder["sampling"].SamplingParams(max_new_tokens=audio.shape[0] + 64)
+            params = self._decoder["sampling"].SamplingParams(max_new_tokens=max_new_tokens or audio.shape[0] + 64)
             prompt = self._decoder["sequence"].Prompt(before, audio.to(self._device), after)
             self.engine.submit(self._decoder["sequence"].Sequence("", prompt, params, 2, collector))
             collectors.append(collector)

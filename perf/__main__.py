@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from perf.load_commands import COMMANDS, guarded
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
@@ -36,7 +38,20 @@ def main() -> int:
     for benchmark in (asr, decoder, live, frontend, encoder):
         benchmark.add_argument("--quick", action="store_true", help="a short run")
         benchmark.add_argument("--json", type=Path, help="write the figures here, as one flat object")
+    for name, (summary, add_arguments, run) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=run.__doc__)
+        add_arguments(command)
+        command.set_defaults(run=run)
+    report = commands.add_parser("report", help="everything on one page, with plots: perf/out/report.md")
+    report.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "out")
+    report.add_argument("--quick", action="store_true", help="a short run")
     arguments = parser.parse_args()
+    if arguments.command in COMMANDS:
+        return guarded(arguments.run, arguments)
+    if arguments.command == "report":
+        from perf.report import make_report
+
+        return make_report(arguments.out, arguments.quick)
     # Each command is imported alone: the demo needs no torch.
     if arguments.command == "demo":
         from perf.demo import demo

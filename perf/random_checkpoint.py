@@ -28,6 +28,7 @@ def write_checkpoint(folder: Path, size: str, layout: str, dtype: torch.dtype = 
     config["audio_config"] |= vars(dimensions.encoder)
     decoder = vars(dimensions.decoder)
     config["text_config"] |= {name: decoder[name] for name in config["text_config"] if name in decoder}
+    config["text_config"]["layer_types"] = ["full_attention"] * dimensions.decoder.num_hidden_layers
     torch.manual_seed(0)
     weights = {
         f"model.{'multi_modal_projector' if name.startswith(PROJECTOR) else 'audio_tower'}.{name}": tensor
@@ -38,3 +39,27 @@ def write_checkpoint(folder: Path, size: str, layout: str, dtype: torch.dtype = 
     written = {rename(name): tensor.detach().to(dtype).contiguous() for name, tensor in weights.items()}
     save_file(written, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(original_config(config) if layout == "original" else config))
+
+
+def slow_tokenizer(folder: Path) -> None:
+    """Give a checkpoint folder the tokenizer and processor files of the original repositories, which the official SDK
+    reads."""
+    fast = json.loads((folder / "tokenizer.json").read_text())
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps(fast["model"]["vocab"]))
+    merges = (" ".join(one) if isinstance(one, list) else one for one in fast["model"]["merges"])
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    fields = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    config["added_tokens_decoder"] = {
+        str(one["id"]): {name: one[name] for name in fields} for one in fast["added_tokens"]
+    }
+    config["extra_special_tokens"] = {name: config[name] for name in config if name.startswith("audio_")}
+    config.pop("backend", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").unlink()
+    features: dict[str, object] = {"feature_extractor_type": "WhisperFeatureExtractor"}
+    features["processor_class"] = "Qwen3ASRProcessor"
+    features |= {"feature_size": 128, "sampling_rate": 16_000, "hop_length": 160, "n_fft": 400, "chunk_length": 30}
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({**features, "padding_side": "right", "padding_value": 0.0, "return_attention_mask": True})
+    )

@@ -16,10 +16,11 @@ def write_json(path: Path | None, figures: dict[str, Any]) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
-    path.write_text(json.dumps({**rounded, **_machine()}, indent=2) + "\n")
+    path.write_text(json.dumps({**rounded, **machine()}, indent=2) + "\n")
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What figures were measured on."""
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),
