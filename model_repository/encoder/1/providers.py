@@ -45,8 +45,8 @@ def open_session(
             chosen: list[Any] = [(PROVIDERS[one], _options(one, device, engine_cache)) for one in order]
             session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
         missing = name not in session.get_providers()
-    except ImportError as error:
-        raise RuntimeError(_not_here(provider)) from error
+    except (ImportError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
+        raise RuntimeError(f"{_not_here(provider)}: {error}") from error
     if missing:
         raise RuntimeError(_not_here(provider))
     return session

@@ -1,0 +1,110 @@
+"""The load generators on a service that runs: what they count is what was asked and answered."""
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+
+from export.speech import read_speech
+from perf.accuracy import live, offline
+from perf.analyzer import run as analyze
+from perf.capacity import mixed
+from perf.clips import mixed_clips
+from perf.environments import FOLDER
+from perf.http_load import Upload, http_load, uploads
+from perf.ws_load import ws_load
+from tests.conftest import RECORDINGS, ROOT
+
+
+@pytest.fixture(scope="module")
+def files():
+    return uploads(sorted(RECORDINGS.glob("*.flac")))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_http_load_counts_what_was_answered(service, files, stream):
+    load = await http_load(service.url, files, clients=3, seconds=1.5, stream=stream)
+    row = load.row()
+    assert row["requests"] >= 3
+    assert row["errors"] == 0
+    assert row["rtfx"] > 1
+    assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+    assert bool(load.first_texts) == stream
+    if stream:
+        assert row["ttft_p50_ms"] < row["p50_ms"]
+
+
+async def test_errors_are_counted_and_not_hidden(service):
+    load = await http_load(service.url, [Upload("a.wav", b"nothing", 1.0)], clients=1, seconds=0.5)
+    assert load.errors
+    assert not load.latencies
+    assert "cannot be decoded" in load.errors[0]
+
+
+async def test_ws_load_hears_every_utterance(service):
+    found = await ws_load(service.url, 2, 6.0)
+    row = found.row()
+    assert row["errors"] == row["dropped"] == 0
+    assert found.spoken >= 2
+    assert 0 < row["partial_p50_ms"] < 5_000
+    assert 0 < row["final_p50_ms"] < 5_000
+    assert row["first_p50_ms"] > 0
+    assert 0.5 < row["stability"] <= 1
+
+
+async def test_mixed_load_tells_both_sides(service, files):
+    found = await mixed(service.url, 2, 2, files, 4.0)
+    assert found["errors"] == 0
+    assert found["partial_p95_ratio"] > 0
+    assert found["bulk_rtfx_beside"] > 0
+    assert [row["streams"] for row in found["rows"]] == [2, 2]
+
+
+async def test_accuracy_offline_and_live_hear_the_recordings(service):
+    grpc = service.health()["triton"]["url"]
+    speech = read_speech(RECORDINGS)
+    told = await offline(grpc, speech)
+    spoken = await live(grpc, speech)
+    assert {one.text for one in told} == {"four two seven nine zero one five", "三八零二六"}
+    assert [one.text for one in spoken] == [one.text for one in told]
+    assert all(one.words_told and one.first_word_s for one in spoken)
+
+
+async def test_accuracy_tells_what_failed():
+    told = await offline("127.0.0.1:1", read_speech(RECORDINGS)[:1])
+    assert told[0].error
+    assert told[0].text == ""
+
+
+def test_the_command_prints_a_table_and_writes_figures(service, tmp_path):
+    manifest = tmp_path / "manifest.jsonl"
+    row = {"audio": str(RECORDINGS / "english.flac"), "text": "Four two seven, nine zero one FIVE!"}
+    manifest.write_text(json.dumps(row) + "\n")
+    command = [sys.executable, "-m", "perf", "accuracy", str(manifest), "--url", service.url]
+    command += ["--normalize", "basic", "--json", str(tmp_path / "figures.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| offline | all | WER | 1 | 0.00 % |" in done.stdout
+    assert json.loads((tmp_path / "figures.json").read_text())["accuracy.1.error_rate"] == "0.00 %"
+
+
+def test_a_mistake_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "perf", "accuracy", str(tmp_path / "none.jsonl"), "--url", "http://127.0.0.1:1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout == f"error: {tmp_path / 'none.jsonl'} does not exist\n"
+
+
+@pytest.mark.skipif(
+    not (FOLDER / "perf_analyzer" / ".installed").exists(), reason="perf_analyzer is not installed: `make bench-report`"
+)
+@pytest.mark.parametrize("model", ["asr", "asr_stream"])
+def test_perf_analyzer_measures(service, model):
+    grpc = service.health()["triton"]["url"]
+    rows, summary = analyze(grpc, model, mixed_clips(4), [2], window_ms=1_000)
+    assert rows[0].per_second > 0
+    assert rows[0].p50_ms <= rows[0].p99_ms
+    assert "Concurrency: 2" in summary
+    assert asyncio.run(offline(grpc, read_speech(RECORDINGS)[:1]))[0].error is None
