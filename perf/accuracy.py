@@ -16,6 +16,7 @@ from tqdm import tqdm
 from export.speech import Spoken
 from frontend.triton_client import TritonClient, TritonRefused, TritonUnavailable
 from perf.live_client import LiveClient
+from perf.revisions import revised
 
 AT_A_TIME = 8
 RESAMPLES = 1_000
@@ -147,7 +148,7 @@ async def live(url: str, speech: list[Spoken], speed: float = 4.0) -> list[Answe
         before: list[str] = []
         language: str | None = None
         first: float | None = None
-        told = revised = 0
+        told = taken_back = 0
         async with LiveClient(url) as client:
 
             async def feed() -> None:
@@ -162,8 +163,7 @@ async def live(url: str, speech: list[Spoken], speed: float = 4.0) -> list[Answe
                 if event["type"] not in ("partial", "final"):
                     continue
                 words = event["text"].split()
-                kept = next((i for i, (a, b) in enumerate(zip(before, words, strict=False)) if a != b), len(words))
-                revised += max(0, len(before) - kept)
+                taken_back += revised(before, words)
                 if event["type"] == "partial":
                     told += len(words)
                     first = event["end"] if first is None and words else first
@@ -172,7 +172,7 @@ async def live(url: str, speech: list[Spoken], speed: float = 4.0) -> list[Answe
                     finals.append(event["text"])
                     language, before = event["language"] or language, []
             await feeding
-        return Answer(" ".join(finals), language, None, first, told, revised)
+        return Answer(" ".join(finals), language, None, first, told, taken_back)
 
     return await _all(one, speech, "live")
 

@@ -15,6 +15,7 @@ from websockets.exceptions import WebSocketException
 
 from perf.conversations import RATE_HZ, Conversation, conversation
 from perf.load import percentile_ms
+from perf.revisions import revised
 
 CHUNK = 1_600
 LATE_S = 1.0
@@ -110,8 +111,7 @@ async def _listen(socket: Any, arrived: list[float], found: Streams) -> None:
             before = []
         elif event["type"] in ("partial", "final"):
             words = event["text"].split()
-            kept = next((i for i, (a, b) in enumerate(zip(before, words, strict=False)) if a != b), len(words))
-            found.words_revised += max(0, len(before) - kept)
+            found.words_revised += revised(before, words)
             if event["type"] == "partial":
                 if not before:
                     found.first.append(since(event["start_sample"] + 1))

@@ -12,6 +12,7 @@ from perf.accuracy import Answer, basic, by_language, normalizer, report, score
 from perf.analyzer import DECOUPLED, MODELS, input_data
 from perf.capacity import holds, largest
 from perf.load import Load, table
+from perf.revisions import revised
 from perf.ws_load import Streams
 
 
@@ -73,6 +74,13 @@ def test_the_report_has_a_row_for_each_way_and_language(tmp_path):
     assert "75.00 % of words kept" in notes
     assert "1 clips failed, first: it failed" in notes
     assert list(by_language(speech)) == ["English", "Chinese"]
+
+
+def test_revised_words_are_those_after_the_first_difference():
+    assert revised([], ["one"]) == 0
+    assert revised(["one", "two"], ["one", "two", "three"]) == 0
+    assert revised(["one", "two", "three"], ["one", "too", "three"]) == 2
+    assert revised(["one", "two"], ["one"]) == 1
 
 
 def test_a_load_can_be_read_at_any_time():
