@@ -6,6 +6,7 @@ Original (PyPI `qwen-asr`, `Qwen/Qwen3-ASR-*`): the same below thinker., with th
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import struct
@@ -86,8 +87,9 @@ class Checkpoint:
                 return part.split("--")[-1]
         return self.folder.resolve().name
 
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the weight files, in order."""
+        """SHA-256 over the weight files, in order: gigabytes, read once."""
         digest = hashlib.sha256()
         for path in sorted({path for path, _ in self._files.values()}):
             with path.open("rb") as file:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.errors import ExportError
 from export.plan import check_plan, here
 from export.rooms import MODEL_REPOSITORY
+
+if TYPE_CHECKING:
+    from export.checkpoint import Checkpoint
 
 RECORDINGS = Path(__file__).resolve().parent.parent / "perf" / "recordings"
 Command = tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], None]]
@@ -40,11 +44,9 @@ def encoder(arguments: Namespace) -> None:
     _export_encoder(Checkpoint(resolve(arguments.checkpoint)), target, arguments.precision, arguments.fixed_length)
 
 
-def _export_encoder(checkpoint: object, target: Path, precision: str, fixed_length: bool) -> None:
-    from export.checkpoint import Checkpoint
+def _export_encoder(checkpoint: Checkpoint, target: Path, precision: str, fixed_length: bool) -> None:
     from export.encoder import export_encoder
 
-    assert isinstance(checkpoint, Checkpoint)
     verified = export_encoder(checkpoint, target, precision, fixed_length=fixed_length)
     size = sum(path.stat().st_size for path in target.parent.glob(target.name + "*") if path.suffix != ".json")
     print(f"encoder  {target} ({size / 1e6:.1f} MB, {precision})")

@@ -29,7 +29,7 @@ def export_decoder(checkpoint: Checkpoint, target: Path) -> int:
             if (checkpoint.folder / name).is_file():
                 shutil.copyfile(checkpoint.folder / name, made / name)
         _copy_tokenizer(checkpoint.folder, made)
-        about = {"name": checkpoint.name, "weights_sha256": checkpoint.fingerprint()}
+        about = {"name": checkpoint.name, "weights_sha256": checkpoint.fingerprint}
         (made / "export.json").write_text(json.dumps(about, indent=2) + "\n")
         save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
     return size

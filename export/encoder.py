@@ -53,7 +53,7 @@ def export_encoder(
         stamp(
             path,
             checkpoint=checkpoint.name,
-            weights_sha256=checkpoint.fingerprint(),
+            weights_sha256=checkpoint.fingerprint,
             precision=precision,
             length="800" if fixed_length else "100 to 800",
         )

@@ -85,7 +85,7 @@ def open_engine(name: str, checkpoint: Checkpoint) -> EncoderEngine:
         return PlanEngine(path)
     properties = read_properties(path)
     made_from = properties.get("weights_sha256")
-    if made_from and made_from != checkpoint.fingerprint():
+    if made_from and made_from != checkpoint.fingerprint:
         raise ExportError(f"{path} was exported from other weights than those of {checkpoint.folder}")
     engine: Any = room("encoder", "engine")
     # FP8 has few operators on the CPU: Q/DQ stay where they are, and what is between them is computed in float.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import threading
 import time
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from export.local import Collector
 from export.rooms import room
 from perf.random_model import SIZES, Dimensions, decoder_weights, encoder
-from perf.results import write_json
+from perf.results import kept, write_json
 
 engine_room, kv_cache = room("decoder", "engine"), room("decoder", "kv_cache")
 sampling, scheduler, sequence_room = (room("decoder", name) for name in ("sampling", "scheduler", "sequence"))
@@ -100,8 +99,8 @@ def benchmark(
     print(f"decoder {size}, {dtype} on {device}, {torch.get_num_threads()} threads")
     parts = parts or list(PARTS)
     figures: dict[str, Any] = {}
-    if json_path is not None and json_path.is_file() and len(parts) < len(PARTS):
-        figures = {k: v for k, v in json.loads(json_path.read_text()).items() if k.startswith("decoder.")}
+    if len(parts) < len(PARTS):
+        figures = kept(json_path, "decoder.")
     measures = dict(zip(PARTS, (_batching, _transformers, _live_step, _under_bulk), strict=True))
     for part in parts:
         measured = measures[part](setting)

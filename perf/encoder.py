@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import tempfile
 import time
@@ -24,7 +23,7 @@ from export.verify import compare, hear
 from perf.clips import RECORDINGS
 from perf.digits import write_digits
 from perf.random_checkpoint import TINY, write_checkpoint
-from perf.results import write_json
+from perf.results import kept, write_json
 
 BATCHES = (1, 4, 16)
 CUDA_BATCHES = (1, 8, 64)
@@ -32,7 +31,7 @@ CUDA_BATCHES = (1, 8, 64)
 
 def benchmark(quick: bool, json_path: Path | None, size: str, parts: list[str]) -> int:
     """Print and write the figures; those of parts that are left out are kept as they are in the file."""
-    figures: dict[str, Any] = json.loads(json_path.read_text()) if json_path and json_path.is_file() else {}
+    figures = kept(json_path, "encoder.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "tiny" in parts:
@@ -46,9 +45,8 @@ def benchmark(quick: bool, json_path: Path | None, size: str, parts: list[str]) 
         if "gpu" in parts and torch.cuda.is_available():
             figures |= _gpu(folder, size)
     for name, value in figures.items():
-        if not name.startswith("machine."):
-            print(f"{name:52}{value:12.4g}" if isinstance(value, float) else f"{name:52}{value:>12}")
-    write_json(json_path, {name: value for name, value in figures.items() if not name.startswith("machine.")})
+        print(f"{name:52}{value:12.4g}" if isinstance(value, float) else f"{name:52}{value:>12}")
+    write_json(json_path, figures)
     return 0
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 from frontend.settings import Settings
 from frontend.triton_process import EmbeddedTriton
-from perf import live_accuracy, live_cost, live_endurance, live_streams
-from perf.results import write_json
+from perf import live_accuracy, live_cost, live_endurance, live_streams, plots
+from perf.results import kept, write_json
 
 PARTS = ("accuracy", "streams", "endurance", "cost")
 
@@ -20,9 +19,8 @@ def benchmark(quick: bool, json_path: Path | None, size: str, parts: list[str]) 
     parts: of PARTS; where they are not all, the file's other figures stay.
     """
     figures: dict[str, float] = {}
-    if json_path is not None and json_path.is_file() and len(parts) < len(PARTS):
-        known = json.loads(json_path.read_text())
-        figures = {name: value for name, value in known.items() if name.startswith("live.") and name != "live.size"}
+    if len(parts) < len(PARTS):
+        figures = kept(json_path, "live.")
 
     def tell(measured: dict[str, float]) -> None:
         for name, value in measured.items():
@@ -50,22 +48,8 @@ def benchmark(quick: bool, json_path: Path | None, size: str, parts: list[str]) 
         cost, curves = live_cost.measure(size, quick)
         tell(cost)
         if json_path is not None:
-            _plot(curves, json_path.with_suffix(".png"), size)
+            title = f"One step with 0.5 s of new audio, {size} dimensions, random weights, CPU"
+            path = json_path.with_suffix(".png")
+            plots.lines(path, curves, "seconds of session", "seconds of a step", log_y=True, title=title)
     write_json(json_path, {**figures, "live.size": size})
     return 1 if figures.get("live.mismatches") else 0
-
-
-def _plot(curves: dict[str, list[tuple[float, float]]], path: Path, size: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for name, points in curves.items():
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
-    axes.set(xlabel="seconds of session", ylabel="seconds of a step", yscale="log")
-    axes.set_title(f"One step with 0.5 s of new audio, {size} dimensions, random weights, CPU", fontsize=10)
-    axes.grid(visible=True, which="both", alpha=0.25)
-    axes.legend()
-    figure.savefig(path, dpi=120)

@@ -37,12 +37,14 @@ def lines(
     *,
     log: bool = False,
     log_y: bool = False,
+    title: str = "",
 ) -> None:
     """One line for each curve. log: powers of two on the x axis."""
     figure, axes = _axes()
     for name, points in curves.items():
         axes.plot(*zip(*points, strict=True), marker="o", markersize=4, linewidth=1.8, label=name)
     axes.set(xlabel=x, ylabel=y)
+    axes.set_title(title, fontsize=10)
     if log:
         axes.set_xscale("log", base=2)
         ticks = sorted({point[0] for points in curves.values() for point in points})

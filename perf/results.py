@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 
+def kept(path: Path | None, prefix: str) -> dict[str, Any]:
+    """Figures of this prefix that are in the file already, for a run of some of its parts; {} without a file."""
+    if path is None or not path.is_file():
+        return {}
+    return {name: value for name, value in json.loads(path.read_text()).items() if name.startswith(prefix)}
+
+
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
     """Write one flat object: the figures, and what they were measured on."""
     if path is None:

@@ -38,7 +38,7 @@ def test_files_say_what_they_are(files):
     for name, path in files.items():
         properties = read_properties(path)
         assert properties["checkpoint"] == "tiny"
-        assert properties["weights_sha256"] == checkpoint.fingerprint()
+        assert properties["weights_sha256"] == checkpoint.fingerprint
         assert properties["precision"] == (name if name in ("fp32", "fp16", "bf16") else "fp32")
         assert properties.get("quantization") == (name if name in ("int8", "fp8") else None)
         assert int(properties["opset"]) >= 20
