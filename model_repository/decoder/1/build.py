@@ -55,7 +55,7 @@ def build(parameters: Mapping[str, str], folder: Path) -> Built:
     torch.set_num_threads(int(parameters["num_threads"]) or useful_threads(checkpoint.num_weights))
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high" if _on(parameters, "tf32") else "highest")
-    network = Qwen3(checkpoint.config, checkpoint.weights, device, dtype, quantizer(parameters["quantization"], device))
+    network = _network(parameters, checkpoint, device, dtype)
     draft = _draft_network(parameters, folder, checkpoint, device, dtype)
     cache, draft_cache = _caches(int(parameters["kv_cache_mb"]), network, draft)
     limits = SchedulerLimits(
@@ -100,6 +100,12 @@ def _on(parameters: Mapping[str, str], name: str) -> bool:
     return parameters[name] == "on"
 
 
+def _network(parameters: Mapping[str, str], checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Qwen3:
+    quantize = quantizer(parameters["quantization"], device)
+    packed = not _on(parameters, "torch_compile")
+    return Qwen3(checkpoint.config, checkpoint.weights, device, dtype, quantize, packed=packed)
+
+
 def _draft_network(
     parameters: Mapping[str, str], folder: Path, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 ) -> Qwen3 | None:
@@ -108,7 +114,7 @@ def _draft_network(
     draft = read_checkpoint(folder / parameters["draft_checkpoint"])
     if draft.tokenizer.get_vocab() != checkpoint.tokenizer.get_vocab():
         raise ValueError("the draft checkpoint has another vocabulary: its tokens would mean something else")
-    return Qwen3(draft.config, draft.weights, device, dtype, quantizer(parameters["quantization"], device))
+    return _network(parameters, draft, device, dtype)
 
 
 def _caches(budget_mb: int, network: Qwen3, draft: Qwen3 | None) -> tuple[KVCache, KVCache | None]:

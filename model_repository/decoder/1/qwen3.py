@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .kv_cache import KVCache
+from .products import Product, product
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,12 @@ class Layer:
     """
 
     input_norm: Tensor
-    qkv: Tensor
+    qkv: Product
     qk_norm: Tensor
-    o: Tensor
+    o: Product
     post_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Product
+    down: Product
 
 
 class Qwen3:
@@ -96,23 +97,28 @@ class Qwen3:
         device: torch.device,
         dtype: torch.dtype,
         quantize: Callable[[Tensor], Tensor] | None = None,
+        *,
+        packed: bool = True,
     ) -> None:
         """weights: by names such as `layers.0.self_attn.q_proj.weight`; KeyError where one is missing.
 
-        quantize: what to make of the layers' matrices; what it returns has to work as a weight of `linear`.
+        quantize: what to make of the layers' matrices; what it returns has to work as a weight of `linear`. packed: see
+        `product`; compilers do not take it.
         """
 
         def take(*names: str) -> Tensor:
             return torch.cat([weights[name].to(device=device, dtype=dtype) for name in names]).contiguous()
 
-        def matrix(*names: str) -> Tensor:
-            return take(*names) if quantize is None else quantize(take(*names))
+        def matrix(*names: str) -> Product:
+            return product(take(*names) if quantize is None else quantize(take(*names)), packed=packed)
 
         self.config = config
         self.device = device
         self.dtype = dtype
         self.embedding = take("embed_tokens.weight")
-        self.head = take("lm_head.weight") if "lm_head.weight" in weights else self.embedding
+        # A head that is tied to the embeddings is there twice where it is packed: they are read by row as well.
+        head = take("lm_head.weight") if "lm_head.weight" in weights else self.embedding
+        self.head = product(head, packed=packed)
         self.norm = take("norm.weight")
         self.layers = [
             Layer(
@@ -140,7 +146,7 @@ class Qwen3:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [R, hidden_size] -> float32 [R, vocab_size]."""
-        return functional.linear(hidden, self.head).float()
+        return self.head(hidden).float()
 
     def forward(self, embeddings: Tensor, spans: list[Span], cache: KVCache) -> Tensor:
         """Run one step and write its keys and values into the cache.
@@ -196,15 +202,15 @@ class Qwen3:
         hidden = embeddings
         for index, layer in enumerate(self.layers):
             x = self._rms_norm(hidden, layer.input_norm)
-            qkv = functional.linear(x, layer.qkv).view(x.shape[0], -1, config.head_dim)
+            qkv = layer.qkv(x).view(x.shape[0], -1, config.head_dim)
             # Queries and keys are normalized and rotated alike: together, for half of the calls.
             heads, value = qkv.split(widths, dim=1)
             heads = functional.rms_norm(heads, heads.shape[-1:], eps=config.rms_norm_eps) * layer.qk_norm
             query, key = _rotate(heads, cosine, sine).split([widths[0] - widths[1], widths[1]], dim=1)
             cache.write(index, slots, key, value)
-            hidden = hidden + functional.linear(attend(index, query), layer.o)
-            gate, up = functional.linear(self._rms_norm(hidden, layer.post_norm), layer.gate_up).chunk(2, dim=-1)
-            hidden = hidden + functional.linear(functional.silu(gate) * up, layer.down)
+            hidden = hidden + layer.o(attend(index, query))
+            gate, up = layer.gate_up(self._rms_norm(hidden, layer.post_norm)).chunk(2, dim=-1)
+            hidden = hidden + layer.down(functional.silu(gate) * up)
         return self._rms_norm(hidden, self.norm)
 
     def _rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
