@@ -49,7 +49,7 @@ def main() -> int:
     if arguments.command in COMMANDS:
         return guarded(arguments.run, arguments)
     if arguments.command == "report":
-        from perf.report import make_report
+        from perf.report.make import make_report
 
         return make_report(arguments.out, arguments.quick)
     # Each command is imported alone: the demo needs no torch.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from perf.http_load import Upload, http_load
+from perf.load import Load, percentile_ms
 from perf.ws_load import Streams, ws_load
 
 
@@ -46,19 +49,39 @@ async def largest(
         count = min(2 * count, most) if fails_at > most else (holds_at + fails_at) // 2
 
 
-async def mixed(url: str, streams: int, bulk: int, files: list[Upload], seconds: float) -> dict[str, Any]:
+@dataclass
+class Mixed:
+    """Live streams alone and beside bulk files, and the bulk files alone and beside the streams."""
+
+    alone: Streams = field(default_factory=Streams)
+    beside: Streams = field(default_factory=Streams)
+    bulk_alone: Load = field(default_factory=Load)
+    bulk_beside: Load = field(default_factory=Load)
+
+    def rows(self, bulk: int) -> list[dict[str, Any]]:
+        return [
+            {"load": "streams alone", **self.alone.row()},
+            {"load": f"streams beside {bulk} bulk clients", **self.beside.row()},
+        ]
+
+    def late(self, percent: int) -> float:
+        """Percentile of partials beside bulk over alone."""
+        beside, alone = (percentile_ms(one.partial, percent) for one in (self.beside, self.alone))
+        return (beside or math.nan) / (alone or math.nan)
+
+    def bulk_share(self) -> float:
+        """Bulk files' seconds of audio a second beside live streams, over alone."""
+        return (self.bulk_beside.row()["rtfx"] or math.nan) / (self.bulk_alone.row()["rtfx"] or math.nan)
+
+    def errors(self) -> int:
+        return sum(len(one.errors) for one in (self.alone, self.beside, self.bulk_alone, self.bulk_beside))
+
+
+async def mixed(url: str, streams: int, bulk: int, files: list[Upload], seconds: float, into: Mixed) -> None:
     """The same live streams alone, and beside `bulk` clients that post files without a pause; the bulk alone too."""
-    alone = await ws_load(url, streams, seconds)
-    bulk_alone = await http_load(url, files, bulk, seconds)
-    together = Streams()
-    beside, both = await asyncio.gather(
-        http_load(url, files, bulk, seconds + 2), ws_load(url, streams, seconds, into=together)
+    await ws_load(url, streams, seconds, into=into.alone)
+    await http_load(url, files, bulk, seconds, into=into.bulk_alone)
+    await asyncio.gather(
+        http_load(url, files, bulk, seconds + 2, into=into.bulk_beside),
+        ws_load(url, streams, seconds, into=into.beside),
     )
-    rows = [{"load": "streams alone", **alone.row()}, {"load": f"streams beside {bulk} bulk clients", **both.row()}]
-    return {
-        "rows": rows,
-        "partial_p95_ratio": rows[1]["partial_p95_ms"] / rows[0]["partial_p95_ms"],
-        "bulk_rtfx_alone": bulk_alone.row()["rtfx"],
-        "bulk_rtfx_beside": beside.row()["rtfx"],
-        "errors": len(beside.errors) + len(both.errors) + len(alone.errors),
-    }

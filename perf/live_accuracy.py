@@ -15,13 +15,12 @@ from tqdm import tqdm
 
 from frontend.triton_client import TritonClient
 from perf.conversations import RATE_HZ, Conversation, conversation
+from perf.fixed_chunks import windows
 from perf.live_client import LiveClient
 
 # Faster than real time: sessions take what has come together anyway.
 SPEED = 6
 AT_A_TIME = 4
-# The design that many servers have: windows of 450 ms with 150 ms of the one before.
-CHUNK, OVERLAP = 7_200, 2_400
 
 
 @dataclass
@@ -129,10 +128,7 @@ async def _peers(client: TritonClient, conversations: list[Conversation]) -> tup
     texts = iter(await _transcribed(client, spans))
     by_hand = [" ".join(next(texts) for _ in one.utterances) for one in conversations]
     refed = await _transcribed(client, [one.pcm for one in conversations])
-    chunks = [
-        [one.pcm[max(0, start - OVERLAP) : start + CHUNK] for start in range(0, one.pcm.size, CHUNK)]
-        for one in conversations
-    ]
+    chunks = [windows(one.pcm) for one in conversations]
     texts = iter(await _transcribed(client, [chunk for one in chunks for chunk in one]))
     chunked = [" ".join(filter(None, (next(texts) for _ in one))) for one in chunks]
     return by_hand, refed, chunked

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from export.local import Collector
 from export.rooms import room
+from perf import fixed_chunks
 from perf.clips import RECORDINGS, recording
 from perf.random_model import SIZES, decoder_weights, encoder
 
@@ -36,7 +37,6 @@ STEP_S, UTTERANCE_S = 0.5, 20
 REVISED, TAKEN_BACK = 2, 5
 # `language English<asr_text>` and the end.
 HEADER_TOKENS = 4
-CHUNK_S, CHUNK_NEW_S = 0.6, 0.45
 
 
 @dataclass
@@ -206,14 +206,15 @@ def _refeed_step(rooms: RandomRooms, talk: NDArray[np.float32], session_s: float
 
 
 def _chunk_step(rooms: RandomRooms, talk: NDArray[np.float32]) -> Cost:
-    """A window of 600 ms by itself."""
+    """A window by itself."""
     rooms.cost = Cost()
+    window = fixed_chunks.CHUNK + fixed_chunks.OVERLAP
 
     async def encoded() -> NDArray[np.float32]:
-        mel, frames = await rooms.features(talk[: int(CHUNK_S * RATE_HZ)], 0)
+        mel, frames = await rooms.features(talk[:window], 0)
         rows = await rooms.encode(mel[:, :, :200].copy(), frames, mel.max().reshape(1, 1), fast=False)
         return rows[0][: inputs.num_tokens(int(frames[0, 0]))]
 
     rows = asyncio.run(encoded()) * np.float32(0.03)
-    _, cost = rooms.run(rows, HEADER_TOKENS + round(CHUNK_S * TOKENS_PER_S))
+    _, cost = rooms.run(rows, HEADER_TOKENS + round(window / RATE_HZ * TOKENS_PER_S))
     return Cost(rooms.cost.seconds + cost.seconds, rooms.cost.blocks, cost.rows)

@@ -1,4 +1,5 @@
-"""How many live streams at once: partials in time, against feeding each session again from its start."""
+"""How many live streams at once: partials in time, against feeding each session again from its start, and against
+fixed chunks."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from frontend.triton_client import TritonClient
 from perf.conversations import RATE_HZ, conversation
+from perf.fixed_chunks import FixedChunks
 from perf.live_client import LiveClient
 
 Pcm = NDArray[np.float32]
@@ -22,7 +24,7 @@ Measured = Callable[[int], Awaitable[list[float]]]
 
 
 async def measure(url: str, seconds: float, most: int) -> dict[str, float]:
-    """live.streams_at_500ms and live.streams_at_500ms_refeed."""
+    """live.streams_at_500ms of `asr_stream`, _refeed and _fixed_chunks."""
     clips = [_talk(seconds, seed) for seed in range(16)]
 
     async def ours(count: int) -> list[float]:
@@ -35,18 +37,29 @@ async def measure(url: str, seconds: float, most: int) -> dict[str, float]:
         started = time.monotonic() + 0.5
         return _flat(await asyncio.gather(*(_refed(client, clips[i % 16], started, i / count) for i in range(count))))
 
+    worker = FixedChunks(client)
+
+    async def chunked(count: int) -> list[float]:
+        started = time.monotonic() + 0.5
+        return _flat(
+            await asyncio.gather(*(worker.live(clips[i % 16], started + i / count * INTERVAL_S) for i in range(count)))
+        )
+
     try:
         await ours(2)
         mine, mine_ms = await _largest(ours, most, "asr_stream")
-        theirs, theirs_ms = await _largest(refeed, most, "fed again")
+        fed_again, fed_again_ms = await _largest(refeed, most, "fed again")
+        fixed, fixed_ms = await _largest(chunked, most, "fixed chunks")
     finally:
         await client.close()
     return {
         "live.streams_at_500ms": mine,
-        "live.streams_at_500ms_refeed": theirs,
-        "live.streams_ratio": mine / max(1, theirs),
+        "live.streams_at_500ms_refeed": fed_again,
+        "live.streams_at_500ms_fixed_chunks": fixed,
+        "live.streams_ratio": mine / max(1, fed_again),
         "live.partial_ms_p95_at_limit": mine_ms,
-        "live.partial_ms_p95_at_limit_refeed": theirs_ms,
+        "live.partial_ms_p95_at_limit_refeed": fed_again_ms,
+        "live.partial_ms_p95_at_limit_fixed_chunks": fixed_ms,
     }
 
 

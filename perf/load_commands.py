@@ -107,21 +107,21 @@ def capacity(arguments: Namespace) -> int:
 
 def mixed(arguments: Namespace) -> int:
     """Live streams alone and beside bulk files: what the priorities are worth."""
+    from perf.capacity import Mixed
     from perf.capacity import mixed as measure
     from perf.http_load import uploads
 
-    found: dict[str, Any] = {}
+    found = Mixed()
 
     async def work() -> None:
         files = uploads([one.path for one in read_speech(arguments.files)])
-        found.update(await measure(url, arguments.streams, arguments.bulk, files, arguments.seconds))
+        await measure(url, arguments.streams, arguments.bulk, files, arguments.seconds, found)
 
     with service_at(arguments.url) as (url, _):
         interruptible(work())
-    rows = found.pop("rows", [])
-    for name, value in found.items():
-        print(f"{name}: {value:.3g}")
-    return _tell(rows, arguments, "mixed")
+    print(f"partials beside bulk over alone: p50 {found.late(50):.3g}, p95 {found.late(95):.3g}")
+    print(f"bulk beside live over alone: {found.bulk_share():.3g}; errors: {found.errors()}")
+    return _tell(found.rows(arguments.bulk), arguments, "mixed")
 
 
 def accuracy(arguments: Namespace) -> int:
@@ -171,6 +171,15 @@ def plan(arguments: Namespace) -> int:
             cards = gpus(card, model, arguments.streams, load) if count else None
             rows.append({"model": model.name, "card": card.name, "streams": count, f"for {arguments.streams}": cards})
     return _tell(rows, arguments, "plan")
+
+
+def peers(arguments: Namespace) -> int:
+    """Our engines beside the official SDK and vLLM's CPU build, random weights, each in an environment of its own."""
+    from perf.peers.speed import compare, told
+
+    rows, missing = told(compare(mixed_clips(arguments.clips), arguments.size, 2 if arguments.quick else 4))
+    print("\n".join(missing))
+    return _tell(rows, arguments, "peers")
 
 
 def _common(parser: ArgumentParser) -> None:
@@ -231,6 +240,13 @@ def _analyzer_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=128, help="of the decoder's embeddings (0.6B: 1024, 1.7B: 2048)")
 
 
+def _peers_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, help="write the figures here, as one flat object")
+    parser.add_argument("--quick", action="store_true", help="a short run")
+    parser.add_argument("--size", choices=["0.6b", "1.7b", "small"], default="0.6b")
+    parser.add_argument("--clips", type=int, default=8)
+
+
 def _plan_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--streams", type=int, default=1_000, help="live streams to serve")
@@ -253,5 +269,6 @@ COMMANDS: dict[str, Command] = {
     "mixed": ("live streams beside bulk files", _mixed_arguments, mixed),
     "accuracy": ("word error rates over a manifest, offline and live", _accuracy_arguments, accuracy),
     "analyzer": ("Triton's perf_analyzer on a model", _analyzer_arguments, analyzer),
+    "peers": ("our engines beside the official SDK and vLLM", _peers_arguments, peers),
     "plan": ("estimates of streams on GPUs", _plan_arguments, plan),
 }

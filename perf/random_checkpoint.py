@@ -21,7 +21,7 @@ def write_checkpoint(folder: Path, size: str, layout: str, dtype: torch.dtype = 
     """Write `folder`: size of SIZES; layout native or original; the tiny checkpoint's tokenizer and template."""
     dimensions = SIZES[size]
     folder.mkdir(parents=True)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "processor_config.json"):
         if (TINY / name).is_file():
             shutil.copyfile(TINY / name, folder / name)
     config = json.loads((TINY / "config.json").read_text())
@@ -42,8 +42,8 @@ def write_checkpoint(folder: Path, size: str, layout: str, dtype: torch.dtype = 
 
 
 def slow_tokenizer(folder: Path) -> None:
-    """Give a checkpoint folder the tokenizer and processor files of the original repositories, which the official SDK
-    reads."""
+    """Give a checkpoint folder, which may consist of links, the tokenizer and processor files of the original
+    repositories, which the official SDK reads."""
     fast = json.loads((folder / "tokenizer.json").read_text())
     config = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "vocab.json").write_text(json.dumps(fast["model"]["vocab"]))
@@ -55,8 +55,10 @@ def slow_tokenizer(folder: Path) -> None:
     }
     config["extra_special_tokens"] = {name: config[name] for name in config if name.startswith("audio_")}
     config.pop("backend", None)
+    (folder / "tokenizer_config.json").unlink()
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").unlink()
+    (folder / "processor_config.json").unlink()
     features: dict[str, object] = {"feature_extractor_type": "WhisperFeatureExtractor"}
     features["processor_class"] = "Qwen3ASRProcessor"
     features |= {"feature_size": 128, "sampling_rate": 16_000, "hop_length": 160, "n_fft": 400, "chunk_length": 30}

@@ -10,7 +10,7 @@ import pytest
 from export.speech import read_speech
 from perf.accuracy import live, offline
 from perf.analyzer import run as analyze
-from perf.capacity import mixed
+from perf.capacity import Mixed, mixed
 from perf.clips import mixed_clips
 from perf.environments import FOLDER
 from perf.http_load import Upload, http_load, uploads
@@ -55,11 +55,14 @@ async def test_ws_load_hears_every_utterance(service):
 
 
 async def test_mixed_load_tells_both_sides(service, files):
-    found = await mixed(service.url, 2, 2, files, 4.0)
-    assert found["errors"] == 0
-    assert found["partial_p95_ratio"] > 0
-    assert found["bulk_rtfx_beside"] > 0
-    assert [row["streams"] for row in found["rows"]] == [2, 2]
+    found = Mixed()
+    await mixed(service.url, 2, 2, files, 4.0, found)
+    assert found.errors() == 0
+    assert found.late(50) > 0
+    assert found.late(95) > 0
+    assert 0 < found.bulk_share() < 2
+    assert [row["streams"] for row in found.rows(2)] == [2, 2]
+    assert found.bulk_beside.seconds > 4.0
 
 
 async def test_accuracy_offline_and_live_hear_the_recordings(service):

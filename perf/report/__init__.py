@@ -1,0 +1,1 @@
+"""One page from one command: every table and plot, measured now, side by side."""

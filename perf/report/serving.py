@@ -1,0 +1,109 @@
+"""Parts of the report that one running service answers: memory, throughput, capacity, accuracy."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from export.speech import read_speech
+from perf import plots
+from perf.accuracy import live, offline
+from perf.accuracy import report as accuracy_report
+from perf.analyzer import run as analyze
+from perf.capacity import Mixed, capacity, mixed
+from perf.clips import RECORDINGS, mixed_clips
+from perf.digits import write_digits
+from perf.http_load import http_load as measure_http
+from perf.http_load import uploads
+from perf.load import table
+from perf.report.page import Report, twice
+from perf.service import Service
+
+LEVELS = (1, 4, 16)
+BOUND_MS = 500.0
+STREAMS_BESIDE, BULK = 8, 8
+
+
+def memory(page: Report, service: Service) -> str:
+    time.sleep(1.0)
+    frontend = psutil.Process(service.pid)
+    rows = [{"process": "frontend", "MB": frontend.memory_info().rss / 1e6}]
+    for child in frontend.children(recursive=True):
+        words = child.cmdline()
+        model = next((Path(word).parts[-3] for word in words if word.endswith("/model.py")), None)
+        if model or any("tritonserver" in word for word in words[:1]):
+            rows.append({"process": model or "tritonserver", "MB": child.memory_full_info().pss / 1e6})
+    page.figures["report.memory_mb"] = together = sum(row["MB"] for row in rows)
+    return f"{table(rows)}\n\nTogether {together:.0f} MB; start until ready {service.ready_s:.1f} s."
+
+
+def triton_analyzer(page: Report, grpc: str, quick: bool) -> str:
+    texts, plotted = [], {}
+    clips = mixed_clips(16)
+    for model in ("asr", "asr_stream", "encoder") if quick else ("asr", "asr_stream", "vad", "encoder", "decoder"):
+        rows, summary = analyze(grpc, model, clips, list(LEVELS), width=128, window_ms=1_500 if quick else 3_000)
+        plotted[model] = [(row.level, row.per_second / rows[0].per_second) for row in rows]
+        page.figures |= {f"analyzer.{model}.per_second_x{row.level}": row.per_second for row in rows}
+        texts.append(f"`{model}`, its own summary:\n\n```\n{summary}```\n\n{table([vars(row) for row in rows])}")
+    plots.lines(
+        page.folder / "throughput.png", plotted, "requests at a time", "throughput over one at a time", log=True
+    )
+    texts.append(
+        "`asr_stream` is asked in sequences of half-second chunks, one after the other as fast as they are heard."
+    )
+    return "\n\n".join([*texts, "![Throughput](throughput.png)"])
+
+
+def http_load(page: Report, url: str, seconds: float) -> str:
+    files = uploads(sorted(RECORDINGS.glob("*.flac")))
+    rows = []
+    for stream in (False, True):
+        for clients in LEVELS:
+            load = asyncio.run(measure_http(url, files, clients, seconds, stream=stream))
+            rows.append({"clients": clients, "stream": stream, **load.row()})
+    first, last = rows[0]["requests_per_s"], rows[2]["requests_per_s"]
+    page.figures |= {"http.rps_x16_over_x1": last / first, "http.errors": sum(row["errors"] for row in rows)}
+    return table(rows)
+
+
+def live_capacity(page: Report, url: str, seconds: float) -> str:
+    rows: list[dict[str, Any]] = []
+    best, _ = asyncio.run(capacity(url, BOUND_MS, seconds, 512, rows.append))
+    page.figures |= {"capacity.streams_at_500ms": best, "capacity.rows": rows}
+    measured = sorted((row["streams"], row["partial_p95_ms"]) for row in rows if row["partial_p95_ms"])
+    plots.lines(
+        page.folder / "capacity.png",
+        {"p95": measured, "bound": [(measured[0][0], BOUND_MS), (measured[-1][0], BOUND_MS)]},
+        "live streams", "partial, ms after its last sample", log=True,
+    )  # fmt: skip
+    rows.sort(key=lambda row: row["streams"])
+    return f"{best} streams within {BOUND_MS:g} ms at p95.\n\n{table(rows)}\n\n![Capacity](capacity.png)"
+
+
+def under_bulk(page: Report, url: str, turns: int) -> str:
+    files = uploads(sorted(RECORDINGS.glob("*.flac")))
+    # Short turns of two runs: what else the machine does falls on both, and on streams alone as on those beside bulk.
+    runs = [Mixed(), Mixed()]
+    for turn in range(2 * turns):
+        asyncio.run(mixed(url, STREAMS_BESIDE, BULK, files, 8.0, runs[turn % 2]))
+    typical, late = ([run.late(percent) for run in runs] for percent in (50, 95))
+    share = [run.bulk_share() for run in runs]
+    for name, values in (("partial_p50_ratio", typical), ("partial_p95_ratio", late), ("bulk_share", share)):
+        page.figures |= {f"mixed.{name}_{number}": value for number, value in enumerate(values)}
+    return (
+        f"{table(runs[0].rows(BULK))}\n\nBeside bulk over alone: p50 {twice(typical)}, p95 {twice(late)}. Bulk "
+        f"beside live, over bulk alone: {twice(share)}. Errors: {sum(run.errors() for run in runs)}."
+    )
+
+
+def accuracy(page: Report, grpc: str, count: int) -> str:
+    # Without the recordings the part says so.
+    speech = read_speech(write_digits(page.folder / "digits", count))
+    answers = {"offline": asyncio.run(offline(grpc, speech)), "live": asyncio.run(live(grpc, speech))}
+    rows, notes = accuracy_report(speech, answers, "basic")
+    page.figures |= {f"accuracy.{row['way']}": row["error_rate"] for row in rows}
+    return f"Connected human digits, takes that were not trained on.\n\n{table(rows)}\n\n```\n{notes}\n```"
