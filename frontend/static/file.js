@@ -36,10 +36,11 @@ export class FileTranscript {
     if (language) form.append("language", language);
     if (context) form.append("prompt", context);
     element("file-status").textContent = `Reading ${file.name}…`;
+    const started = performance.now();
     try {
       const answer = await fetch("/v1/audio/transcriptions", { method: "POST", body: form, signal: this.aborter.signal });
       if (!answer.ok) throw new Error((await answer.json()).error.message);
-      await this.listen(answer.body);
+      await this.listen(answer.body, started);
     } catch (error) {
       if (error.name === "AbortError") return;
       complain(error.message);
@@ -58,8 +59,7 @@ export class FileTranscript {
     progress.removeAttribute("value");
   }
 
-  async listen(body) {
-    const started = performance.now();
+  async listen(body, started) {
     let rest = "";
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
@@ -79,8 +79,9 @@ export class FileTranscript {
       if (Number.isFinite(total)) element("progress").value = Math.min(1, event.end / total);
     } else if (event.type === "transcript.text.done") {
       element("progress").value = 1;
-      const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      element("file-status").textContent = event.text ? `Done in ${seconds} s.` : "Nothing is said in it.";
+      const took = performance.now() - started;
+      const time = took < 1000 ? `${Math.round(took)} ms` : `${(took / 1000).toFixed(1)} s`;
+      element("file-status").textContent = event.text ? `Done in ${time}.` : "Nothing is said in it.";
       element("downloads").hidden = !event.text;
       this.text = event.text;
     } else if (event.type === "error") {
