@@ -182,6 +182,18 @@ def peers(arguments: Namespace) -> int:
     return _tell(rows, arguments, "peers")
 
 
+def compare(arguments: Namespace) -> int:
+    """Two files of figures side by side; the exit status is 1 where a figure of both is further apart than allowed."""
+    from perf.results import apart
+
+    rows = apart(*(json.loads(path.read_text()) for path in (arguments.before, arguments.after)))
+    far = [row for row in rows if abs(row["change"]) > arguments.within]
+    shown = rows if arguments.all else far
+    print(table([{**row, "change": f"{100 * row['change']:+.0f} %"} for row in shown]))
+    print(f"{len(far)} of {len(rows)} figures are more than {100 * arguments.within:g} % apart")
+    return 1 if far else 0
+
+
 def _common(parser: ArgumentParser) -> None:
     parser.add_argument("--url", help="a frontend that runs, e.g. http://127.0.0.1:8080; left out: one of its own")
     parser.add_argument("--json", type=Path, help="write the figures here, as one flat object")
@@ -247,6 +259,13 @@ def _peers_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--clips", type=int, default=8)
 
 
+def _compare_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("before", type=Path, help="a file that --json or the report has written")
+    parser.add_argument("after", type=Path)
+    parser.add_argument("--within", type=float, default=0.15, help="how far apart two figures may be, as a share")
+    parser.add_argument("--all", action="store_true", help="show the others as well")
+
+
 def _plan_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--streams", type=int, default=1_000, help="live streams to serve")
@@ -270,5 +289,6 @@ COMMANDS: dict[str, Command] = {
     "accuracy": ("word error rates over a manifest, offline and live", _accuracy_arguments, accuracy),
     "analyzer": ("Triton's perf_analyzer on a model", _analyzer_arguments, analyzer),
     "peers": ("our engines beside the official SDK and vLLM", _peers_arguments, peers),
+    "compare": ("two files of figures side by side", _compare_arguments, compare),
     "plan": ("estimates of streams on GPUs", _plan_arguments, plan),
 }

@@ -26,6 +26,19 @@ def write_json(path: Path | None, figures: dict[str, Any]) -> None:
     path.write_text(json.dumps({**rounded, **machine()}, indent=2) + "\n")
 
 
+def apart(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """Numbers that both files have, furthest apart first; change: of the larger over the smaller, as a share, negative
+    where it fell."""
+    rows = []
+    for name in before.keys() & after.keys():
+        old, new = before[name], after[name]
+        if isinstance(old, int | float) and isinstance(new, int | float) and not name.startswith("machine."):
+            low, high = sorted((abs(old), abs(new)))
+            change = 0.0 if high == 0 else high / low - 1 if low else float("inf")
+            rows.append({"figure": name, "before": old, "after": new, "change": change if new >= old else -change})
+    return sorted(rows, key=lambda row: (-abs(row["change"]), row["figure"]))
+
+
 def machine() -> dict[str, Any]:
     """What figures were measured on."""
     cpu = next(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from perf.accuracy import Answer, basic, by_language, normalizer, report, score
 from perf.analyzer import DECOUPLED, MODELS, input_data
 from perf.capacity import holds, largest
 from perf.load import Load, table
+from perf.load_commands import compare
 from perf.revisions import revised
 from perf.ws_load import Streams
 
@@ -174,3 +176,16 @@ def test_larger_cards_hold_more_and_larger_models_less():
     tiny_card = cost_model.Card("none", 100, 10, 2)
     with pytest.raises(ValueError, match="does not fit"):
         cost_model.gpus(tiny_card, large, 1, load)
+
+
+def test_two_files_of_figures_are_compared(tmp_path, capsys):
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    before.write_text(json.dumps({"a": 1.0, "b": 2.0, "c": 0, "name": "x", "machine.cores": 2, "only": 1}))
+    after.write_text(json.dumps({"a": 1.1, "b": 1.0, "c": 0, "name": "y", "machine.cores": 64}))
+    arguments = Namespace(before=before, after=after, within=0.15, all=False)
+    assert compare(arguments) == 1
+    printed = capsys.readouterr().out
+    assert "| b | 2 | 1 | -100 % |" in printed
+    assert "| a |" not in printed
+    assert "1 of 3 figures are more than 15 % apart" in printed
+    assert compare(Namespace(before=before, after=before, within=0.15, all=True)) == 0
