@@ -8,21 +8,44 @@ from __future__ import annotations
 import argparse
 import logging
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # The recipe: first without one human speaker, to know how a stranger is understood; then on with everybody.
 HELD_OUT_SPEAKER = "jackson"
-# Stage, its pool, steps, learning rate; the smaller one needs more steps to be of use as a draft.
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run: its pools, steps, learning rate, the stage it goes on from and the run it learns from."""
+
+    name: str
+    pools: tuple[str, ...]
+    steps: int
+    rate: float
+    after: str | None = None
+    teacher: tuple[str, str] | None = None
+
+
+TEACHER = "tiny"
+# The last stage of a size is what ships. The smaller one learns from the larger one's answers in the end.
 STAGES = {
-    "tiny": [("held-out", "held-out", 6500, 1.5e-3), ("final", "final", 3000, 1.0e-3)],
+    "tiny": [
+        Stage("held-out", ("held-out",), 6500, 1.5e-3),
+        Stage("final", ("final",), 3000, 1.0e-3, after="held-out"),
+    ],
     "tiny-fast": [
-        ("held-out", "held-out", 6500, 1.5e-3),
-        ("final", "final", 3000, 1.0e-3),
-        ("longer", "final", 4000, 8.0e-4),
+        Stage("held-out", ("held-out",), 6500, 1.5e-3),
+        Stage("held-out-taught", ("held-out",), 3500, 1.5e-3, after="held-out", teacher=(TEACHER, "held-out")),
+        Stage("final", ("final",), 3000, 1.0e-3, after="held-out"),
+        Stage("longer", ("final",), 4000, 8.0e-4, after="final"),
+        Stage("taught", ("held-out", "final"), 3500, 1.5e-3, after="longer", teacher=(TEACHER, "final")),
     ],
 }
+# The stages that never heard one of the people, by size.
+STRANGERS = {"tiny": "held-out", "tiny-fast": "held-out-taught"}
 # Shards of 500 utterances, seed, share of clips of up to a minute.
 POOLS = {"held-out": (40, 1, 0.0), "final": (16, 2, 0.04)}
 
@@ -49,15 +72,25 @@ def train(arguments: argparse.Namespace) -> None:
     from export.tiny.training import train as run_training
 
     torch.set_num_threads(arguments.threads)
-    previous: Path | None = None
-    for stage, pool, steps, rate in STAGES[arguments.size]:
-        run = arguments.work / "runs" / f"{arguments.size}-{stage}"
-        examples = load_pool(arguments.work / "pools" / pool)
-        run_training(arguments.size, examples, run, steps, rate, previous, seed=0)
-        previous = run
+    runs = arguments.work / "runs"
+    for stage in STAGES[arguments.size]:
+        if arguments.stage not in (None, stage.name):
+            continue
+        run = runs / f"{arguments.size}-{stage.name}"
+        examples = [example for pool in stage.pools for example in load_pool(arguments.work / "pools" / pool)]
+        after = None if stage.after is None else runs / f"{arguments.size}-{stage.after}"
+        teacher = None if stage.teacher is None else (stage.teacher[0], runs / "-".join(stage.teacher))
+        for needed in (after, teacher and teacher[1]):
+            if needed is not None and not (needed / "state.pt").is_file():
+                raise SystemExit(f"{needed} is missing: train it first (a teacher by `train --size {TEACHER}`)")
+        run_training(arguments.size, examples, run, stage.steps, stage.rate, after, seed=0, teacher=teacher)
+    last = STAGES[arguments.size][-1]
+    if arguments.stage not in (None, last.name):
+        return
+    shipped = runs / f"{arguments.size}-{last.name}" / "checkpoint"
     target = HERE / arguments.size
     target.mkdir(exist_ok=True)
-    for file in (run / "checkpoint").iterdir():
+    for file in shipped.iterdir():
         shutil.copy(file, target / file.name)
 
 
@@ -67,7 +100,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     folders = {}
     for size in ("tiny", "tiny-fast"):
         folders[size] = HERE / size
-        folders[f"{size}-held-out"] = arguments.work / "runs" / f"{size}-held-out" / "checkpoint"
+        folders[f"{size}-held-out"] = arguments.work / "runs" / f"{size}-{STRANGERS[size]}" / "checkpoint"
     found = {name: folder for name, folder in folders.items() if (folder / "config.json").is_file()}
     run_evaluation(arguments.work, HELD_OUT_SPEAKER, found, arguments.json)
 
@@ -77,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m export.tiny", description=__doc__)
     parser.add_argument("command", choices=["prepare", "train", "evaluate"])
     parser.add_argument("--size", choices=["tiny", "tiny-fast"], default="tiny")
+    parser.add_argument("--stage", help="train this stage alone, whose predecessors are there")
     parser.add_argument(
         "--speech", type=Path, default=ROOT.parent / "shared" / "speech", help="folder of fsdd/recordings"
     )

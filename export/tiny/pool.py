@@ -71,7 +71,8 @@ def make_pool(
 def load_pool(folder: Path) -> list[Example]:
     examples = []
     for path in sorted(folder.glob("*.json")):
-        mels = np.load(path.with_suffix(".npy"))
+        # Left on disk: shards of a pool are larger than many machines' memory.
+        mels = np.load(path.with_suffix(".npy"), mmap_mode="r")
         position = 0
         for row in json.loads(path.read_text()):
             end = position + row["frames"]

@@ -23,6 +23,8 @@ CTC_WEIGHT = 0.3
 BATCH = 24
 SAVE_EVERY = 250
 WARM_UP = 200
+# Softens a teacher's answers, so that what it holds possible shows beside what it says.
+TEMPERATURE = 2.0
 # Digits of each language and the blank.
 LANGUAGES = list(WORDS)
 NUM_CTC_CLASSES = 10 * len(LANGUAGES) + 1
@@ -112,8 +114,22 @@ def make_batch(examples: list[Example], prompts: Prompts, rng: random.Random, ge
     )
 
 
-def losses(model: TinyAsr, batch: Batch, prompts: Prompts) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy over transcript tokens, and CTC over digits."""
+@dataclass(frozen=True)
+class Heard:
+    """What a model makes of a batch.
+
+    logits: float32 [tokens, vocabulary] before each token of the transcripts; labels: int [tokens], those tokens;
+    ctc_logits: float32 [B, rows, classes]; rows: int [B], how many of them are valid.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    ctc_logits: Tensor
+    rows: Tensor
+
+
+def hear(model: TinyAsr, batch: Batch, prompts: Prompts) -> Heard:
+    """One pass with the transcripts given (teacher forcing)."""
     embeddings, states, rows = model.encode(batch.mel, batch.frames, batch.clip_max)
     ids, labels = [], []
     for prefix, count, target in zip(batch.prefixes, rows.tolist(), batch.targets, strict=True):
@@ -132,12 +148,33 @@ def losses(model: TinyAsr, batch: Batch, prompts: Prompts) -> tuple[Tensor, Tens
     # Padding lies to the right, so causality alone keeps it out.
     hidden = model.decoder(inputs_embeds=inputs, use_cache=False).last_hidden_state
     spoken = label_tensor != -100
-    cross_entropy = nn.functional.cross_entropy(model.logits(hidden[spoken]).float(), label_tensor[spoken])
-    log_probs = model.ctc(states).float().log_softmax(-1).transpose(0, 1)
+    return Heard(model.logits(hidden[spoken]).float(), label_tensor[spoken], model.ctc(states).float(), rows)
+
+
+def losses(heard: Heard, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy over transcript tokens, and CTC over digits."""
     flat = torch.tensor([c for row in batch.ctc_targets for c in row], dtype=torch.long)
     lengths = torch.tensor([len(row) for row in batch.ctc_targets])
-    ctc = nn.functional.ctc_loss(log_probs, flat, rows, lengths, zero_infinity=True)
-    return cross_entropy, ctc
+    log_probs = heard.ctc_logits.log_softmax(-1).transpose(0, 1)
+    ctc = nn.functional.ctc_loss(log_probs, flat, heard.rows, lengths, zero_infinity=True)
+    return nn.functional.cross_entropy(heard.logits, heard.labels), ctc
+
+
+def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean KL divergence of two sets of logits [n, classes] at TEMPERATURE, times its square (Hinton et al., 2015)."""
+    return TEMPERATURE**2 * nn.functional.kl_div(
+        (student / TEMPERATURE).log_softmax(-1),
+        (teacher / TEMPERATURE).log_softmax(-1),
+        log_target=True,
+        reduction="batchmean",
+    )
+
+
+def distillation(student: Heard, teacher: Heard) -> Tensor:
+    """How far a student is from its teacher: over transcript tokens, and over valid CTC rows."""
+    valid = torch.arange(student.ctc_logits.shape[1])[None, :] < student.rows[:, None]
+    ctc = divergence(student.ctc_logits[valid], teacher.ctc_logits[valid])
+    return divergence(student.logits, teacher.logits) + CTC_WEIGHT * ctc
 
 
 def batches(examples: list[Example], rng: random.Random) -> Iterator[list[Example]]:
@@ -155,19 +192,37 @@ def batches(examples: list[Example], rng: random.Random) -> Iterator[list[Exampl
             yield [examples[i] for i in chunk]
 
 
+def build_model(size: str, tokenizer: Qwen2Tokenizer) -> TinyAsr:
+    """A new model, its convolutions laid out as a CPU likes them."""
+    model = TinyAsr(native_config(SIZES[size], tokenizer), NUM_CTC_CLASSES)
+    for convolution in (model.encoder.conv2d1, model.encoder.conv2d2, model.encoder.conv2d3):
+        convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
 def train(
-    size: str, examples: list[Example], run: Path, steps: int, rate: float, start_from: Path | None, seed: int
+    size: str,
+    examples: list[Example],
+    run: Path,
+    steps: int,
+    rate: float,
+    start_from: Path | None,
+    seed: int,
+    teacher: tuple[str, Path] | None = None,
 ) -> None:
     """Train for `steps` steps, resuming from `run`/state.pt; writes the checkpoint to `run`/checkpoint.
 
-    start_from: the folder of an earlier run whose weights are continued with.
+    start_from: the folder of an earlier run whose weights are continued with. teacher: size and folder of a run
+    whose answers are learned from as well.
     """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     prompts = Prompts(tokenizer)
-    model = TinyAsr(native_config(SIZES[size], tokenizer), NUM_CTC_CLASSES)
-    for convolution in (model.encoder.conv2d1, model.encoder.conv2d2, model.encoder.conv2d3):
-        convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
+    model = build_model(size, tokenizer)
+    master = None
+    if teacher is not None:
+        master = build_model(teacher[0], tokenizer).eval()
+        master.load_state_dict(torch.load(teacher[1] / "state.pt", weights_only=True)["model"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -194,9 +249,16 @@ def train(
     for step in progress:
         # bfloat16 products and channels-last convolutions: twice the steps on a CPU that has them.
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            cross_entropy, ctc = losses(model, make_batch(next(source), prompts, rng, generator), prompts)
+            batch = make_batch(next(source), prompts, rng, generator)
+            heard = hear(model, batch, prompts)
+            cross_entropy, ctc = losses(heard, batch)
+            loss = cross_entropy + CTC_WEIGHT * ctc
+            if master is not None:
+                with torch.no_grad():
+                    taught = hear(master, batch, prompts)
+                loss = loss + distillation(heard, taught)
         optimizer.zero_grad(set_to_none=True)
-        (cross_entropy + CTC_WEIGHT * ctc).backward()
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
