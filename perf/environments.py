@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / ".cache" / "peers"
@@ -38,13 +41,27 @@ def environment(name: str, timeout_s: float = 900.0) -> Path:
     try:
         _run([sys.executable, "-m", "venv", "--clear", str(folder)], timeout_s)
         for requirements in REQUIREMENTS[name]:
-            _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements], timeout_s)
+            _run(
+                [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile", *requirements],
+                timeout_s,
+            )
         if name == "vllm":
             _without_cuda(folder / "bin" / "python", timeout_s)
     except (subprocess.SubprocessError, OSError) as error:
         raise PeerMissing(f"{name} cannot be installed: {error}") from error
     done.touch()
     return folder
+
+
+def prepare(names: Iterable[str] = REQUIREMENTS) -> None:
+    """Make environments side by side; why one cannot be made is told to whoever asks for it."""
+
+    def make(name: str) -> None:
+        with contextlib.suppress(PeerMissing):
+            environment(name)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(make, names))
 
 
 def _without_cuda(python: Path, timeout_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from perf.environments import prepare
 from perf.report import peers, planning, serving
 from perf.report.page import Report
 from perf.results import machine
@@ -21,13 +22,14 @@ def make_report(folder: Path, quick: bool) -> int:
         "checkpoint through the real Triton; the cost of a step: random weights. Ratios are of one run, side by side."
     )
     try:
+        prepare()
         with running_service() as service:
             grpc = service.health()["triton"]["url"]
             page.part("Memory", lambda: serving.memory(page, service))
             page.part("perf_analyzer", lambda: serving.triton_analyzer(page, grpc, quick))
-            page.part("HTTP", lambda: serving.http_load(page, service.url, 4.0 if quick else 8.0))
-            page.part("Live capacity", lambda: serving.live_capacity(page, service.url, 10.0 if quick else 15.0))
-            page.part("Live streams under bulk load", lambda: serving.under_bulk(page, service.url, 1 if quick else 4))
+            page.part("HTTP", lambda: serving.http_load(page, service.url, 4.0 if quick else 6.0))
+            page.part("Live capacity", lambda: serving.live_capacity(page, service.url, 8.0 if quick else 12.0))
+            page.part("Live streams under bulk load", lambda: serving.under_bulk(page, service.url, 1 if quick else 3))
             page.part("Accuracy", lambda: serving.accuracy(page, grpc, 30 if quick else 120))
             page.part("Peers: files", lambda: peers.files(page, grpc, quick))
             page.part("Peers: live", lambda: peers.live_designs(page, grpc, quick))

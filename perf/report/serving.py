@@ -24,6 +24,7 @@ from perf.report.page import Report, twice
 from perf.service import Service
 
 LEVELS = (1, 4, 16)
+MAIN = ("asr", "asr_stream")
 BOUND_MS = 500.0
 STREAMS_BESIDE, BULK = 8, 8
 
@@ -44,8 +45,9 @@ def memory(page: Report, service: Service) -> str:
 def triton_analyzer(page: Report, grpc: str, quick: bool) -> str:
     texts, plotted = [], {}
     clips = mixed_clips(16)
-    for model in ("asr", "asr_stream", "encoder") if quick else ("asr", "asr_stream", "vad", "encoder", "decoder"):
-        rows, summary = analyze(grpc, model, clips, list(LEVELS), width=128, window_ms=1_500 if quick else 3_000)
+    for model in (*MAIN, "encoder") if quick else (*MAIN, "vad", "encoder", "decoder"):
+        window_ms = 3_000 if model in MAIN and not quick else 1_500
+        rows, summary = analyze(grpc, model, clips, list(LEVELS), width=128, window_ms=window_ms)
         plotted[model] = [(row.level, row.per_second / rows[0].per_second) for row in rows]
         page.figures |= {f"analyzer.{model}.per_second_x{row.level}": row.per_second for row in rows}
         texts.append(f"`{model}`, its own summary:\n\n```\n{summary}```\n\n{table([vars(row) for row in rows])}")
@@ -89,7 +91,7 @@ def under_bulk(page: Report, url: str, turns: int) -> str:
     # Short turns of two runs: what else the machine does falls on both, and on streams alone as on those beside bulk.
     runs = [Mixed(), Mixed()]
     for turn in range(2 * turns):
-        asyncio.run(mixed(url, STREAMS_BESIDE, BULK, files, 8.0, runs[turn % 2]))
+        asyncio.run(mixed(url, STREAMS_BESIDE, BULK, files, 6.0, runs[turn % 2]))
     typical, late = ([run.late(percent) for run in runs] for percent in (50, 95))
     share = [run.bulk_share() for run in runs]
     for name, values in (("partial_p50_ratio", typical), ("partial_p95_ratio", late), ("bulk_share", share)):
