@@ -78,9 +78,10 @@ class Mixed:
 
 
 async def mixed(url: str, streams: int, bulk: int, files: list[Upload], seconds: float, into: Mixed) -> None:
-    """The same live streams alone, and beside `bulk` clients that post files without a pause; the bulk alone too."""
+    """The same live streams alone, and beside `bulk` clients that post files without a pause; the bulk alone too, for
+    half as long, which tells its rate as well."""
     await ws_load(url, streams, seconds, into=into.alone)
-    await http_load(url, files, bulk, seconds, into=into.bulk_alone)
+    await http_load(url, files, bulk, seconds / 2, into=into.bulk_alone)
     await asyncio.gather(
         http_load(url, files, bulk, seconds + 2, into=into.bulk_beside),
         ws_load(url, streams, seconds, into=into.beside),

@@ -31,7 +31,7 @@ def files(page: Report, grpc: str, quick: bool) -> str:
         except PeerMissing as error:
             vllm, missing = None, f"\n\nvLLM is not among them: {error}"
         # In turn, so that a slow minute of the machine falls on all, and on both runs of a ratio.
-        for _ in range(2 if quick else 6):
+        for _ in range(2 if quick else 4):
             ours, texts = asyncio.run(asr.measure_triton(grpc, clips, 1))
             theirs, their_texts = asr.measure_transformers(clips, 1)
             turns.append({**{f"asr, {count} at a time": rate for count, rate in ours.items()}, **theirs})
