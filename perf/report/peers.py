@@ -117,5 +117,5 @@ def engines(page: Report, quick: bool) -> str:
     return (
         f"Random weights of the {dimensions} dimensions in the original layout, float32, {len(clips)} clips, {TOKENS} "
         "tokens each, from samples to tokens without a server: PyPI's `qwen-asr` (transformers, static batches) and "
-        f"vLLM's CPU build (continuous batching).\n\n" + "\n\n".join([table(rows), *missing])
+        f"vLLM's CPU build (continuous batching, eager).\n\n" + "\n\n".join([table(rows), *missing])
     )
