@@ -60,59 +60,76 @@ def benchmark(quick: bool, json_path: Path | None) -> int:
 async def measure_triton(url: str, clips: list[Pcm], rounds: int) -> tuple[dict[int, float], list[str]]:
     """Clips per second by concurrency, and the transcripts. The best round counts, here and of the peer: what else
     runs on a machine takes away and adds nothing."""
-    client = TritonClient(url)
-    texts: list[str] = [""] * len(clips)
+    rates: dict[int, list[float]] = {count: [] for count in CONCURRENCY}
+    texts: list[str] = []
+    await rate(url, clips, 16, texts)
+    # Rounds of every concurrency in turn, so that a slow minute of the machine falls on all of them.
+    for _ in tqdm(range(rounds), desc="asr", leave=False):
+        for count in CONCURRENCY:
+            rates[count].append(await rate(url, clips, count, texts))
+    return {count: max(values) for count, values in rates.items()}, texts
 
-    async def transcribe(index: int, places: asyncio.Semaphore) -> None:
+
+async def rate(url: str, clips: list[Pcm], count: int, texts: list[str]) -> float:
+    """Clips per second of the ensemble, `count` at a time; `texts` is filled with the transcripts."""
+    client = TritonClient(url)
+    texts[:] = [""] * len(clips)
+    places = asyncio.Semaphore(count)
+
+    async def transcribe(index: int) -> None:
         async with places:
             async for delta in client.transcribe(clips[index], parameters={"vad": "off"}):
                 if delta.result is not None:
                     texts[index] = delta.result["text"]
 
-    async def once(count: int) -> float:
-        places = asyncio.Semaphore(count)
-        started = time.monotonic()
-        await asyncio.gather(*(transcribe(index, places) for index in range(len(clips))))
-        return len(clips) / (time.monotonic() - started)
-
-    rates: dict[int, list[float]] = {count: [] for count in CONCURRENCY}
-    await once(16)
-    # Rounds of every concurrency in turn, so that a slow minute of the machine falls on all of them.
-    for _ in tqdm(range(rounds), desc="asr", leave=False):
-        for count in CONCURRENCY:
-            rates[count].append(await once(count))
+    started = time.monotonic()
+    await asyncio.gather(*(transcribe(index) for index in range(len(clips))))
+    took = time.monotonic() - started
     await client.close()
-    return {count: max(values) for count, values in rates.items()}, texts
+    return len(clips) / took
+
+
+class Transformers:
+    """Its own generate on the same checkpoint and clips, in static batches sorted by length."""
+
+    def __init__(self, clips: list[Pcm]) -> None:
+        import torch
+        from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
+
+        self._model = Qwen3ASRForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
+        self._processor = AutoProcessor.from_pretrained(CHECKPOINT)
+        self._inference = torch.inference_mode
+        self._clips = clips
+        self._by_length = sorted(range(len(clips)), key=lambda i: clips[i].size)
+        self.texts: list[str] = [""] * len(clips)
+
+    def rate(self, batch: int) -> float:
+        """Clips per second."""
+        started = time.monotonic()
+        with self._inference():
+            for start in range(0, len(self._clips), batch):
+                self._run(self._by_length[start : start + batch])
+        return len(self._clips) / (time.monotonic() - started)
+
+    def _run(self, indices: list[int]) -> None:
+        audio = {"audio_kwargs": {"sampling_rate": 16_000}}
+        clips = [self._clips[i] for i in indices]
+        inputs = self._processor.apply_transcription_request(clips, processor_kwargs=audio)
+        longest = max(clip.size for clip in clips)
+        out = self._model.generate(**inputs, max_new_tokens=longest // 1_230 + 64, do_sample=False)
+        answers = self._processor.decode(out[:, inputs["input_ids"].shape[1] :], return_format="transcription_only")
+        for index, text in zip(indices, answers, strict=True):
+            self.texts[index] = text
 
 
 def measure_transformers(clips: list[Pcm], rounds: int) -> tuple[dict[str, float], list[str]]:
-    """Clips per second of transformers' own generate, one at a time and in static batches of 16, sorted by length."""
-    import torch
-    from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
-
-    model = Qwen3ASRForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(CHECKPOINT)
-    texts: list[str] = [""] * len(clips)
-
-    @torch.inference_mode()
-    def run(indices: list[int]) -> None:
-        audio = {"audio_kwargs": {"sampling_rate": 16_000}}
-        inputs = processor.apply_transcription_request([clips[i] for i in indices], processor_kwargs=audio)
-        longest = max(clips[i].size for i in indices)
-        out = model.generate(**inputs, max_new_tokens=longest // 1_230 + 64, do_sample=False)
-        answers = processor.decode(out[:, inputs["input_ids"].shape[1] :], return_format="transcription_only")
-        for index, text in zip(indices, answers, strict=True):
-            texts[index] = text
-
-    by_length = sorted(range(len(clips)), key=lambda i: clips[i].size)
+    """Clips per second of transformers, one at a time and in batches of 16, and the transcripts."""
+    peer = Transformers(clips)
     rates: dict[str, list[float]] = {}
     for _ in tqdm(range(rounds), desc="transformers", leave=False):
         for batch in (16, 1):
-            started = time.monotonic()
-            for start in range(0, len(clips), batch):
-                run(by_length[start : start + batch])
-            rates.setdefault(f"transformers, batch {batch}", []).append(len(clips) / (time.monotonic() - started))
-    return {name: max(values) for name, values in rates.items()}, texts
+            rates.setdefault(f"transformers, batch {batch}", []).append(peer.rate(batch))
+    return {name: max(values) for name, values in rates.items()}, peer.texts
 
 
 def _resident_mb(frontend_pid: int) -> dict[str, float]:

@@ -8,9 +8,11 @@ one server, whose waiting time grows as 1 / (1 - utilization); `simulate` plays 
 from __future__ import annotations
 
 import heapq
-import math
 import random
 from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
 
 
 @dataclass(frozen=True)
@@ -144,16 +146,9 @@ def capacity(fixed_s: float, per_stream_s: float, interval_s: float, bound_s: fl
     return low
 
 
-def fit(points: list[tuple[int, float]], interval_s: float) -> tuple[float, float]:
-    """(fixed_s, per_stream_s) with which the simulation comes nearest to measured (streams, p95 in seconds), by the
-    sum of squared logarithms over a grid."""
-    grid = [0.001 * 1.35**power for power in range(20)]
-    per_stream = [one / 10 for one in grid]
-
-    def distance(fixed_s: float, per_stream_s: float) -> float:
-        return sum(
-            math.log(simulate(count, fixed_s, per_stream_s, interval_s, seconds=20.0) / p95) ** 2
-            for count, p95 in points
-        )
-
-    return min(((one, other) for one in grid for other in per_stream), key=lambda pair: distance(*pair))
+def fit(rounds: list[tuple[int, float]]) -> tuple[float, float]:
+    """(fixed_s, per_stream_s), neither below zero, of measured (streams that ask one after the other, seconds in which
+    each of them had one step): the least sum of squared relative errors of fixed_s + per_stream_s * streams."""
+    matrix = np.array([[1 / seconds, count / seconds] for count, seconds in rounds])
+    fixed_s, per_stream_s = nnls(matrix, np.ones(len(rounds)))[0]
+    return float(fixed_s), float(per_stream_s)

@@ -35,7 +35,7 @@ def benchmark(quick: bool, json_path: Path | None, size: str, parts: list[str]) 
             if "accuracy" in parts:
                 tell(await live_accuracy.measure(server.url, 40 if quick else 208))
             if "streams" in parts:
-                tell(await live_streams.measure(server.url, 10 if quick else 20, 64 if quick else 256))
+                tell(await live_streams.measure(server.url, server.pid, 6 if quick else 20, 64 if quick else 256))
             if "endurance" in parts:
                 tell(await live_endurance.vanish(server.url, server.pid, server.metrics_port, 40 if quick else 200))
                 tell(await live_endurance.hour(server.url, server.pid, 2 if quick else 60))
@@ -45,7 +45,7 @@ def benchmark(quick: bool, json_path: Path | None, size: str, parts: list[str]) 
     if parts != ["cost"]:
         asyncio.run(serve())
     if "cost" in parts:
-        cost, curves = live_cost.measure(size, quick)
+        cost, curves = live_cost.measure(size, quick, 3 if size == "small" else 1)
         tell(cost)
         if json_path is not None:
             title = f"One step with 0.5 s of new audio, {size} dimensions, random weights, CPU"

@@ -160,9 +160,17 @@ def analyzer(arguments: Namespace) -> int:
 
 
 def plan(arguments: Namespace) -> int:
-    """Estimates of live streams on GPUs, from published bandwidth and FLOPS; nothing of it was measured on them."""
-    from perf.cost_model import CARDS, MODELS, LiveLoad, gpus, streams
+    """Live streams of a server, from steps that perf_analyzer measured on it (--measured); or estimates for GPUs, from
+    published bandwidth and FLOPS: nothing of those was measured on them."""
+    from perf.cost_model import CARDS, MODELS, LiveLoad, capacity, fit, gpus, streams
 
+    if arguments.measured:
+        rates = [_level_and_rate(text) for text in arguments.measured]
+        fixed_s, each_s = fit([(count, count / per_second) for count, per_second in rates])
+        foreseen = capacity(fixed_s, each_s, arguments.interval_ms / 1_000, arguments.bound_ms / 1_000)
+        row = {"run_ms": 1_000 * fixed_s, "ms_a_stream": 1_000 * each_s, "streams": foreseen}
+        servers = -(-arguments.streams // foreseen) if foreseen else None
+        return _tell([{**row, f"servers for {arguments.streams}": servers}], arguments, "plan")
     load = LiveLoad(interval_s=arguments.interval_ms / 1_000)
     rows = []
     for model in MODELS:
@@ -171,6 +179,17 @@ def plan(arguments: Namespace) -> int:
             cards = gpus(card, model, arguments.streams, load) if count else None
             rows.append({"model": model.name, "card": card.name, "streams": count, f"for {arguments.streams}": cards})
     return _tell(rows, arguments, "plan")
+
+
+def _level_and_rate(text: str) -> tuple[int, float]:
+    level, _, rate = text.partition(":")
+    try:
+        found = int(level), float(rate)
+    except ValueError:
+        found = 0, 0.0
+    if min(found) <= 0:
+        raise ValueError(f"--measured takes LEVEL:PER_SECOND such as 16:126.4, not {text!r}")
+    return found
 
 
 def peers(arguments: Namespace) -> int:
@@ -270,6 +289,13 @@ def _plan_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--streams", type=int, default=1_000, help="live streams to serve")
     parser.add_argument("--interval-ms", type=float, default=450.0, help="between partials")
+    parser.add_argument("--bound-ms", type=float, default=500.0, help="of partials at p95, with --measured")
+    parser.add_argument(
+        "--measured",
+        nargs="+",
+        metavar="LEVEL:PER_SECOND",
+        help="what perf_analyzer measured on asr_stream: inferences a second by concurrency, e.g. 1:65 4:105 16:126",
+    )
 
 
 def guarded(run: Callable[[Namespace], int], arguments: Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from perf import asr, live_accuracy, live_streams, plots
@@ -20,89 +21,104 @@ WHY_BEHIND = (
 )
 
 
-def files(page: Report, grpc: str, quick: bool) -> str:
-    clips = mixed_clips(48 if quick else 96)
-    seconds = sum(clip.size for clip in clips) / 16_000
-    turns: list[dict[str, float]] = []
+def files(page: Report, grpc: str, turns: int) -> str:
+    """turns: of each of two runs."""
+    clips = mixed_clips(48)
+    texts: list[str] = []
+    transformers = asr.Transformers(clips)
+    ways: dict[str, Callable[[], float]] = {
+        "asr, 16 at a time": lambda: asyncio.run(asr.rate(grpc, clips, 16, texts)),
+        "transformers, batch 16": lambda: transformers.rate(16),
+    }
+    heard = {"transformers": transformers.texts}
     missing = ""
     with ExitStack() as stack:
         try:
             vllm = stack.enter_context(vllm_on_tiny(clips))
         except PeerMissing as error:
-            vllm, missing = None, f"\n\nvLLM is not among them: {error}"
-        # In turn, so that a slow minute of the machine falls on all, and on both runs of a ratio.
-        for _ in range(2 if quick else 4):
-            ours, texts = asyncio.run(asr.measure_triton(grpc, clips, 1))
-            theirs, their_texts = asr.measure_transformers(clips, 1)
-            turns.append({**{f"asr, {count} at a time": rate for count, rate in ours.items()}, **theirs})
-            heard = {"transformers": their_texts}
-            if vllm is not None:
-                answered = min(vllm(), vllm(), key=lambda one: one.seconds)
-                turns[-1]["vLLM, 16 at a time"] = len(clips) / answered.seconds
+            missing = f"\n\nvLLM is not among them: {error}"
+        else:
+            heard["vllm"] = []
+
+            def vllm_rate() -> float:
+                answered = vllm()
                 heard["vllm"] = answered.texts
-    runs = [{way: max(turn[way] for turn in half) for way in turns[0]} for half in (turns[::2], turns[1::2])]
-    ratios = {"transformers": [_over(run, "transformers") for run in runs]}
-    if vllm is not None:
-        ratios["vllm"] = [_over(run, "vLLM") for run in runs]
-    for name, values in ratios.items():
-        page.figures |= {f"files.vs_{name}_{number}": ratio for number, ratio in enumerate(values)}
-        page.figures[f"files.different_from_{name}"] = sum(a != b for a, b in zip(texts, heard[name], strict=True))
-    rows = [{"way": way, "clips/s": rate, "RTFx": rate * seconds / len(clips)} for way, rate in runs[0].items()]
-    plots.bars(page.folder / "files.png", runs[0], "clips a second")
-    over = "; ".join(
-        f"over {name} {twice(values)}, transcripts that differ: {page.figures[f'files.different_from_{name}']}"
-        for name, values in ratios.items()
-    )
+                return len(clips) / answered.seconds
+
+            ways["vllm, 16 at a time"] = vllm_rate
+        runs: list[dict[str, float]] = [{}, {}]
+        # In short turns, so that a slow minute of the machine falls on all, and on both runs of a ratio.
+        for turn in range(2 * turns):
+            for way, rate in ways.items():
+                runs[turn % 2][way] = max(runs[turn % 2].get(way, 0.0), rate())
+    alone = {
+        f"asr, {count} at a time": max(asyncio.run(asr.rate(grpc, clips, count, [])) for _ in "12") for count in (1, 4)
+    }
+    rates = {**alone, **runs[0], "transformers, batch 1": max(transformers.rate(1) for _ in "12")}
+    told = []
+    for name, theirs in heard.items():
+        way = next(one for one in ways if one.startswith(name))
+        ratios = [run["asr, 16 at a time"] / run[way] for run in runs]
+        different = sum(a != b for a, b in zip(texts, theirs, strict=True))
+        page.figures |= {f"files.vs_{name}_{number}": ratio for number, ratio in enumerate(ratios)}
+        page.figures[f"files.different_from_{name}"] = different
+        told.append(f"over {name} {twice(ratios)}, transcripts that differ: {different}")
+    seconds = sum(clip.size for clip in clips) / 16_000
+    rows = [{"way": way, "clips/s": rate, "RTFx": rate * seconds / len(clips)} for way, rate in rates.items()]
+    plots.bars(page.folder / "files.png", rates, "clips a second")
     return (
-        f"{table(rows)}\n\n`asr`, 16 at a time, {len(clips)} clips: {over}. Of transformers the better way counts."
-        f"{missing}\n\n{WHY_BEHIND}"
-        "\n\n![Files](files.png)"
+        f"{table(rows)}\n\n`asr`, 16 at a time, {len(clips)} clips: {'; '.join(told)}; the best of {turns} turns each."
+        f"{missing}\n\n{WHY_BEHIND}\n\n![Files](files.png)"
     )
 
 
-def _over(rates: dict[str, float], name: str) -> float:
-    """The ensemble's clips a second over the best of a peer's ways."""
-    return rates["asr, 16 at a time"] / max(rate for way, rate in rates.items() if way.startswith(name))
-
-
-def live_designs(page: Report, grpc: str, quick: bool) -> str:
+def live_designs(page: Report, grpc: str, pid: int, quick: bool) -> str:
     """Three designs of live transcription, on the same speech and server."""
     heard = asyncio.run(live_accuracy.measure(grpc, 8 if quick else 16))
-    held = asyncio.run(live_streams.measure(grpc, 4.0 if quick else 5.0, 128))
+    held = asyncio.run(live_streams.measure(grpc, pid, 5.0, 256))
     page.figures |= heard | held
     designs = {"`asr_stream`": "", "the session fed again": "_refeed", "fixed chunks": "_fixed_chunks"}
     rows = [
         {
             "design": design,
             "WER": f"{100 * heard['live.wer' + end]:.1f} %",
-            "streams within 500 ms at p95": held["live.streams_at_500ms" + end],
+            "processor ms a second": held[f"live.cpu_ms{end}_0"],
+            "in another run": held[f"live.cpu_ms{end}_1"],
+            "streams within 500 ms at p95": held[f"live.streams_at_500ms{end or '_0'}"],
         }
         for design, end in designs.items()
     ]
+    again, chunks = (
+        twice([held[f"live.cpu_vs{end}_{number}"] for number in range(2)]) for end in ("_refeed", "_fixed_chunks")
+    )
     return (
-        f"{table(rows)}\n\nFixed chunks: one worker, 450 ms with 150 ms of overlap. Of {heard['live.partials']:.0f} "
-        f"partials and {heard['live.utterances']:.0f} finals of `asr_stream`, {heard['live.mismatches']:.0f} differ "
-        "from offline transcription of the same audio. The tiny checkpoint was made for clips of 20 s: a session fed "
-        "again is longer."
+        f"{table(rows)}\n\nFixed chunks: one worker, 450 ms with 150 ms of overlap. Processor time of the whole server "
+        f"for a second of a stream, {live_streams.AT_A_TIME} sessions of {live_streams.SESSION_S:g} s at a time, over "
+        f"that of `asr_stream`: fed again {again}, fixed chunks {chunks}. Streams at the pace of speech: sessions of "
+        f"5 s, in which little is fed again; of `asr_stream` {held['live.streams_at_500ms_1']:.0f} in another run. Of "
+        f"{heard['live.partials']:.0f} partials and {heard['live.utterances']:.0f} finals of `asr_stream`, "
+        f"{heard['live.mismatches']:.0f} differ from offline transcription of the same audio. The tiny checkpoint was "
+        "made for clips of 20 s: for the WER a session fed again is longer."
     )
 
 
 def live_step(page: Report, quick: bool) -> str:
-    figures, curves = live_cost("small", quick=quick)
+    figures, curves = live_cost("small", quick=True, turns=3 if quick else 5)
     page.figures |= figures
     plots.lines(page.folder / "live_cost.png", curves, "seconds of session", "seconds of a step", log_y=True)
     rows = [
         {
             "seconds of session": seconds,
-            "asr_stream": figures.get(f"live.step_s_at_{seconds}s"),
+            "asr_stream": figures.get(f"live.step_s_around_{seconds}s"),
             "fed again": figures.get(f"live.refeed_s_at_{seconds}s"),
-            "ratio": figures.get(f"live.vs_refeed_{seconds}s"),
+            "ratio": figures.get(f"live.vs_refeed_{seconds}s_0"),
+            "in another run": figures.get(f"live.vs_refeed_{seconds}s_1"),
         }
         for seconds in (20, 60, 120)
     ]
     return (
-        f"Seconds of a step with 0.5 s of new audio, `small` random weights:\n\n{table(rows)}\n\n"
-        "![Cost of a live step](live_cost.png)"
+        f"Seconds of a step with 0.5 s of new audio, `small` random weights (`asr_stream`: mean over the places in an "
+        f"utterance of 20 s):\n\n{table(rows)}\n\n![Cost of a live step](live_cost.png)"
     )
 
 

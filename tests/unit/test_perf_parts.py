@@ -13,7 +13,7 @@ from perf.accuracy import Answer, basic, by_language, normalizer, report, score
 from perf.analyzer import DECOUPLED, MODELS, input_data
 from perf.capacity import holds, largest
 from perf.load import Load, table
-from perf.load_commands import compare
+from perf.load_commands import compare, plan
 from perf.revisions import revised
 from perf.ws_load import Streams
 
@@ -122,6 +122,24 @@ def test_the_search_finds_the_limit_to_a_tenth(limit):
     assert [row["streams"] for row in rows] == sorted(asked)
 
 
+@pytest.mark.parametrize("limit", [0, 1, 3, 30, 41, 50, 63, 200, 600])
+@pytest.mark.parametrize("first", [1, 40, 512])
+def test_a_search_that_begins_near_the_limit_goes_by_smaller_steps(limit, first):
+    asked = []
+
+    async def measured(count):
+        asked.append(count)
+        return {"streams": count}
+
+    best, _ = asyncio.run(largest(measured, lambda row: row["streams"] <= limit, 512, first=first, step=1.25))
+    limit = min(limit, 512)
+    assert best <= limit <= best + max(1, best // 10)
+    assert asked[0] == first
+    assert len(asked) == len(set(asked))
+    if first == 40 and 30 <= limit <= 63:
+        assert len(asked) <= 6
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_perf_analyzers_inputs_have_the_tensors_shapes(model):
     rng = np.random.default_rng(0)
@@ -157,10 +175,11 @@ def test_the_simulated_capacity_is_within_the_bound():
 
 
 def test_a_fit_finds_what_the_points_were_made_with():
-    points = [(count, cost_model.simulate(count, 0.01, 0.004, 0.45, seconds=20.0)) for count in (4, 16, 48)]
-    fixed, each = cost_model.fit(points, 0.45)
-    assert fixed == pytest.approx(0.01, rel=0.4)
-    assert each == pytest.approx(0.004, rel=0.4)
+    fixed, each = cost_model.fit([(count, 0.01 + 0.004 * count) for count in (1, 4, 16)])
+    assert fixed == pytest.approx(0.01)
+    assert each == pytest.approx(0.004)
+    # What cannot be below nothing is not.
+    assert cost_model.fit([(1, 0.004), (4, 0.02), (16, 0.09)])[0] == 0
 
 
 def test_larger_cards_hold_more_and_larger_models_less():
@@ -176,6 +195,17 @@ def test_larger_cards_hold_more_and_larger_models_less():
     tiny_card = cost_model.Card("none", 100, 10, 2)
     with pytest.raises(ValueError, match="does not fit"):
         cost_model.gpus(tiny_card, large, 1, load)
+
+
+def test_a_plan_from_measured_rates(capsys):
+    # A run of 10 ms and 4 ms a stream, as perf_analyzer tells it: steps a second by how many are asked for at a time.
+    measured = [f"{count}:{count / (0.01 + 0.004 * count)}" for count in (1, 4, 16)]
+    assert plan(Namespace(measured=measured, interval_ms=500.0, bound_ms=500.0, streams=300, json=None)) == 0
+    printed = capsys.readouterr().out
+    foreseen = cost_model.capacity(0.01, 0.004, 0.5, 0.5)
+    assert f"| 10 | 4 | {foreseen} | {-(-300 // foreseen)} |" in printed
+    with pytest.raises(ValueError, match="16=9"):
+        plan(Namespace(measured=["16=9"], interval_ms=500.0, bound_ms=500.0, streams=300, json=None))
 
 
 def test_two_files_of_figures_are_compared(tmp_path, capsys):

@@ -9,31 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from . import events
 from .endpointing import WINDOW, Endpointer, quietest
+from .events import at
 from .pcm_buffer import PcmBuffer
+from .retrying import RETRY_FIRST_S, retried
 from .rooms import Floats, Heard, RoomFailed, Rooms
 from .settings import SAMPLE_RATE_HZ, Settings
 from .stable_text import StableText
 from .utterance import Options, Utterance
 
 logger = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 # Voice activity is asked for this many windows at a time (192 ms): each call has its price.
 VAD_WINDOWS = 6
 # More is judged in several calls, so that nothing else waits long.
 MAX_VAD_SAMPLES = 16 * SAMPLE_RATE_HZ
 VAD_STATE = 320
-RETRY_FIRST_S, RETRY_LONGEST_S = 0.1, 2.0
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Session:
         finally:
             self.ended = True
             utterance, self._utterance = self._utterance, None
-            self._say({"type": "closed", "reason": reason, **_at("end", self._buffer.end)})
+            self._say({"type": "closed", "reason": reason, **at("end", self._buffer.end)})
             if utterance is not None:
                 await self._forget(utterance)
 
@@ -175,10 +175,10 @@ class Session:
         if command.name in ("flush", "end"):
             await self._flush(command.name)
             if command.name == "flush":
-                self._say({"type": "flushed", **_at("end", self._buffer.end)})
+                self._say({"type": "flushed", **at("end", self._buffer.end)})
         elif command.name == "reset":
             await self._reset()
-            self._say({"type": "reset", **_at("end", self._buffer.end)})
+            self._say({"type": "reset", **at("end", self._buffer.end)})
         elif command.tell is not None:
             self._due.append(command.tell)
         elif command.change is not None:
@@ -228,7 +228,9 @@ class Session:
         self._unjudged, self._num_unjudged = [], 0
         for start in range(0, pcm.size, MAX_VAD_SAMPLES):
             part = pcm[start : start + MAX_VAD_SAMPLES]
-            probabilities, self._vad_state = await self._retried(partial(self._rooms.vad, part, self._vad_state))
+            probabilities, self._vad_state = await retried(
+                partial(self._rooms.vad, part, self._vad_state), self._limits.retry_s, self.name
+            )
             for probability in probabilities.tolist():
                 transition = self._endpointer.push(probability, self._settings)
                 if transition is not None and transition.kind == "started":
@@ -255,7 +257,7 @@ class Session:
         self._latest = None
         self._latest_end = start
         self._buffer.drop_before(start)
-        self._say({"type": "speech_started", "utterance": self._num_utterances, **_at("start", start)})
+        self._say({"type": "speech_started", "utterance": self._num_utterances, **at("start", start)})
 
     def _open_without_vad(self) -> None:
         if self._utterance is None and self._buffer.end > self._floor:
@@ -328,67 +330,30 @@ class Session:
             return
         self._latest, self._latest_end = heard, end
         stable, unstable = self._stable.update(heard.text, self._settings.agreement)
-        self._say(
-            {
-                "type": "partial",
-                "utterance": utterance.number,
-                "text": heard.text,
-                "stable": stable,
-                "unstable": unstable,
-                "language": heard.language,
-                "checkpoint": "fast" if self._two_sizes else "accurate",
-                **_at("start", utterance.start),
-                **_at("end", end),
-                **self._debug(utterance, heard),
-            }
-        )
+        checkpoint = "fast" if self._two_sizes else "accurate"
+        said = events.partial(utterance, end, heard, stable, unstable, checkpoint)
+        self._say({**said, **self._debug(utterance, heard)})
 
     async def _finish(self, end: int, reason: str) -> None:
         """Speak the utterance's final text, whatever it takes."""
         utterance = self._utterance
         assert utterance is not None
-        place = {"utterance": utterance.number, **_at("start", utterance.start), **_at("end", end)}
-        self._say({"type": "speech_stopped", "reason": reason, **place})
+        self._say({"type": "speech_stopped", "reason": reason, **events.place(utterance, end)})
         try:
             if self._latest is not None and self._latest_end == end and not self._two_sizes:
                 heard = self._latest
                 await self._forget(utterance)
             else:
-                heard = await self._retried(partial(utterance.hypothesis, end, self._options(), final=True))
+                ask = partial(utterance.hypothesis, end, self._options(), final=True)
+                heard = await retried(ask, self._limits.retry_s, self.name)
         except RoomFailed as error:
-            self._say({"type": "error", "message": f"the utterance is lost: {error}", "fatal": False, **place})
+            self._say(events.lost(utterance, end, error))
         else:
-            stable = self._stable.stable
-            self._say(
-                {
-                    "type": "final",
-                    "text": heard.text,
-                    "stable": stable,
-                    # Whether the text goes on from what was called stable.
-                    "revised": not heard.text.startswith(stable),
-                    "language": heard.language,
-                    "checkpoint": "accurate",
-                    **place,
-                    **self._debug(utterance, heard),
-                }
-            )
+            said = events.final(utterance, end, heard, self._stable.stable)
+            self._say({**said, **self._debug(utterance, heard)})
         self._utterance = None
         self._floor = end
         self._buffer.drop_before(end)
-
-    async def _retried(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Ask again while models fail, which heal by themselves; RoomFailed after `retry_s`, or where it is no use."""
-        deadline = time.monotonic() + self._limits.retry_s
-        pause_s = RETRY_FIRST_S
-        while True:
-            try:
-                return await ask()
-            except RoomFailed as error:
-                if error.invalid or time.monotonic() + pause_s > deadline:
-                    raise
-                logger.warning("session %s tries again: %s", self.name, error)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, RETRY_LONGEST_S)
 
     async def _forget(self, utterance: Utterance) -> None:
         try:
@@ -401,11 +366,4 @@ class Session:
         return Options(self._settings.language, self._settings.context)
 
     def _debug(self, utterance: Utterance, heard: Heard) -> dict[str, Any]:
-        if not self._settings.debug:
-            return {}
-        return {"meta": {**vars(utterance.work), "decoder": heard.result, "token_ids": heard.token_ids}}
-
-
-def _at(name: str, sample: int) -> dict[str, Any]:
-    """A place in the session: seconds, and exactly."""
-    return {name: round(sample / SAMPLE_RATE_HZ, 6), f"{name}_sample": sample}
+        return events.debug(utterance, heard) if self._settings.debug else {}
