@@ -83,7 +83,6 @@ class LocalAsr:
             cache,
             decoder["scheduler"].SchedulerLimits(max_running=max_running),
             checkpoint.end_ids,
-            max_waiting=100_000,
         )
         self.engine.start()
 

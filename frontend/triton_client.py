@@ -28,8 +28,8 @@ CHANNEL_OPTIONS = [
 # triton_grpc_error gives a true status, and crashed version 2.51 now and then.)
 INVALID = "INVALID_ARGUMENT: "
 CLOSE_GRACE_S = 2.0
-# What a full server says: Triton of its queues, `asr_stream` of its sessions.
-BUSY = ("maximum queue size", "timeout expired", "live sessions: try again")
+# What a full server says: the decoder and `asr_stream` of their places, Triton of queues that a profile may bound.
+BUSY = ("try again later", "maximum queue size", "timeout expired")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class TritonClient:
         request = service_pb2.ModelInferRequest(model_name="decoder")
         add_input(request, "EMBEDDINGS", "FP32", [1, 0, 1], b"")
         add_input(request, "FRAMES", "INT32", [1, 1], bytes(4))
-        for name, value in (("priority", 1), ("priority_level", 1), ("cancel", request_id)):
+        for name, value in (("priority_level", 1), ("cancel", request_id)):
             set_parameter(request, name, value)
         answered = asyncio.Event()
         with contextlib.suppress(grpc.aio.AioRpcError):
@@ -166,8 +166,7 @@ class TritonClient:
             add_input(request, "LANGUAGE", "BYTES", [1], _bytes_element(language))
         if context:
             add_input(request, "CONTEXT", "BYTES", [1], _bytes_element(context))
-        # Triton's own priority orders its queue; the parameter orders the engine's waiting room.
-        for name, value in {"priority": priority, "priority_level": priority, **(parameters or {})}.items():
+        for name, value in {"priority_level": priority, **(parameters or {})}.items():
             set_parameter(request, name, value)
         answered = asyncio.Event()
         try:
@@ -234,8 +233,6 @@ def set_parameter(request: Any, name: str, value: str | int | float | bool) -> N
     parameter = request.parameters[name]
     if isinstance(value, bool):
         parameter.bool_param = value
-    elif isinstance(value, int) and name == "priority":
-        parameter.uint64_param = value
     elif isinstance(value, int):
         parameter.int64_param = value
     elif isinstance(value, float):

@@ -49,7 +49,7 @@ class Setting:
         )
         network = qwen3.Qwen3(config, self.weights, self.device, self.dtype)
         # No token ends an answer: every run does the same work.
-        made = engine_room.Engine(network, cache, scheduler.SchedulerLimits(**limits), (), max_waiting=10_000)
+        made = engine_room.Engine(network, cache, scheduler.SchedulerLimits(**limits), ())
         made.start()
         return made
 

@@ -59,7 +59,7 @@ class RandomRooms:
         cache = kv_cache.KVCache(config.num_hidden_layers, dimensions.kv_tokens, *heads, device, torch.float32)
         network = qwen3.Qwen3(config, decoder_weights(config), device, torch.float32)
         limits = scheduler.SchedulerLimits(max_step_tokens=2_048)
-        self._engine = engine_room.Engine(network, cache, limits, (), max_waiting=100)
+        self._engine = engine_room.Engine(network, cache, limits, ())
         self._engine.start()
         self._encoder = encoder(dimensions.encoder)
         self._width = config.hidden_size

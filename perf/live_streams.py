@@ -62,12 +62,13 @@ class Run:
         return cost_model.capacity(*cost_model.fit(rounds), STEP_S, BOUND_MS / 1_000, most=8_192)
 
 
-async def measure(url: str, pid: int, seconds: float, most: int) -> dict[str, float]:
+async def measure(url: str, pid: int, seconds: float, most: int, turns: int = 2) -> dict[str, float]:
     """Figures of two runs, `_0` and `_1`: live.cpu_ms of a second of a stream by `asr_stream`, _refeed and
     _fixed_chunks, live.cpu_vs_refeed and _vs_fixed_chunks (theirs over ours), live.streams_at_500ms of `asr_stream` and
     live.streams_foreseen; and once live.streams_at_500ms of _refeed and _fixed_chunks.
 
-    pid: of the server, whose children count with it; seconds: of the sessions at the pace of speech.
+    pid: of the server, whose children count with it; seconds: of the sessions at the pace of speech; turns: of each
+    run.
     """
     long, short = ([_talk(length, seed) for seed in range(max(LEVELS))] for length in (SESSION_S, seconds))
     client = TritonClient(url)
@@ -77,9 +78,10 @@ async def measure(url: str, pid: int, seconds: float, most: int) -> dict[str, fl
     figures: dict[str, float] = {}
     try:
         await _streams(ours, short, 2)
-        for run in runs:
+        for run in runs * turns:
             for design, count in [*((ours, count) for count in LEVELS), *((one, AT_A_TIME) for one in others)]:
                 await _spend(run, design, long[:count], pid)
+        for run in runs:
             run.streams, run.p95_ms = await _most(ours, short, most, first=run.foreseen(), step=NARROW)
         for design in others:
             end = ENDS[design.name]

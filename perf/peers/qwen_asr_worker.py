@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from qwen_asr import Qwen3ASRModel
 from rounds import job, serve
@@ -16,8 +18,11 @@ def main() -> None:
         max_inference_batch_size=8,
         max_new_tokens=asked["tokens"] or 256,
     )
-    audio = [(clip, 16_000) for clip in asked["clips"]]
-    serve(lambda: [one.text for one in model.transcribe(audio=audio, language="English")])
+
+    def transcribe(clips: list[Any]) -> list[str]:
+        return [one.text for one in model.transcribe(audio=[(clip, 16_000) for clip in clips], language="English")]
+
+    serve(transcribe, asked["clips"])
 
 
 main()

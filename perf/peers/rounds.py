@@ -24,11 +24,11 @@ def job() -> dict[str, Any]:
     return asked
 
 
-def serve(transcribe: Callable[[], list[str]]) -> None:
-    """One round unmeasured, then one for each line until the input ends."""
-    transcribe()
+def serve(transcribe: Callable[[list[Any]], list[str]], clips: list[Any]) -> None:
+    """The first clip unmeasured, then all of them for each line until the input ends."""
+    transcribe(clips[:1])
     print(MARK + "{}", flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
-        texts = transcribe()
+        texts = transcribe(clips)
         print(MARK + json.dumps({"seconds": time.perf_counter() - started, "texts": texts}), flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ |= {
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -34,13 +35,13 @@ def main() -> None:
     )
     tokens = asked["tokens"]
     sampling = SamplingParams(temperature=0, max_tokens=tokens or 256, ignore_eos=tokens is not None)
-    prompts = [{"prompt": PROMPT, "multi_modal_data": {"audio": (clip, 16_000)}} for clip in asked["clips"]]
 
-    def transcribe() -> list[str]:
+    def transcribe(clips: list[Any]) -> list[str]:
+        prompts = [{"prompt": PROMPT, "multi_modal_data": {"audio": (clip, 16_000)}} for clip in clips]
         answers = model.generate(prompts, sampling, use_tqdm=False)
         return [one.outputs[0].text.split("<asr_text>")[-1] for one in answers]
 
-    serve(transcribe)
+    serve(transcribe, asked["clips"])
 
 
 if __name__ == "__main__":

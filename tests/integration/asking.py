@@ -22,20 +22,19 @@ async def text(client, pcm, **options):
     return (await answer(client, pcm, **options))[1]["text"]
 
 
-async def infer(url, model, parameters=None, priority=0, **inputs):
+async def infer(url, model, parameters=None, **inputs):
     """Ask a model that answers once; returns its outputs by name."""
     async with triton.InferenceServerClient(url) as client:
         result = await client.infer(
             model,
             [tensor(n, v) for n, v in inputs.items()],
             parameters=parameters,
-            priority=priority,
             client_timeout=TIMEOUT_S,
         )
         return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 
 
-async def stream(url, model, parameters=None, request_id="", priority=0, on_response=None, **inputs):
+async def stream(url, model, parameters=None, request_id="", on_response=None, **inputs):
     """Ask a decoupled model; returns outputs by name of every response until FINAL. Raises what Triton answers."""
 
     async def requests():
@@ -44,7 +43,6 @@ async def stream(url, model, parameters=None, request_id="", priority=0, on_resp
             "inputs": [tensor(n, v) for n, v in inputs.items()],
             "parameters": parameters,
             "request_id": request_id,
-            "priority": priority,
         }
         await asyncio.Event().wait()
 

@@ -14,7 +14,7 @@ from frontend.triton_client import TritonClient
 from frontend.triton_process import EmbeddedTriton
 from perf.live_client import LiveClient
 from tests.conftest import ROOT
-from tests.integration.asking import infer, text
+from tests.integration.asking import text
 
 REPOSITORY = ROOT / "model_repository"
 SCHEMA = json.loads((REPOSITORY / "asr_stream" / "events.schema.json").read_text())
@@ -270,26 +270,6 @@ async def test_no_speech_asks_no_other_model_but_vad(triton):
     quiet = (0.0005 * rng.standard_normal(10 * 16_000)).astype(np.float32)
     events = await listen(triton.url, fed(quiet))
     assert [event["type"] for event in events] == ["opened", "closed"]
-
-
-async def test_the_encoder_takes_live_blocks_first(triton, english):
-    """A live block overtakes the blocks of files that wait."""
-    spans = np.array([[0, english.size]], dtype=np.int32)
-    one = await infer(triton.url, "features", PCM=english, SPEECH=spans)
-    file = {name: np.repeat(value, 64, axis=0) for name, value in one.items()}
-    ended = []
-
-    async def ask(name, priority, inputs):
-        await infer(triton.url, "encoder", priority=priority, **inputs)
-        ended.append(name)
-
-    bulk = [asyncio.create_task(ask("bulk", 3, file)) for _ in range(8)]
-    while not ended:
-        assert not any(task.done() and task.exception() for task in bulk)
-        await asyncio.sleep(0.01)
-    await ask("live", 1, one)
-    await asyncio.gather(*bulk)
-    assert ended.index("live") <= 4
 
 
 async def test_requests_that_do_not_hold_end_when_they_are_heard(triton, client, english):

@@ -15,7 +15,7 @@ from tests.integration.asking import infer, stream
 
 @pytest.fixture(scope="module")
 async def narrow(settings, tmp_path_factory):
-    """A server whose decoder has one place to run and one to wait; the rest waits in Triton's queue."""
+    """A server whose decoder runs one request at a time and lets two of level 2 wait."""
     repository = tmp_path_factory.mktemp("repository")
     for room in ("vad", "features", "encoder", "decoder"):
         (repository / room).mkdir()
@@ -23,8 +23,8 @@ async def narrow(settings, tmp_path_factory):
             if (ROOT / "model_repository" / room / part).exists():
                 (repository / room / part).symlink_to(ROOT / "model_repository" / room / part)
         config = (ROOT / "model_repository" / room / "config.pbtxt").read_text()
-        for name, value in (("max_running", 1), ("max_waiting", 1), ("max_step_tokens", 64)):
-            config = re.sub(rf'(key: "{name}" value: {{ string_value: )"\d+"', rf'\1"{value}"', config)
+        for name, value in (("max_running", "1"), ("max_waiting", "8,2,16"), ("max_step_tokens", "64")):
+            config = re.sub(rf'(key: "{name}" value: {{ string_value: )"[\d,]+"', rf'\1"{value}"', config)
         (repository / room / "config.pbtxt").write_text(config)
     models = ("vad", "features", "encoder", "decoder")
     server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}), models=models)
@@ -41,31 +41,41 @@ async def speech(narrow, english, chinese):
     return {"EMBEDDINGS": rows["EMBEDDINGS"], "FRAMES": features["FRAMES"]}
 
 
-async def finished(narrow, speech, parameters=None, **options):
+async def finished(narrow, speech, parameters=None):
     """RESULT and when it came, of an answer that takes a while."""
     parameters = {**(parameters or {}), "min_new_tokens": 300, "max_new_tokens": 300}
-    responses = await stream(narrow.url, "decoder", parameters, **options, **speech)
+    responses = await stream(narrow.url, "decoder", parameters, **speech)
     return json.loads(responses[-1]["RESULT"][0]), time.monotonic()
 
 
-async def test_tritons_own_priority_orders_its_queue(narrow, speech):
-    """Nothing but Triton's priority is set: the engine takes all as equal, Triton hands out the urgent ones first."""
-    waiting = [asyncio.create_task(finished(narrow, speech, priority=3)) for _ in range(10)]
+async def test_live_requests_overtake_the_bulk_that_waits(narrow, speech):
+    waiting = [asyncio.create_task(finished(narrow, speech, {"priority_level": 3})) for _ in range(10)]
     await asyncio.sleep(0.05)
-    urgent = [asyncio.create_task(finished(narrow, speech, priority=1)) for _ in range(2)]
+    urgent = [asyncio.create_task(finished(narrow, speech, {"priority_level": 1})) for _ in range(2)]
     bulk_times = sorted([when for _, when in await asyncio.gather(*waiting)])
     for _, when in await asyncio.gather(*urgent):
-        # Those already handed over to the engine (one runs, one waits, one is on its way) may go before.
-        assert sum(other < when for other in bulk_times) <= 5
+        # The one that runs when they come may end before it gives way.
+        assert sum(other < when for other in bulk_times) <= 2
+
+
+async def test_beyond_its_places_a_level_is_refused_at_once_and_others_are_served(narrow, speech):
+    asked = [asyncio.create_task(finished(narrow, speech)) for _ in range(6)]
+    await asyncio.sleep(0.05)
+    live, _ = await finished(narrow, speech, {"priority_level": 1})
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    # One runs and two wait; a fourth may have come when the first was done.
+    assert 2 <= len(refused) <= 3
+    for error in refused:
+        assert "UNAVAILABLE: 3 requests of priority 2 are here: try again later" in str(error)
+    assert {answer[0]["text"] for answer in answers if not isinstance(answer, Exception)} == {live["text"]}
 
 
 async def test_a_live_request_takes_the_place_of_bulk_which_answers_the_same(narrow, speech):
     alone, _ = await finished(narrow, speech)
-    bulk = [
-        asyncio.create_task(finished(narrow, speech, priority=3, parameters={"priority_level": 3})) for _ in range(2)
-    ]
+    bulk = [asyncio.create_task(finished(narrow, speech, {"priority_level": 3})) for _ in range(2)]
     await asyncio.sleep(0.03)
-    live, live_time = await finished(narrow, speech, priority=1, parameters={"priority_level": 1})
+    live, live_time = await finished(narrow, speech, {"priority_level": 1})
     results = await asyncio.gather(*bulk)
     assert sum(when < live_time for _, when in results) <= 1
     assert {result["text"] for result, _ in results} == {live["text"]} == {alone["text"]}

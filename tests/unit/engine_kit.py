@@ -18,6 +18,7 @@ sampling = room("decoder", "sampling")
 sessions = room("decoder", "sessions")
 decode_graphs = room("decoder", "decode_graphs")
 speculator = room("decoder", "speculator")
+waiting_room = room("decoder", "waiting_room")
 
 CONFIG = qwen3.Qwen3Config(
     vocab_size=96,
@@ -72,7 +73,7 @@ class Collector:
 
 def make_engine(
     tokens=4096,
-    max_waiting=1000,
+    places=None,
     end_ids=(95,),
     device="cpu",
     dtype=torch.float32,
@@ -88,7 +89,7 @@ def make_engine(
     if draft_seed is not None:
         own = cache(tokens, where, dtype, arena.extents)
         drafter = speculator.Speculator(network(where, dtype, draft_seed), own, 3, frozenset(end_ids), 32)
-    made = engine.Engine(target, arena, scheduler.SchedulerLimits(**limits), end_ids, max_waiting, graphs, drafter)
+    made = engine.Engine(target, arena, scheduler.SchedulerLimits(**limits), end_ids, places, graphs, drafter)
     made.start()
     return made
 

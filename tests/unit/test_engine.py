@@ -184,16 +184,37 @@ def test_what_can_never_fit_is_refused_at_once():
     made.stop()
 
 
-def test_submit_blocks_while_the_room_is_full():
-    made = kit.make_engine(max_running=1, max_waiting=1)
-    for seed in (1, 2):
-        made.submit(kit.make_sequence(seed, max_new_tokens=300))
-    third = threading.Thread(target=made.submit, args=(kit.make_sequence(3, max_new_tokens=1),))
-    third.start()
-    third.join(0.02)
-    assert third.is_alive()
-    third.join(30)
-    assert not third.is_alive()
+def test_a_full_room_refuses_its_level_at_once_and_no_other():
+    made = kit.make_engine(max_running=1, places=kit.waiting_room.WaitingRoom({2: 1, 3: 0}, {}, 1))
+    sequences = [kit.make_sequence(seed, max_new_tokens=300) for seed in (1, 2)]
+    for sequence in sequences:
+        made.submit(sequence)
+    with pytest.raises(kit.waiting_room.RoomFull, match="UNAVAILABLE: 2 requests of priority 2 are here: try again"):
+        made.submit(kit.make_sequence(3))
+    live = kit.make_sequence(4, max_new_tokens=5, priority=1)
+    made.submit(live)
+    for sequence in (live, *sequences):
+        assert sequence.listener.done.wait(30)
+        assert sequence.listener.error is None
+    assert kit.run(made, [kit.make_sequence(5, max_new_tokens=1)])[0]
+    made.stop()
+
+
+def test_who_waits_too_long_is_refused_and_who_runs_is_not():
+    made = kit.make_engine(max_running=1, places=kit.waiting_room.WaitingRoom({}, {2: 0.05, 3: 60.0}, 1))
+    running = kit.make_sequence(1, max_new_tokens=1_500)
+    made.submit(running)
+    while not running.listener.ids:
+        time.sleep(0.001)
+    late, patient = kit.make_sequence(2), kit.make_sequence(3, max_new_tokens=2, priority=3)
+    for sequence in (late, patient):
+        made.submit(sequence)
+    assert late.listener.done.wait(30)
+    assert late.listener.error == ("UNAVAILABLE: no place within 0.05 s for a request of priority 2: try again later")
+    for sequence in (running, patient):
+        assert sequence.listener.done.wait(60)
+        assert sequence.listener.error is None
+    assert made.cache.extents.num_free == made.cache.extents.capacity
     made.stop()
 
 

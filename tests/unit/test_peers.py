@@ -18,14 +18,14 @@ CLIPS = [np.full(1_600, 0.25, dtype=np.float32), np.zeros(800, dtype=np.float32)
 SERVES = """
 from rounds import job, serve
 asked = job()
-serve(lambda: [f"{clip.size} {clip.dtype} {asked['tokens']}" for clip in asked["clips"]])
+serve(lambda clips: [f"{clip.size} {clip.dtype} {asked['tokens']}" for clip in clips], asked["clips"])
 """
 
 DIES = """
 import os
 from rounds import serve
 rounds = []
-serve(lambda: os._exit(3) if rounds else rounds.append(1) or [])
+serve(lambda clips: os._exit(3) if rounds else rounds.append(1) or [], [1])
 """
 
 

@@ -34,6 +34,17 @@ def test_a_profile_has_the_models_tensors_and_queues(path):
         assert set(profile.parameters) == set(default.parameters)
 
 
+@pytest.mark.parametrize(
+    "path", sorted(MODEL_REPOSITORY.glob("*/**/*.pbtxt")), ids=lambda path: "-".join(path.parts[-3:])
+)
+def test_no_queue_of_tritons_may_sleep_beside_a_request(path):
+    """With priority levels or a bounded queue its batcher is not told when the instance becomes free."""
+    batching = read(path).dynamic_batching
+    assert batching.priority_levels == 0
+    assert not batching.priority_queue_policy
+    assert not batching.HasField("default_queue_policy")
+
+
 @pytest.mark.parametrize("profile", GPU)
 def test_a_gpu_profile_is_there_for_every_model_that_computes(profile):
     for model in ("vad", "features", "encoder", "encoder_fast", "decoder", "decoder_fast"):

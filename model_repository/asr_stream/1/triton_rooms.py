@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from .rooms import Floats, Heard, Question, RoomFailed
 
 CHANNEL_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-# Live speech goes first everywhere: in Triton's queues and in the decoder's waiting room.
+# Live speech goes first in the decoder's waiting room.
 PRIORITY = 1
 CALL_TIMEOUT_S, DECODE_TIMEOUT_S = 20.0, 60.0
 INVALID = "INVALID_ARGUMENT: "
@@ -149,7 +149,6 @@ def _failed(model: str, message: str) -> RoomFailed:
 def _request(model: str, **inputs: Any) -> Any:
     """A request at live priority; text that is empty and arrays without elements but for a shape are left out."""
     request = service_pb2.ModelInferRequest(model_name=model)
-    request.parameters["priority"].uint64_param = PRIORITY
     request.parameters["priority_level"].int64_param = PRIORITY
     for name, value in inputs.items():
         if isinstance(value, str):

@@ -15,8 +15,9 @@ from .kv_cache import KVCache
 from .loader import Checkpoint, read_checkpoint, useful_threads
 from .quantization import quantizer
 from .qwen3 import Qwen3
-from .scheduler import SchedulerLimits
+from .scheduler import PRIORITIES, SchedulerLimits
 from .speculator import Speculator
+from .waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +82,22 @@ def build(parameters: Mapping[str, str], folder: Path) -> Built:
         cache,
         limits,
         checkpoint.end_ids,
-        int(parameters["max_waiting"]),
+        _room(parameters, limits.max_running),
         graphs=_graphs(parameters, network, cache),
         speculator=speculator,
     )
     return Built(engine, checkpoint, draft.config.hidden_size if draft is not None else 0)
+
+
+def _room(parameters: Mapping[str, str], max_running: int) -> WaitingRoom:
+    places, patience_s = (parameters[name].split(",") for name in ("max_waiting", "max_wait_s"))
+    if not len(places) == len(patience_s) == len(PRIORITIES):
+        raise ValueError(f"max_waiting and max_wait_s each name one value for each priority of {PRIORITIES}")
+    return WaitingRoom(
+        dict(zip(PRIORITIES, map(int, places), strict=True)),
+        dict(zip(PRIORITIES, map(float, patience_s), strict=True)),
+        max_running,
+    )
 
 
 def _dtype(name: str) -> torch.dtype:

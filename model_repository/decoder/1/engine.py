@@ -18,6 +18,7 @@ from .sampling import Scores
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
 from .speculator import Speculator
+from .waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +54,12 @@ class Engine:
         cache: KVCache,
         limits: SchedulerLimits,
         end_ids: Collection[int],
-        max_waiting: int,
+        room: WaitingRoom | None = None,
         graphs: DecodeGraphs | None = None,
         speculator: Speculator | None = None,
     ) -> None:
-        """graphs: runs the steps that it covers; speculator: drafts for those sequences that bring audio for it."""
+        """room: bounds who waits, and nobody where it is left out; graphs: runs the steps that it covers; speculator:
+        drafts for those sequences that bring audio for it."""
         self.network = network
         self.graphs = graphs
         self.speculator = speculator
@@ -68,8 +70,7 @@ class Engine:
         # Request ids that are to be dropped, whether they are here or still on their way, and when they were named.
         self._cancelled: dict[str, float] = {}
         self._arrivals: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
-        # Places in the waiting room and in the running batch: beyond them submit() blocks, and Triton's queue fills.
-        self._room = threading.Semaphore(max_waiting + limits.max_running)
+        self._room = room or WaitingRoom({}, {}, limits.max_running)
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="decoder-engine", daemon=True)
 
@@ -83,20 +84,18 @@ class Engine:
         self._thread.join(timeout_s)
 
     def submit(self, sequence: Sequence) -> None:
-        """Queue a sequence; blocks while the waiting room is full.
+        """Queue a sequence, without waiting.
 
-        Raises ValueError where it could never fit into the KV cache, EngineStopped where the engine is stopping.
+        Raises ValueError where it could never fit into the KV cache, RoomFull where too many of its priority are here,
+        EngineStopped where the engine is stopping.
         """
         if sequence.max_tokens > self.cache.extents.capacity:
             raise ValueError(
                 f"the request needs {sequence.max_tokens} tokens of KV cache; there are {self.cache.extents.capacity}"
             )
-        while not self._room.acquire(timeout=0.5):
-            if self._stopping:
-                raise EngineStopped("the decoder is stopping")
         if self._stopping:
-            self._room.release()
             raise EngineStopped("the decoder is stopping")
+        self._room.enter(sequence.priority)
         self._arrivals.put(sequence)
 
     def cancel(self, request_id: str) -> None:
@@ -128,6 +127,7 @@ class Engine:
     def _turn(self) -> None:
         self._take_arrivals()
         self._drop_cancelled()
+        self._drop_late()
         chunks = self.scheduler.schedule()
         self._answer_evicted()
         if not chunks:
@@ -145,7 +145,7 @@ class Engine:
 
     def _fail_all(self, message: str) -> None:
         for sequence in [*self.scheduler.running, *self.scheduler.waiting, *self.scheduler.evicted]:
-            self._room.release()
+            self._room.leave(sequence.priority)
             sequence.listener.on_error(message)
 
     def _take_arrivals(self) -> None:
@@ -169,6 +169,15 @@ class Engine:
         if self._cancelled:
             oldest = time.monotonic() - CANCEL_REMEMBERED_S
             self._cancelled = {name: when for name, when in self._cancelled.items() if when > oldest}
+
+    def _drop_late(self) -> None:
+        """Refuse those that have waited longer than their level allows."""
+        now = time.monotonic()
+        for sequence in [*self.scheduler.waiting]:
+            message = self._room.too_late(sequence, now)
+            if message is not None:
+                self._end(sequence)
+                sequence.listener.on_error(message)
 
     def _answer_evicted(self) -> None:
         """Ask the callers of sequences whose session is no longer kept to send all blocks again."""
@@ -262,9 +271,9 @@ class Engine:
             del sequence.output_ids[-held:]
         self._show(sequence, len(sequence.unshown) - held)
         self.scheduler.retire(sequence)
-        self._room.release()
+        self._room.leave(sequence.priority)
         sequence.listener.on_finish(sequence)
 
     def _end(self, sequence: Sequence) -> None:
         self.scheduler.remove(sequence)
-        self._room.release()
+        self._room.leave(sequence.priority)

@@ -92,7 +92,7 @@ def checked_draft(draft: NDArray[np.int32] | None, vocab_size: int, end_ids: Col
 def checked_priority(parameters: dict[str, Any]) -> int:
     """The parameter `priority_level`, 2 where it is left out; ValueError where it is none of 1, 2, 3.
 
-    Triton keeps the parameter `priority` for its own queue and does not pass it on, so the level is named again.
+    Triton keeps the parameter `priority` for its own queues, which are not used, and does not pass it on.
     """
     priority = parameters.get("priority_level", 2)
     if str(priority) not in {str(known) for known in PRIORITIES}:

@@ -21,6 +21,7 @@ from .sampling import SamplingParams
 from .sequence import Prompt, Sequence, Timings
 from .sessions import SessionRequest
 from .token_bytes import TokenBytes
+from .waiting_room import UNAVAILABLE, RoomFull
 from .warm_up import warm_up
 
 
@@ -51,7 +52,7 @@ class TritonPythonModel:
             sink = TritonSink(request.get_response_sender())
             try:
                 self._submit(request, sink)
-            except (ValueError, EngineStopped) as error:
+            except (ValueError, EngineStopped, RoomFull) as error:
                 sink.fail(str(error), invalid=isinstance(error, ValueError))
             except Exception as error:
                 pb_utils.Logger.log_error(f"decoder failed: {error!r}")
@@ -84,14 +85,12 @@ class TritonPythonModel:
         draft_audio = None if session is not None else self._draft_audio(request, audio)
         transcript = Transcript(self.tokenizer, language)
         answer = Answer(sink, transcript, self.token_bytes, audio.usage(), self.outbox.post)
-        prompt = Prompt(before, self._on_device(audio), after, session.cached_rows if session else 0)
+        # On the host until it is computed: thousands of files may wait.
+        prompt = Prompt(before, torch.from_numpy(audio.rows), after, session.cached_rows if session else 0)
         self.outbox.watch(answer)
         self.engine.submit(
             Sequence(request.request_id(), prompt, params, priority, answer, drafted, session, draft_audio)
         )
-
-    def _on_device(self, audio: AudioEmbeddings) -> torch.Tensor:
-        return torch.from_numpy(audio.rows).to(self.engine.network.device, self.engine.network.dtype)
 
     def _draft_audio(self, request: Any, audio: AudioEmbeddings) -> torch.Tensor | None:
         """The audio as the draft network hears it: by its own encoder, or by this one where their widths are equal."""
@@ -99,8 +98,9 @@ class TritonPythonModel:
         if not self.draft_width or (own is None and self.draft_width != self.config.hidden_size):
             return None
         if own is None:
-            return self._on_device(audio)
-        return self._on_device(checked_audio(own, np.array(audio.frames, dtype=np.int32)[:, None], self.draft_width))
+            return torch.from_numpy(audio.rows)
+        checked = checked_audio(own, np.array(audio.frames, dtype=np.int32)[:, None], self.draft_width)
+        return torch.from_numpy(checked.rows)
 
     def _command(self, parameters: dict[str, Any]) -> None:
         """What a request may ask for besides its answer: the end of a session, the end of another request."""
@@ -149,6 +149,8 @@ class TritonSink:
         if invalid:
             # A stream's answer carries the message alone, so the code stands in it as well.
             message, code = f"INVALID_ARGUMENT: {message}", pb_utils.TritonError.INVALID_ARG
+        elif message.startswith(UNAVAILABLE):
+            code = pb_utils.TritonError.UNAVAILABLE
         self._respond(pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code)), final=True)
 
     def is_cancelled(self) -> bool:

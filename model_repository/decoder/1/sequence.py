@@ -153,4 +153,4 @@ class Sequence:
         before = self.prompt.before[start:] if start < audio_start else []
         after = [*self.prompt.after, *self.output_ids, *self.draft][max(0, start - audio_end) : max(0, end - audio_end)]
         heard = audio[max(0, start - audio_start) : max(0, end - audio_start)]
-        return torch.cat([table[before], heard, table[after]])
+        return torch.cat([table[before], heard.to(table.device, table.dtype), table[after]])
