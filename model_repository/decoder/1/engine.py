@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # How long a cancelled request may still be on its way here.
 CANCEL_REMEMBERED_S = 60.0
+# How often those that wait, thousands perhaps, are asked whether they still want to.
+SWEEP_S = 0.1
 
 
 class EngineStopped(RuntimeError):
@@ -69,6 +71,7 @@ class Engine:
         self.stats = EngineStats()
         # Request ids that are to be dropped, whether they are here or still on their way, and when they were named.
         self._cancelled: dict[str, float] = {}
+        self._next_sweep = 0.0
         self._arrivals: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         self._room = room or WaitingRoom({}, {}, limits.max_running)
         self._stopping = False
@@ -126,8 +129,7 @@ class Engine:
 
     def _turn(self) -> None:
         self._take_arrivals()
-        self._drop_cancelled()
-        self._drop_late()
+        self._drop_unwanted()
         chunks = self.scheduler.schedule()
         self._answer_evicted()
         if not chunks:
@@ -162,19 +164,20 @@ class Engine:
                 arrival()
             idle = False
 
-    def _drop_cancelled(self) -> None:
-        for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
+    def _drop_unwanted(self) -> None:
+        """Take out whom nobody waits for, and who has waited longer than its level allows."""
+        now = time.monotonic()
+        sweeps = now >= self._next_sweep
+        waiting = [*self.scheduler.waiting] if sweeps or self._cancelled else []
+        for sequence in [*self.scheduler.running, *waiting]:
             if sequence.listener.is_cancelled() or self._cancelled.pop(sequence.request_id, None) is not None:
                 self._finish(sequence, "cancelled")
-        if self._cancelled:
-            oldest = time.monotonic() - CANCEL_REMEMBERED_S
-            self._cancelled = {name: when for name, when in self._cancelled.items() if when > oldest}
-
-    def _drop_late(self) -> None:
-        """Refuse those that have waited longer than their level allows."""
-        now = time.monotonic()
-        for sequence in [*self.scheduler.waiting]:
-            message = self._room.too_late(sequence, now)
+        self._cancelled = {name: when for name, when in self._cancelled.items() if when > now - CANCEL_REMEMBERED_S}
+        if not sweeps:
+            return
+        self._next_sweep = now + SWEEP_S
+        for sequence in waiting:
+            message = self._room.too_late(sequence, now) if sequence in self.scheduler.waiting else None
             if message is not None:
                 self._end(sequence)
                 sequence.listener.on_error(message)

@@ -9,6 +9,7 @@ from .kv_cache import KVCache
 from .sequence import Sequence
 from .sessions import Kept, SessionCache
 from .step_pace import StepPace
+from .waiting_line import WaitingLine
 
 PRIORITIES = (1, 2, 3)
 LIVE = 1
@@ -52,7 +53,7 @@ class Scheduler:
         self.sessions = SessionCache(cache.extents, limits.session_idle_s)
         # Sequences that wait for rows which are no longer kept: the engine tells their callers.
         self.evicted: list[Sequence] = []
-        self.waiting: list[Sequence] = []
+        self.waiting = WaitingLine()
         self.running: list[Sequence] = []
         # The one of those that have waited too long whose turn it is.
         self._risen: Sequence | None = None
@@ -62,7 +63,7 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         if sequence.priority == LIVE:
             self._last_live = time.monotonic()
-        self.waiting.append(sequence)
+        self.waiting.add(sequence)
 
     def schedule(self) -> list[Chunk]:
         """The next step: a token of all who decode, and as much of prompts and drafts as fits, urgent ones first."""
@@ -117,16 +118,19 @@ class Scheduler:
         self.sessions.expire(now)
         self._raise_oldest(now)
         while self.waiting:
-            order = sorted(self.waiting, key=lambda s: (self._level(s), s.number))
-            # One that has risen takes the next place that is free; until then it stands in nobody's way.
-            candidates = order[: 2 if order[0] is self._risen else 1]
+            candidates = self.waiting.first(1)
+            if self._risen is not None and self._risen in self.waiting:
+                # One that has risen takes the next place that is free; until then it stands in nobody's way.
+                others = [sequence for sequence in self.waiting.first(2) if sequence is not self._risen]
+                candidates = [self._risen, *others[:1]]
             if not any(self._settle(sequence, now) for sequence in candidates):
                 return
 
     def _raise_oldest(self, now: float) -> None:
         if self._risen is not None and (self._risen in self.waiting or self._risen in self.running):
             return
-        old = [s for s in self.waiting if s.priority > LIVE and now - s.timings.arrived >= self.limits.aging_s]
+        oldest = [self.waiting.oldest(priority) for priority in PRIORITIES if priority > LIVE]
+        old = [s for s in oldest if s is not None and now - s.timings.arrived >= self.limits.aging_s]
         self._risen = min(old, key=lambda s: s.number, default=None)
 
     def _settle(self, sequence: Sequence, now: float) -> bool:
@@ -178,7 +182,7 @@ class Scheduler:
             # The least urgent, and of those the one that has done least: it loses least.
             victim = max(victims, key=lambda s: (self._level(s), -s.num_computed))
             self.running.remove(victim)
-            self.waiting.append(victim)
+            self.waiting.add(victim)
             if has_place:
                 self._release(victim)
 
