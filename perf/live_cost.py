@@ -150,8 +150,8 @@ class Run:
 
 
 def measure(size: str, quick: bool, turns: int) -> tuple[dict[str, float], dict[str, list[tuple[float, float]]]]:
-    """Figures of two runs, `_0` and `_1`, of so many turns each, measured in turns; and for the plot the seconds of a
-    step by seconds of session, of all three ways."""
+    """Figures of two runs, `_0` (or no number) and `_1`, of so many turns each, measured in turns; and for the plot the
+    seconds of a step by seconds of session, of all three ways."""
     rooms = RandomRooms(size)
     step = 10 if quick else 5
     sessions = [float(t) for t in range(step, 121, step)]
@@ -174,6 +174,7 @@ def measure(size: str, quick: bool, turns: int) -> tuple[dict[str, float], dict[
         growth = run.again[120.0].seconds / run.again[20.0].seconds
         figures[f"live.refeed_growth_20s_to_120s_{number}"] = growth
     run = runs[0]
+    figures |= {f"live.vs_refeed_{t:.0f}s": run.ratio(t) for t in AGAIN_AT}
     figures["live.step_s_fixed_chunks"] = run.chunk
     for t in AGAIN_AT:
         figures[f"live.step_s_around_{t:.0f}s"] = run.typical(t)

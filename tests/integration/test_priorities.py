@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -69,6 +70,11 @@ async def test_beyond_its_places_a_level_is_refused_at_once_and_others_are_serve
     for error in refused:
         assert "UNAVAILABLE: 3 requests of priority 2 are here: try again later" in str(error)
     assert {answer[0]["text"] for answer in answers if not isinstance(answer, Exception)} == {live["text"]}
+    # The engine's counts are published twice a second.
+    await asyncio.sleep(1.2)
+    with urllib.request.urlopen(f"http://127.0.0.1:{narrow.metrics_port}/metrics", timeout=10) as page:
+        told = page.read().decode()
+    assert f'asr_decoder_refused_requests_total{{model="decoder"}} {len(refused)}\n' in told
 
 
 async def test_a_live_request_takes_the_place_of_bulk_which_answers_the_same(narrow, speech):

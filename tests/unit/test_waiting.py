@@ -51,8 +51,9 @@ def test_only_who_has_never_run_can_be_too_late():
     places = kit.waiting_room.WaitingRoom({}, {2: 5.0}, max_running=1)
     waits, bulk = kit.make_sequence(1), kit.make_sequence(2, priority=3)
     arrived = waits.timings.arrived
-    assert places.too_late(waits, arrived + 4.9) is None
-    assert "no place within 5 s" in places.too_late(waits, arrived + 5.1)
+    assert places.refuse_late(waits, arrived + 4.9) is None
+    assert "no place within 5 s" in places.refuse_late(waits, arrived + 5.1)
+    assert places.num_refused == 1
     waits.timings.started = arrived + 1
-    assert places.too_late(waits, arrived + 100) is None
-    assert places.too_late(bulk, arrived + 10_000) is None
+    assert places.refuse_late(waits, arrived + 100) is None
+    assert places.refuse_late(bulk, arrived + 10_000) is None

@@ -73,7 +73,7 @@ class Engine:
         self._cancelled: dict[str, float] = {}
         self._next_sweep = 0.0
         self._arrivals: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
-        self._room = room or WaitingRoom({}, {}, limits.max_running)
+        self.room = room or WaitingRoom({}, {}, limits.max_running)
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="decoder-engine", daemon=True)
 
@@ -98,7 +98,7 @@ class Engine:
             )
         if self._stopping:
             raise EngineStopped("the decoder is stopping")
-        self._room.enter(sequence.priority)
+        self.room.enter(sequence.priority)
         self._arrivals.put(sequence)
 
     def cancel(self, request_id: str) -> None:
@@ -147,7 +147,7 @@ class Engine:
 
     def _fail_all(self, message: str) -> None:
         for sequence in [*self.scheduler.running, *self.scheduler.waiting, *self.scheduler.evicted]:
-            self._room.leave(sequence.priority)
+            self.room.leave(sequence.priority)
             sequence.listener.on_error(message)
 
     def _take_arrivals(self) -> None:
@@ -177,7 +177,7 @@ class Engine:
             return
         self._next_sweep = now + SWEEP_S
         for sequence in waiting:
-            message = self._room.too_late(sequence, now) if sequence in self.scheduler.waiting else None
+            message = self.room.refuse_late(sequence, now) if sequence in self.scheduler.waiting else None
             if message is not None:
                 self._end(sequence)
                 sequence.listener.on_error(message)
@@ -274,9 +274,9 @@ class Engine:
             del sequence.output_ids[-held:]
         self._show(sequence, len(sequence.unshown) - held)
         self.scheduler.retire(sequence)
-        self._room.leave(sequence.priority)
+        self.room.leave(sequence.priority)
         sequence.listener.on_finish(sequence)
 
     def _end(self, sequence: Sequence) -> None:
         self.scheduler.remove(sequence)
-        self._room.leave(sequence.priority)
+        self.room.leave(sequence.priority)

@@ -24,6 +24,7 @@ COUNTERS = {
     "drafted_tokens": "Draft tokens offered by finished requests",
     "accepted_tokens": "Draft tokens accepted",
     "evicted_sessions": "Sessions whose kept blocks had to give way",
+    "refused_requests": "Requests that found no place, or no turn in time",
 }
 GAUGES = {
     "running": "Sequences in the running batch, by priority",
@@ -74,7 +75,11 @@ class Metrics:
 
     def _publish(self) -> None:
         scheduler = self._engine.scheduler
-        now = {**vars(self._engine.stats), "evicted_sessions": scheduler.sessions.num_evicted}
+        now = {
+            **vars(self._engine.stats),
+            "evicted_sessions": scheduler.sessions.num_evicted,
+            "refused_requests": self._engine.room.num_refused,
+        }
         for name, metric in self._counters.items():
             if now[name] != self._published[name]:
                 metric.increment(float(now[name] - self._published[name]))

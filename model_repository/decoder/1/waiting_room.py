@@ -30,6 +30,8 @@ class WaitingRoom:
         self._patience_s = dict(patience_s)
         self._max_running = max_running
         self._inside: dict[int, int] = {}
+        # How many were refused since the start.
+        self.num_refused = 0
         self._lock = threading.Lock()
 
     def enter(self, priority: int) -> None:
@@ -38,6 +40,7 @@ class WaitingRoom:
             inside = self._inside.get(priority, 0)
             places = self._places.get(priority)
             if places is not None and inside >= places + self._max_running:
+                self.num_refused += 1
                 raise RoomFull(f"{UNAVAILABLE}{inside} requests of priority {priority} are here: try again later")
             self._inside[priority] = inside + 1
 
@@ -45,12 +48,14 @@ class WaitingRoom:
         with self._lock:
             self._inside[priority] -= 1
 
-    def too_late(self, sequence: Sequence, now: float) -> str | None:
+    def refuse_late(self, sequence: Sequence, now: float) -> str | None:
         """What to tell a request that has waited longer than its level allows, and has not run yet; None where it may
         wait on."""
         patience_s = self._patience_s.get(sequence.priority)
         if patience_s is None or sequence.timings.started or now - sequence.timings.arrived <= patience_s:
             return None
+        with self._lock:
+            self.num_refused += 1
         return (
             f"{UNAVAILABLE}no place within {patience_s:g} s for a request of priority {sequence.priority}: "
             "try again later"
