@@ -78,8 +78,12 @@ async def measure(url: str, pid: int, seconds: float, most: int, turns: int = 2)
     figures: dict[str, float] = {}
     try:
         await _streams(ours, short, 2)
+        # Ours before and after each of the others: what the machine's other work does to its caches falls on all.
+        turn: list[tuple[Design, int]] = [(ours, count) for count in LEVELS]
+        for design in (*others, others[-1]):
+            turn += [(design, AT_A_TIME), (ours, AT_A_TIME)]
         for run in runs * turns:
-            for design, count in [*((ours, count) for count in LEVELS), *((one, AT_A_TIME) for one in others)]:
+            for design, count in turn:
                 await _spend(run, design, long[:count], pid)
         for run in runs:
             run.streams, run.p95_ms = await _most(ours, short, most, first=run.foreseen(), step=NARROW)
