@@ -19,13 +19,13 @@ from perf.clips import RECORDINGS, mixed_clips
 from perf.digits import write_digits
 from perf.http_load import http_load as measure_http
 from perf.http_load import uploads
+from perf.live_streams import BOUND_MS
 from perf.load import Load, table
 from perf.report.page import Report, twice
 from perf.service import Service
 
 LEVELS = (1, 4, 16)
 MAIN = ("asr", "asr_stream")
-BOUND_MS = 500.0
 STREAMS_BESIDE, BULK = 8, 8
 
 
