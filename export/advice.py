@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from export.checkpoint import Checkpoint
-from export.encoder import export_encoder
-from export.engines import open_engine
+from export.encoder.engines import open_engine
+from export.encoder.onnx_export import export_encoder
+from export.encoder.quantize import quantize_encoder
 from export.local import LocalAsr
-from export.quantize import quantize_encoder
 from export.speech import Spoken
 from export.verify import Parity, compare, hear, parity_table
 

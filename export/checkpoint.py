@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from export.block_encoder import BlockEncoder, EncoderConfig
+from export.encoder.block_encoder import BlockEncoder, EncoderConfig
 from export.errors import ExportError
 
 # Original prefix -> native prefix, the first that fits.

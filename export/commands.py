@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.encoder.plan import check_plan, here
 from export.errors import ExportError
-from export.plan import check_plan, here
 from export.rooms import MODEL_REPOSITORY
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def encoder(arguments: Namespace) -> None:
 
 
 def _export_encoder(checkpoint: Checkpoint, target: Path, precision: str, fixed_length: bool) -> None:
-    from export.encoder import export_encoder
+    from export.encoder.onnx_export import export_encoder
 
     verified = export_encoder(checkpoint, target, precision, fixed_length=fixed_length)
     size = sum(path.stat().st_size for path in target.parent.glob(target.name + "*") if path.suffix != ".json")
@@ -61,7 +61,7 @@ def _export_encoder(checkpoint: Checkpoint, target: Path, precision: str, fixed_
 
 def quantize(arguments: Namespace) -> None:
     """An eight-bit encoder from an exported one, calibrated on speech."""
-    from export.quantize import quantize_encoder
+    from export.encoder.quantize import quantize_encoder
     from export.speech import read_speech
 
     target = arguments.to or _encoder_folder(arguments) / "model.onnx"
@@ -73,7 +73,7 @@ def tensorrt(arguments: Namespace) -> None:
     """A TensorRT plan for the GPU at hand; --dry-run checks the graph on any machine."""
     from dataclasses import replace
 
-    from export.tensorrt_builder import PRESETS, BuildOptions, build_plan, dry_run
+    from export.encoder.tensorrt_builder import PRESETS, BuildOptions, build_plan, dry_run
 
     if not arguments.onnx.is_file():
         raise ExportError(f"{arguments.onnx} is missing: make it with `python -m export encoder CHECKPOINT`")

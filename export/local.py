@@ -61,14 +61,23 @@ class LocalAsr:
     ) -> None:
         """quantization, device_name: of the decoder; the encoder is on the CPU."""
         decoder = {
-            name: room("decoder", name)
-            for name in ("engine", "kv_cache", "prompt", "quantization", "qwen3", "sampling", "scheduler", "sequence")
+            name.split(".")[1]: room("decoder", name)
+            for name in (
+                "engine.engine",
+                "engine.sampling",
+                "engine.scheduler",
+                "engine.sequence",
+                "network.kv_cache",
+                "network.quantization",
+                "network.qwen3",
+                "text.prompt",
+            )
         }
         self._decoder = decoder
         self._blocks = room("features", "blocks")
-        self._num_tokens = room("decoder", "inputs").num_tokens
+        self._num_tokens = room("decoder", "serving.inputs").num_tokens
         self.encoder = Checkpoint(folder).block_encoder()
-        checkpoint = room("decoder", "loader").read_checkpoint(folder)
+        checkpoint = room("decoder", "network.loader").read_checkpoint(folder)
         config = checkpoint.config
         device, dtype = torch.device(device_name), torch.float32
         self._device = device

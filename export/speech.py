@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import ExportError
-from frontend.audio import AudioError, decode
+from frontend.audio.decoding import AudioError, decode
 
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".webm"}
 AUDIO_FIELDS = ("audio", "audio_filepath", "audio_path", "path", "file", "wav")

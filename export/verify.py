@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.checkpoint import Checkpoint
-from export.engines import EncoderEngine
+from export.encoder.engines import EncoderEngine
 from export.local import LocalAsr, Transcription
 from export.rooms import room
 from export.speech import Spoken
@@ -48,7 +48,7 @@ class Parity:
 def hear(engine: EncoderEngine, asr: LocalAsr, speech: list[Spoken]) -> Heard:
     """Run every clip, every sample taken as speech, one after the other; the fastest of three runs counts."""
     blocks_of = room("features", "blocks").blocks_of
-    num_tokens = room("decoder", "inputs").num_tokens
+    num_tokens = room("decoder", "serving.inputs").num_tokens
     embeddings, seconds = [], 0.0
     for one in speech:
         blocks = blocks_of(one.pcm(), max_blocks=64)
@@ -106,7 +106,7 @@ def parity_table(names: list[str], parities: list[Parity]) -> str:
 
 def verify_engines(names: list[str], checkpoint: Checkpoint, speech: list[Spoken]) -> list[Parity]:
     """Every engine against the first."""
-    from export.engines import open_engine
+    from export.encoder.engines import open_engine
 
     with LocalAsr(checkpoint.folder) as asr:
         heard = [hear(open_engine(name, checkpoint), asr, speech) for name in names]

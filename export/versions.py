@@ -20,7 +20,7 @@ def version_folder(repository: Path, model: str, version: int) -> Path:
     folder = repository / model / str(version)
     if version > 1:
         folder.mkdir(exist_ok=True)
-        for path in first.glob("*.py"):
+        for path in (*first.glob("*.py"), *(package.parent for package in first.glob("*/__init__.py"))):
             link = folder / path.name
             if not link.is_symlink():
                 link.symlink_to(Path("..") / "1" / path.name)

@@ -11,11 +11,11 @@ import uvloop
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from frontend import logs
 from frontend.app import create_app
-from frontend.backend import Backend
-from frontend.drain import Drain
+from frontend.guard.drain import Drain
+from frontend.observe import logs
 from frontend.settings import Settings
+from frontend.triton.backend import Backend
 
 
 class DrainingServer(uvicorn.Server):

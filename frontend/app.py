@@ -9,15 +9,17 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from frontend import __version__, compat, errors, health, models, page, realtime, tracing, transcriptions, ws_transcribe
-from frontend import metrics as metrics_routes
-from frontend.backend import Backend
-from frontend.drain import Drain
-from frontend.keys import KeyGate
-from frontend.limits import BodyLimit
-from frontend.metrics import MeasuredRequests, Metrics
+from frontend import __version__, errors
+from frontend.api import compat, health, models, page, realtime, transcriptions, ws_transcribe
+from frontend.guard.drain import Drain
+from frontend.guard.keys import KeyGate
+from frontend.guard.limits import BodyLimit
+from frontend.observe import metrics as metrics_routes
+from frontend.observe import tracing
+from frontend.observe.metrics import MeasuredRequests, Metrics
+from frontend.observe.tracing import TracedRequests
 from frontend.settings import Settings
-from frontend.tracing import TracedRequests
+from frontend.triton.backend import Backend
 
 
 def create_app(settings: Settings) -> FastAPI:

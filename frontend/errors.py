@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from frontend.triton_client import TritonRefused, TritonUnavailable
+from frontend.triton.client import TritonRefused, TritonUnavailable
 
 logger = logging.getLogger(__name__)
 

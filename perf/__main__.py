@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from perf.load_commands import COMMANDS, guarded
+from perf.loads.commands import COMMANDS, guarded
 
 
 def main() -> int:
@@ -58,24 +58,24 @@ def main() -> int:
 
         return demo()
     if arguments.command == "decoder":
-        from perf.decoder import benchmark as benchmark_decoder
+        from perf.parts.decoder import benchmark as benchmark_decoder
 
         return benchmark_decoder(
             arguments.quick, arguments.json, arguments.size, arguments.device, arguments.dtype, arguments.only
         )
     if arguments.command == "live":
-        from perf.live import benchmark as benchmark_live
+        from perf.live.benchmark import benchmark as benchmark_live
 
         return benchmark_live(arguments.quick, arguments.json, arguments.size, arguments.only)
     if arguments.command == "encoder":
-        from perf.encoder import benchmark as benchmark_encoder
+        from perf.parts.encoder import benchmark as benchmark_encoder
 
         return benchmark_encoder(arguments.quick, arguments.json, arguments.size, arguments.only)
     if arguments.command == "frontend":
-        from perf.frontend import benchmark as benchmark_frontend
+        from perf.parts.frontend import benchmark as benchmark_frontend
 
         return benchmark_frontend(arguments.quick, arguments.json)
-    from perf.asr import benchmark as benchmark_asr
+    from perf.parts.asr import benchmark as benchmark_asr
 
     return benchmark_asr(quick=arguments.quick, json_path=arguments.json)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frontend.audio import decode
+from frontend.audio.decoding import decode
 from perf.grpc_client import transcribe
 from perf.service import Service, ServiceFailed, running_service
 

@@ -100,7 +100,7 @@ async def _microphone(client: LiveClient, source: str, settings: dict[str, Any])
         while data := await asyncio.to_thread(sys.stdin.buffer.read, 2 * CHUNK):
             client.send(np.frombuffer(data[: len(data) // 2 * 2], dtype=np.int16))
     else:
-        from perf.clips import recording
+        from perf.speech.clips import recording
 
         pcm = recording(Path(source))
         for start in range(0, pcm.size, CHUNK):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frontend.triton_process import free_port
+from frontend.triton.process import free_port
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from frontend.audio import decode
+from frontend.audio.decoding import decode
 
 # The same examples every time, so that a change fails by itself; HYPOTHESIS_PROFILE=random looks for new ones.
 settings.register_profile("repeatable", derandomize=True)

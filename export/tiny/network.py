@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import Qwen2Tokenizer, Qwen3ASRConfig
 from transformers.models.qwen3 import Qwen3Model
 
-from export.block_encoder import BLOCK_FRAMES, CHUNK_FRAMES, BlockEncoder, EncoderConfig, num_tokens
+from export.encoder.block_encoder import BLOCK_FRAMES, CHUNK_FRAMES, BlockEncoder, EncoderConfig, num_tokens
 from export.tiny.tokenizer import save_processor
 
 

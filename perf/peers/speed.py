@@ -17,14 +17,18 @@ import torch
 from numpy.typing import NDArray
 
 from export.checkpoint import Checkpoint, original_config
-from export.encoder import export_encoder
+from export.encoder.onnx_export import export_encoder
 from export.local import LocalAsr
 from export.rooms import room
-from perf.environments import PeerMissing
+from perf.models.random_checkpoint import slow_tokenizer, write_checkpoint
+from perf.peers.environments import PeerMissing
 from perf.peers.worker import Round, peer
-from perf.random_checkpoint import slow_tokenizer, write_checkpoint
 
-encoder_room, blocks_room, inputs = room("encoder", "engine"), room("features", "blocks"), room("decoder", "inputs")
+encoder_room, blocks_room, inputs = (
+    room("encoder", "engine"),
+    room("features", "blocks"),
+    room("decoder", "serving.inputs"),
+)
 Clips = list[NDArray[np.float32]]
 TOKENS = 24
 TINY = Path(__file__).resolve().parents[2] / "export" / "tiny" / "tiny"

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from perf.environments import PeerMissing, environment
+from perf.peers.environments import PeerMissing, environment
 from perf.peers.rounds import MARK
 
 HERE = Path(__file__).parent

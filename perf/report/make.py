@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from perf.environments import prepare
+from perf.peers.environments import prepare
 from perf.report import peers, planning, serving
 from perf.report.page import Report
 from perf.results import machine

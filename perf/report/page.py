@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import ExportError
-from perf.environments import PeerMissing
+from perf.peers.environments import PeerMissing
 from perf.results import machine
 
 # Two runs of a ratio should agree within this.

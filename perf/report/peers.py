@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from perf import asr, live_accuracy, live_streams, plots
-from perf.clips import mixed_clips
-from perf.environments import PeerMissing
-from perf.live_cost import measure as live_cost
-from perf.load import table
+from perf.live import accuracy as live_accuracy
+from perf.live import streams as live_streams
+from perf.live.cost import measure as live_cost
+from perf.loads.load import table
+from perf.parts import asr
+from perf.peers.environments import PeerMissing
 from perf.peers.speed import TOKENS, Compared, compare, told, vllm_on_tiny
+from perf.report import plots
 from perf.report.page import Report, twice
+from perf.speech.clips import mixed_clips
 
 WHY_BEHIND = (
     "Where `asr` is behind: a peer is one program with all clips in hand; a clip here passes Triton's queues and five "

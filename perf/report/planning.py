@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from perf import cost_model
-from perf.live_streams import BOUND_MS, LEVELS
-from perf.load import table
+from perf.live.streams import BOUND_MS, LEVELS
+from perf.loads.load import table
+from perf.planning import cost_model
 from perf.report.page import Report, twice
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"

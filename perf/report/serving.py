@@ -10,19 +10,19 @@ from typing import Any
 import psutil
 
 from export.speech import read_speech
-from perf import plots
-from perf.accuracy import live, offline
-from perf.accuracy import report as accuracy_report
-from perf.analyzer import run as analyze
-from perf.capacity import Mixed, capacity, mixed
-from perf.clips import RECORDINGS, mixed_clips
-from perf.digits import write_digits
-from perf.http_load import http_load as measure_http
-from perf.http_load import uploads
-from perf.live_streams import BOUND_MS
-from perf.load import Load, table
+from perf.live.streams import BOUND_MS
+from perf.loads.accuracy import live, offline
+from perf.loads.accuracy import report as accuracy_report
+from perf.loads.analyzer import run as analyze
+from perf.loads.capacity import Mixed, capacity, mixed
+from perf.loads.http_load import http_load as measure_http
+from perf.loads.http_load import uploads
+from perf.loads.load import Load, table
+from perf.report import plots
 from perf.report.page import Report, twice
 from perf.service import Service
+from perf.speech.clips import RECORDINGS, mixed_clips
+from perf.speech.digits import write_digits
 
 LEVELS = (1, 4, 16)
 MAIN = ("asr", "asr_stream")

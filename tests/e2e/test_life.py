@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from frontend.triton_process import free_port
+from frontend.triton.process import free_port
 from perf.service import running_service
 from tests.conftest import RECORDINGS, ROOT
 

@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from export.speech import read_speech
-from perf.accuracy import live, offline
-from perf.analyzer import run as analyze
-from perf.capacity import Mixed, mixed
-from perf.clips import mixed_clips
-from perf.environments import FOLDER
-from perf.http_load import Upload, http_load, uploads
-from perf.ws_load import ws_load
+from perf.loads.accuracy import live, offline
+from perf.loads.analyzer import run as analyze
+from perf.loads.capacity import Mixed, mixed
+from perf.loads.http_load import Upload, http_load, uploads
+from perf.loads.ws_load import ws_load
+from perf.peers.environments import FOLDER
+from perf.speech.clips import mixed_clips
 from tests.conftest import RECORDINGS, ROOT
 
 

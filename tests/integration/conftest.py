@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from frontend.settings import Settings
-from frontend.triton_client import TritonClient
-from frontend.triton_process import EmbeddedTriton
+from frontend.triton.client import TritonClient
+from frontend.triton.process import EmbeddedTriton
 from tests.conftest import ROOT
 
 

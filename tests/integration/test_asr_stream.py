@@ -10,8 +10,8 @@ import pytest
 import tritonclient.grpc.aio as triton_client
 from tritonclient.utils import InferenceServerException
 
-from frontend.triton_client import TritonClient
-from frontend.triton_process import EmbeddedTriton
+from frontend.triton.client import TritonClient
+from frontend.triton.process import EmbeddedTriton
 from perf.live_client import LiveClient
 from tests.conftest import ROOT
 from tests.integration.asking import text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from frontend.triton_client import TritonRefused
+from frontend.triton.client import TritonRefused
 from tests.integration.asking import infer, stream, strings, text
 
 SECOND = np.zeros(16_000, dtype=np.float32)

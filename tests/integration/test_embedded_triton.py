@@ -11,15 +11,15 @@ import psutil
 import pytest
 
 from frontend.settings import Settings
-from frontend.triton_client import TritonClient
-from frontend.triton_process import EmbeddedTriton, TritonError, remove_stale_shared_memory
+from frontend.triton.client import TritonClient
+from frontend.triton.process import EmbeddedTriton, TritonError, remove_stale_shared_memory
 from tests.conftest import ROOT
 
 PARENT = """
 import asyncio, sys
 from pathlib import Path
 from frontend.settings import Settings
-from frontend.triton_process import EmbeddedTriton
+from frontend.triton.process import EmbeddedTriton
 
 async def main():
     triton = EmbeddedTriton(Settings(cache_dir=Path(sys.argv[1])), models=("vad",))

@@ -7,13 +7,13 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from export.checkpoint import Checkpoint
-from export.encoder import export_encoder
-from export.quantize import quantize_encoder
+from export.encoder.onnx_export import export_encoder
+from export.encoder.quantize import quantize_encoder
 from export.rooms import MODEL_REPOSITORY
 from export.speech import read_speech
 from export.versions import version_folder
-from frontend.triton_client import TritonClient
-from frontend.triton_process import EmbeddedTriton
+from frontend.triton.client import TritonClient
+from frontend.triton.process import EmbeddedTriton
 from tests.conftest import RECORDINGS, TINY
 from tests.integration.asking import infer, text
 

@@ -9,7 +9,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from frontend.triton_process import EmbeddedTriton
+from frontend.triton.process import EmbeddedTriton
 from tests.conftest import ROOT
 from tests.integration.asking import infer, stream
 

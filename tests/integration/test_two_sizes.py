@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from export.local import LocalAsr
-from frontend.triton_client import TritonClient
-from frontend.triton_process import EmbeddedTriton
+from frontend.triton.client import TritonClient
+from frontend.triton.process import EmbeddedTriton
 from tests.conftest import ROOT, TINY_FAST
 from tests.integration.asking import answer, infer, stream
 
@@ -18,7 +18,8 @@ REPOSITORY = ROOT / "model_repository"
 @pytest.mark.parametrize("room", ["encoder", "decoder"])
 def test_the_fast_rooms_are_links_and_miss_nothing(room):
     code = {path.name for path in (REPOSITORY / room / "1").glob("*.py")}
-    linked = list((REPOSITORY / f"{room}_fast" / "1").glob("*.py"))
+    code |= {path.parent.name for path in (REPOSITORY / room / "1").glob("*/__init__.py")}
+    linked = [path for path in (REPOSITORY / f"{room}_fast" / "1").iterdir() if path.is_symlink()]
     assert {path.name for path in linked} == code
     assert all(path.resolve() == REPOSITORY / room / "1" / path.name for path in linked)
     assert (REPOSITORY / f"{room}_fast" / "config.pbtxt").resolve() == REPOSITORY / room / "config.pbtxt"

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
 
-from .answers import Answer, Delta, Outbox, result_json
-from .build import build
-from .engine import EngineStopped
-from .inputs import AudioEmbeddings, checked_audio, checked_draft, checked_priority, checked_session
-from .metrics import Metrics
-from .prompt import PromptBuilder, Transcript, language_name
-from .sampling import SamplingParams
-from .sequence import Prompt, Sequence, Timings
-from .sessions import SessionRequest
-from .token_bytes import TokenBytes
-from .waiting_room import UNAVAILABLE, RoomFull
-from .warm_up import warm_up
+from .engine.engine import EngineStopped
+from .engine.sampling import SamplingParams
+from .engine.sequence import Prompt, Sequence, Timings
+from .engine.sessions import SessionRequest
+from .engine.waiting_room import UNAVAILABLE, RoomFull
+from .serving.answers import Answer, Delta, Outbox, result_json
+from .serving.build import build
+from .serving.inputs import AudioEmbeddings, checked_audio, checked_draft, checked_priority, checked_session
+from .serving.metrics import Metrics
+from .serving.warm_up import warm_up
+from .text.prompt import PromptBuilder, Transcript, language_name
+from .text.token_bytes import TokenBytes
 
 
 class TritonPythonModel:

@@ -1,0 +1,1 @@
+"""The block encoder: as PyTorch, ONNX, eight bits and TensorRT plans."""

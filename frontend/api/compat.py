@@ -1,0 +1,75 @@
+"""Routes that other servers have, thin over the same code."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import JSONResponse
+
+from frontend.api.form_fields import Debug, Format, Language, Prompt, Stream, Temperature, Upload
+from frontend.api.transcription_request import checked_request
+from frontend.api.transcriptions import answer, transcribed
+
+router = APIRouter(tags=["compatibility"])
+
+
+@router.post("/api/v1/transcribe")
+async def transcribe(
+    request: Request,
+    file: Upload,
+    language: Language = None,
+    initial_prompt: Prompt = None,
+    temperature: Temperature = 0.0,
+    response_format: Format = "json",
+    stream: Stream = False,
+    debug: Debug = False,
+) -> Response:
+    """Whisper's form fields; the same answers as /v1/audio/transcriptions."""
+    wanted = checked_request(
+        response_format=response_format,
+        stream=stream,
+        language=language,
+        prompt=initial_prompt,
+        temperature=temperature,
+        debug=debug,
+    )
+    return await answer(request, file, wanted)
+
+
+@router.post("/api/v1/asr")
+async def asr(
+    request: Request,
+    audio_file: Upload,
+    language: Language = None,
+    initial_prompt: Prompt = None,
+    output: Annotated[str, Form(description="txt, json, srt or vtt.")] = "json",
+    debug: Debug = False,
+) -> Response:
+    """The fields of Whisper's web services: `audio_file` and `output`."""
+    formats = {"txt": "text", "json": "verbose_json"}
+    wanted = checked_request(
+        response_format=formats.get(output, output), language=language, prompt=initial_prompt, debug=debug
+    )
+    return await answer(request, audio_file, wanted)
+
+
+@router.post("/api/v1/trans/video")
+async def video(
+    request: Request,
+    file: Upload,
+    language: Language = None,
+    debug: Debug = False,
+) -> Response:
+    """The sound of a film: text and timed segments, at the priority of bulk work."""
+    wanted = checked_request(response_format="verbose_json", language=language, debug=debug)
+    transcript, seconds, meta = await transcribed(request, file, wanted, priority=3)
+    body: dict[str, Any] = {
+        "text": transcript.text,
+        "language": transcript.languages[0] if transcript.languages else None,
+        "duration": round(seconds, 3),
+        "segments": [
+            {"start": round(one.start, 3), "end": round(one.end, 3), "text": one.text} for one in transcript.segments
+        ],
+    }
+    return JSONResponse({**body, "meta": meta} if debug else body)

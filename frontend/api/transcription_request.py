@@ -1,0 +1,133 @@
+"""What a transcription request asks for, in OpenAI's fields, checked: every mistake names its field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from frontend.audio.segments import SegmentRules
+from frontend.errors import ApiError
+
+FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+TIMED_FORMATS = ("srt", "verbose_json", "vtt")
+GRANULARITIES = ("segment",)
+INCLUDES = ("logprobs",)
+# Subtitles stay readable, and a click on a segment finds its words.
+TIMED_RULES = SegmentRules(max_s=12.0, early_s=3.0, pause_ms=350)
+
+
+@dataclass(frozen=True)
+class TranscriptionRequest:
+    """A checked request. context: prompt and keywords as the model takes them; segments: a stream tells them, timed."""
+
+    response_format: str
+    stream: bool
+    language: str | None
+    context: str | None
+    temperature: float
+    logprobs: bool
+    debug: bool
+    rules: SegmentRules | None
+    segments: bool = False
+
+
+def checked_request(
+    *,
+    response_format: str = "json",
+    stream: bool = False,
+    language: str | None = None,
+    languages: Sequence[str] = (),
+    prompt: str | None = None,
+    keywords: Sequence[str] = (),
+    temperature: float = 0.0,
+    include: Sequence[str] = (),
+    timestamp_granularities: Sequence[str] = (),
+    chunking_strategy: str | None = None,
+    debug: bool = False,
+) -> TranscriptionRequest:
+    """Raises ApiError 400 where a field is none that can be served, or fields do not go together."""
+    if response_format == "diarized_json":
+        raise ApiError(400, "diarized_json is not served: speakers are not told apart", param="response_format")
+    if response_format not in FORMATS:
+        raise ApiError(400, f"response_format must be one of {', '.join(FORMATS)}", param="response_format")
+    if stream and response_format not in ("json", "text"):
+        raise ApiError(400, "stream goes with the response_format json or text", param="response_format")
+    _check_known("include", include, INCLUDES)
+    if include and response_format != "json":
+        raise ApiError(400, "include goes with the response_format json", param="include")
+    if "word" in timestamp_granularities:
+        raise ApiError(
+            400, "word timestamps are not served: they need the forced aligner", param="timestamp_granularities"
+        )
+    _check_known("timestamp_granularities", timestamp_granularities, GRANULARITIES)
+    if timestamp_granularities and response_format != "verbose_json" and not stream:
+        message = "timestamp_granularities goes with the response_format verbose_json, or with stream"
+        raise ApiError(400, message, param="timestamp_granularities")
+    rules = _rules(chunking_strategy)
+    if rules is None and (response_format in TIMED_FORMATS or timestamp_granularities):
+        rules = TIMED_RULES
+    return TranscriptionRequest(
+        response_format=response_format,
+        stream=stream,
+        language=_language(language, languages),
+        context=_context(prompt, keywords),
+        temperature=temperature,
+        logprobs="logprobs" in include,
+        debug=debug,
+        rules=rules,
+        segments=bool(timestamp_granularities),
+    )
+
+
+def _check_known(param: str, values: Sequence[str], known: Sequence[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise ApiError(400, f"{param} must be one of {', '.join(known)}, not {value!r}", param=param)
+
+
+def _language(language: str | None, languages: Sequence[str]) -> str | None:
+    """One language is taken as given; of several possible ones the model finds the right one by itself."""
+    named = [one for one in languages if one.strip()]
+    if language and named:
+        raise ApiError(400, "language and languages exclude each other", param="languages")
+    if language:
+        return language
+    return named[0] if len(named) == 1 else None
+
+
+def _context(prompt: str | None, keywords: Sequence[str]) -> str | None:
+    words = ", ".join(word.strip() for word in keywords if word.strip())
+    return "\n".join(part for part in ((prompt or "").strip(), words) if part) or None
+
+
+def _rules(strategy: str | None) -> SegmentRules | None:
+    """chunking_strategy: `auto`, or json of server_vad."""
+    if not strategy or strategy == "auto":
+        return None
+    try:
+        fields: Any = json.loads(strategy)
+    except json.JSONDecodeError:
+        fields = None
+    if not isinstance(fields, dict) or fields.get("type") != "server_vad":
+        message = 'chunking_strategy must be auto or an object such as {"type": "server_vad"}'
+        raise ApiError(400, message, param="chunking_strategy")
+    known = {"type", "prefix_padding_ms", "silence_duration_ms", "threshold"}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise ApiError(400, f"chunking_strategy has no field {unknown[0]!r}", param="chunking_strategy")
+    return SegmentRules(
+        early_s=1.0,
+        pause_ms=int(_number(fields, "silence_duration_ms", 500, 32, 10_000)),
+        padding_ms=int(_number(fields, "prefix_padding_ms", 300, 0, 5_000)),
+        threshold=_number(fields, "threshold", 0.5, 0.05, 0.95),
+    )
+
+
+def _number(fields: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
+    value = fields.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        message = f"{name} must be a number between {low:g} and {high:g}, not {value!r}"
+        raise ApiError(400, message, param="chunking_strategy")
+    return float(value)

@@ -1,0 +1,109 @@
+"""WS /ws/transcribe: 16-bit PCM in, captions out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from typing import Any
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from frontend.api import duplex
+from frontend.triton.backend import Backend
+from frontend.triton.client import TritonUnavailable
+from frontend.triton.live_session import LiveSession
+
+router = APIRouter()
+
+ACTIONS = ("flush", "reset", "config", "end")
+TRY_AGAIN_LATER, REFUSED, NORMAL = 1013, 1008, 1000
+
+
+@router.websocket("/ws/transcribe")
+async def transcribe(websocket: WebSocket) -> None:
+    """Binary messages are samples: s16le, 16 kHz, mono, as many as there are. Text messages are commands:
+    {"action": "config", "language": …}, {"action": "flush"}, {"action": "reset"}, {"action": "end"}.
+
+    Answers are the events of the model `asr_stream`, as text. Settings may stand in the URL's query as well.
+    """
+    await websocket.accept()
+    backend: Backend = websocket.app.state.backend
+    try:
+        async with backend.use() as client:
+            session = LiveSession(client, websocket.headers.get("x-request-id") or uuid.uuid4().hex)
+            session.send(parameters=dict(websocket.query_params))
+            await duplex.run(
+                session,
+                _speak(websocket, session),
+                _listen(websocket, session),
+                lambda: session.send(end=True),
+                websocket.app.state.drain,
+            )
+    except TritonUnavailable as error:
+        await say(websocket, {"type": "error", "message": str(error), "fatal": True})
+        await websocket.close(TRY_AGAIN_LATER)
+
+
+async def _speak(websocket: WebSocket, session: LiveSession) -> None:
+    """Pass on what the client sends, until it leaves or says `end`."""
+    odd = b""
+    while True:
+        message = await websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        if (data := message.get("bytes")) is not None:
+            data = odd + data
+            # A sample may lie across two messages.
+            odd = data[len(data) // 2 * 2 :]
+            session.send(data[: len(data) // 2 * 2])
+            continue
+        error = command(session, message.get("text") or "")
+        if error is not None:
+            await say(websocket, {"type": "error", "message": error, "fatal": False})
+        if session.ended:
+            return
+
+
+def command(session: LiveSession, text: str) -> str | None:
+    """Obey a text message; returns what is wrong with it, or None."""
+    try:
+        fields: Any = json.loads(text)
+    except json.JSONDecodeError:
+        return "a text message must be a json object"
+    if not isinstance(fields, dict) or fields.get("action") not in ACTIONS:
+        return f"action must be one of {', '.join(ACTIONS)}"
+    action = fields.pop("action")
+    if action == "end":
+        session.send(end=True)
+    elif action != "config":
+        session.send(parameters={"command": action})
+    elif not fields:
+        return "config names no setting"
+    elif wrong := [name for name, value in fields.items() if not isinstance(value, str | int | float | bool)]:
+        return f"{wrong[0]} must be a text, a number, true or false"
+    else:
+        session.send(parameters=fields)
+    return None
+
+
+async def _listen(websocket: WebSocket, session: LiveSession) -> None:
+    """Pass on what the session says, until it is closed."""
+    code = NORMAL
+    try:
+        async for event in session.events():
+            busy = event.pop("busy", False)
+            if event["type"] == "error" and event["fatal"]:
+                code = TRY_AGAIN_LATER if busy else REFUSED
+            await say(websocket, event)
+    except TritonUnavailable as error:
+        code = TRY_AGAIN_LATER
+        await say(websocket, {"type": "error", "message": f"the speech recognizer is lost: {error}", "fatal": True})
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+        await websocket.close(code)
+
+
+async def say(websocket: WebSocket, event: dict[str, Any]) -> None:
+    """Send an event; nobody is there to take it where the client has left."""
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+        await websocket.send_text(json.dumps(event, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""Sound: reading, resampling, cutting at pauses, joining the texts, subtitles."""

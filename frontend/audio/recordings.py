@@ -1,0 +1,244 @@
+"""A recording of any length as text: cut at pauses while it is read, many segments at once, text in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frontend.audio.joining import separator
+from frontend.audio.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
+from frontend.audio.subtitles import Timed, Token
+from frontend.triton.client import TritonClient, TritonUnavailable
+
+Floats = NDArray[np.float32]
+ATTEMPTS, RETRY_S = 4, 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would."""
+
+    request_id: str
+    language: str | None = None
+    context: str | None = None
+    temperature: float = 0.0
+    priority: int = 2
+    rules: SegmentRules | None = None
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a recording's text goes on with: a delta, and with a segment's last one, the segment and its result."""
+
+    text: str
+    tokens: tuple[Token, ...] = ()
+    segment: Timed | None = None
+    result: dict[str, Any] | None = None
+
+
+@dataclass
+class Transcript:
+    """All of a recording, as its pieces come."""
+
+    text: str = ""
+    segments: list[Timed] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+
+    def add(self, piece: Piece) -> None:
+        self.text += piece.text
+        if piece.text:
+            self.pieces.append(piece)
+        if piece.segment is not None and piece.result is not None:
+            self.results.append(piece.result)
+            if piece.segment.text:
+                self.segments.append(piece.segment)
+
+    @property
+    def languages(self) -> list[str]:
+        """Languages that were heard, the most frequent first."""
+        heard = [str(result["language"]) for result in self.results if result["language"]]
+        return sorted(dict.fromkeys(heard), key=lambda name: -heard.count(name))
+
+    def usage(self) -> dict[str, int]:
+        """Tokens of all requests that the recording became."""
+        names = ("prompt_tokens", "completion_tokens", "total_tokens", "audio_tokens")
+        return {name: sum(result["usage"][name] for result in self.results) for name in names}
+
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds of the decoder's parts, over all segments."""
+        names = {name for result in self.results for name in result["timings_ms"]}
+        return {name: round(sum(r["timings_ms"].get(name, 0.0) for r in self.results), 3) for name in sorted(names)}
+
+
+class Recording:
+    """One recording on its way: `pieces` are its text, `seconds` what was read of it."""
+
+    def __init__(
+        self,
+        connected: Callable[[], Awaitable[TritonClient]],
+        parts: Iterator[Floats],
+        options: Options,
+        at_a_time: int,
+    ) -> None:
+        """connected: the connection there is; asked again where Triton is lost. parts: samples as they are decoded;
+        taken from a thread. at_a_time: segments in work, which bounds memory."""
+        self._connected = connected
+        self._parts = parts
+        self._options = options
+        self._at_a_time = at_a_time
+        self.seconds = 0.0
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """Text in order, as soon as it is there. Raises what decoding, Triton or the time limit raise."""
+        first: list[Floats] = []
+        rules = self._options.rules
+        if rules is None:
+            # Short enough for one request, it is taken as it is.
+            first, at_end = await asyncio.to_thread(self._beginning)
+            if at_end:
+                async with contextlib.aclosing(self._heard(Segment(0, np.concatenate(first)), 0)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                return
+        async with contextlib.aclosing(self._many(first, rules or SegmentRules())) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _many(self, first: list[Floats], rules: SegmentRules) -> AsyncGenerator[Piece, None]:
+        """The pieces of a recording that is cut at pauses; `first` was read of it already."""
+        queues: asyncio.Queue[asyncio.Queue[Piece | BaseException | None] | BaseException | None] = asyncio.Queue()
+        producer = asyncio.create_task(self._produce(queues, segments(self._read(first), self._vad, rules)))
+        before = ""
+        try:
+            while (queue := await queues.get()) is not None:
+                if isinstance(queue, BaseException):
+                    raise queue
+                begun = False
+                while (piece := await queue.get()) is not None:
+                    if isinstance(piece, BaseException):
+                        raise piece
+                    if piece.text and not begun:
+                        begun = True
+                        piece = replace(piece, text=separator(before, piece.text) + piece.text)
+                    before = piece.text[-1:] or before
+                    yield piece
+        finally:
+            producer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await producer
+
+    async def _produce(self, queues: asyncio.Queue[Any], found: AsyncIterator[Segment]) -> None:
+        places = asyncio.Semaphore(self._at_a_time)
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            try:
+                number = 0
+                async for segment in found:
+                    await places.acquire()
+                    queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
+                    queues.put_nowait(queue)
+                    task = asyncio.create_task(self._transcribe(segment, number, queue))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                    task.add_done_callback(lambda _: places.release())
+                    number += 1
+                queues.put_nowait(None)
+            except Exception as error:
+                # It is told in its place: after what was read before.
+                queues.put_nowait(error)
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _attempts(self) -> AsyncIterator[TritonClient]:
+        """A Triton that is lost is started again within seconds: what was not told yet can be asked again."""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(RETRY_S)
+            yield await self._connected()
+
+    async def _vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
+        lost: TritonUnavailable | None = None
+        async for client in self._attempts():
+            try:
+                probabilities, state = await client.vad(pcm, state)
+                return probabilities, state
+            except TritonUnavailable as error:
+                lost = error
+        assert lost is not None
+        raise lost
+
+    def _beginning(self) -> tuple[list[Floats], bool]:
+        """As much as goes into one request, and whether that is all; read in a thread."""
+        first: list[Floats] = []
+        longest = SegmentRules().max_s
+        while self.seconds <= longest:
+            part = next(self._parts, None)
+            if part is None:
+                return first, True
+            first.append(part)
+            self.seconds += part.size / SAMPLE_RATE_HZ
+        return first, False
+
+    async def _read(self, first: list[Floats]) -> AsyncIterator[Floats]:
+        for part in first:
+            yield part
+        while (next_part := await asyncio.to_thread(next, self._parts, None)) is not None:
+            self.seconds += next_part.size / SAMPLE_RATE_HZ
+            yield next_part
+
+    async def _transcribe(self, segment: Segment, number: int, queue: asyncio.Queue[Any]) -> None:
+        try:
+            async with contextlib.aclosing(self._heard(segment, number)) as pieces:
+                async for piece in pieces:
+                    queue.put_nowait(piece)
+            queue.put_nowait(None)
+        except Exception as error:
+            queue.put_nowait(error)
+
+    async def _heard(self, segment: Segment, number: int) -> AsyncGenerator[Piece, None]:
+        options = self._options
+        parameters: dict[str, str | int | float | bool] | None
+        parameters = {"temperature": options.temperature} if options.temperature else None
+        start, end = segment.start / SAMPLE_RATE_HZ, segment.end / SAMPLE_RATE_HZ
+        lost: TritonUnavailable | None = None
+        async for client in self._attempts():
+            deltas = client.transcribe(
+                segment.pcm,
+                language=options.language,
+                context=options.context,
+                priority=options.priority,
+                request_id=f"{options.request_id}-{number}" if number else options.request_id,
+                parameters=parameters,
+                timeout_s=options.timeout_s,
+            )
+            tokens: tuple[Token, ...] = ()
+            try:
+                async with contextlib.aclosing(deltas):
+                    async for delta in deltas:
+                        told = zip(delta.token_ids, delta.tokens, delta.logprobs, strict=True)
+                        new = tuple(Token(*one) for one in told if one[1])
+                        tokens += new
+                        if delta.result is None:
+                            yield Piece(delta.text, new)
+                        else:
+                            timed = Timed(start, end, delta.result["text"], tokens)
+                            yield Piece(delta.text, new, timed, delta.result)
+                return
+            except TritonUnavailable as error:
+                lost = error
+                if tokens:
+                    # What was told cannot be told again.
+                    break
+        assert lost is not None
+        raise lost

@@ -1,0 +1,1 @@
+"""The Triton behind the frontend: its process, its connection, its live sessions."""

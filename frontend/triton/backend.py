@@ -1,0 +1,201 @@
+"""The Triton behind the frontend: embedded and supervised, or somewhere else by address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import anyio
+
+from frontend.settings import Settings
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.process import EmbeddedTriton, TritonError
+
+logger = logging.getLogger(__name__)
+
+MODEL = "asr"
+# An ensemble brings its steps along when it is loaded; they are unloaded with it.
+LOADED = ("asr", "asr_stream")
+RESTART_DELAY_S = 1.0
+POLL_S = 0.1
+
+
+class Backend:
+    """Owns the connection, and the child process where Triton is embedded. A child that dies is started again.
+
+    Whoever works with Triton holds `use` as long; where that is wanted, Triton's models are given up after a while in
+    which nobody does, and are back for the next one, who waits for them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: TritonClient | None = None
+        self._ready = asyncio.Event()
+        # Somebody waits for Triton, or works with it.
+        self._wanted = asyncio.Event()
+        self._active = 0
+        self._last_used = time.monotonic()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._served = False
+        self.failure: str | None = None
+        self.served_model_name = self._name()
+
+    async def start(self) -> None:
+        """Begin; returns at once. `use` waits for the result."""
+        if self._settings.load == "start":
+            self._wanted.set()
+        if self._settings.triton_url is None:
+            self._supervisor = asyncio.create_task(self._supervise(self._embedded))
+        elif self._settings.load == "start" and not self._settings.idle_timeout:
+            # Its models are somebody else's care.
+            self._client = TritonClient(self._settings.triton_url)
+            self._ready.set()
+        else:
+            self._supervisor = asyncio.create_task(self._supervise(self._remote))
+
+    async def stop(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+        if self._client is not None:
+            await self._client.close()
+
+    @contextlib.asynccontextmanager
+    async def use(self) -> AsyncIterator[TritonClient]:
+        """The connection, once Triton is there, which is not given up meanwhile; TritonUnavailable where it is not in
+        time."""
+        self._active += 1
+        self._wanted.set()
+        try:
+            yield await self.connected()
+        finally:
+            self._active -= 1
+            self._last_used = time.monotonic()
+
+    async def connected(self) -> TritonClient:
+        """The connection there is now, for those who hold `use`: after Triton was lost, the next one."""
+        try:
+            with anyio.fail_after(self._settings.triton_start_timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            raise TritonUnavailable(self.failure or "it is still starting") from None
+        assert self._client is not None
+        return self._client
+
+    @property
+    def active(self) -> int:
+        """Requests and live sessions that work with Triton or wait for it."""
+        return self._active
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether nothing is loaded because nobody works; the next request loads it."""
+        return not self._ready.is_set() and not self._wanted.is_set()
+
+    @property
+    def current(self) -> TritonClient | None:
+        """The connection there is, without a wish for it."""
+        return self._client if self._ready.is_set() else None
+
+    async def is_ready(self) -> bool:
+        """Whether a request would be answered, at once or after a load."""
+        if self.is_asleep:
+            return True
+        client = self.current
+        return client is not None and await client.is_ready(MODEL)
+
+    async def wait_failed(self) -> None:
+        """Return when the embedded Triton could not be started at all."""
+        if self._supervisor is None:
+            await asyncio.Event().wait()
+        else:
+            await asyncio.wait([self._supervisor])
+
+    def _name(self) -> str:
+        """The served model's name: the setting, or what the exported checkpoint is called."""
+        if self._settings.served_model_name:
+            return self._settings.served_model_name
+        path = self._settings.model_repository / "decoder" / "1" / "checkpoint" / "export.json"
+        if self._settings.triton_url is None and path.is_file():
+            return str(json.loads(path.read_text(encoding="utf-8"))["name"])
+        return "qwen3-asr"
+
+    async def _supervise(self, serve: Callable[[], Awaitable[None]]) -> None:
+        """serve: makes Triton ready, returns when it is to be given up, raises TritonError when it is lost."""
+        while True:
+            await self._wanted.wait()
+            try:
+                await serve()
+                continue
+            except TritonError as error:
+                self.failure = str(error)
+                if not self._served:
+                    # Nothing will change by itself: let the process end with the reason.
+                    logger.error("%s", error)
+                    return
+            logger.error("%s; it is started again", self.failure)
+            await asyncio.sleep(RESTART_DELAY_S)
+
+    async def _embedded(self) -> None:
+        triton = EmbeddedTriton(self._settings)
+        try:
+            await triton.start()
+            # What was loaded just now may have been exported since the last start.
+            self.served_model_name = self._name()
+            self._open(triton.url)
+            logger.info("Triton is ready at %s (pid %s, log %s)", triton.url, triton.pid, triton.log_path)
+            while triton.is_running():
+                if self._is_idle():
+                    logger.info("nobody works: Triton is ended")
+                    return
+                await asyncio.sleep(POLL_S)
+            raise TritonError(f"the embedded Triton ended unexpectedly (log: {triton.log_path})")
+        finally:
+            await self._shut()
+            await triton.stop()
+
+    async def _remote(self) -> None:
+        assert self._settings.triton_url is not None
+        client = TritonClient(self._settings.triton_url)
+        try:
+            for model in LOADED:
+                await client.load(model, self._settings.triton_start_timeout_s)
+            self._open(self._settings.triton_url)
+            while not self._is_idle():
+                await asyncio.sleep(POLL_S)
+            self._ready.clear()
+            for model in LOADED:
+                await client.unload(model)
+            logger.info("nobody works: the models are unloaded")
+        except (TritonUnavailable, TritonRefused) as error:
+            raise TritonError(f"the models of {self._settings.triton_url} cannot be managed: {error}") from error
+        finally:
+            await self._shut()
+            await client.close()
+
+    def _open(self, url: str) -> None:
+        self._client = TritonClient(url)
+        self._last_used = time.monotonic()
+        self.failure = None
+        self._served = True
+        self._ready.set()
+
+    async def _shut(self) -> None:
+        self._ready.clear()
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _is_idle(self) -> bool:
+        """Decided and acted on in one step of the loop, so that nobody begins between the two."""
+        timeout_s = self._settings.idle_timeout
+        idle = bool(timeout_s) and not self._active and time.monotonic() - self._last_used > timeout_s
+        if idle:
+            self._ready.clear()
+            self._wanted.clear()
+        return idle

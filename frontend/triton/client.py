@@ -1,0 +1,273 @@
+"""Triton by gRPC: one clip in, a stream of text out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from frontend.observe import tracing
+
+# A clip of 512 s is 33 MB; gRPC's own limit is 4.
+CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+]
+# An answer of a stream has a message but no code, so the models put the code in front of it. (Triton's header
+# triton_grpc_error gives a true status, and crashed version 2.51 now and then.)
+INVALID = "INVALID_ARGUMENT: "
+CLOSE_GRACE_S = 2.0
+# What a full server says: the decoder and `asr_stream` of their places, Triton of queues that a profile may bound.
+BUSY = ("try again later", "maximum queue size", "timeout expired")
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One answer of the model `asr`; `result` is what the last one brings. tokens: the bytes of each token, none where
+    it is no text."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    tokens: tuple[bytes, ...]
+    logprobs: tuple[float, ...]
+    result: dict[str, Any] | None
+
+
+class TritonRefused(Exception):
+    """Triton answered with an error. `invalid` when the request was at fault, `busy` when its queue is full."""
+
+    def __init__(self, message: str, *, invalid: bool = False, busy: bool = False) -> None:
+        super().__init__(message)
+        self.invalid = invalid
+        self.busy = busy
+
+
+class TritonUnavailable(Exception):
+    """Triton cannot be reached, or did not answer in time."""
+
+
+class TritonClient:
+    """A connection to one Triton, for any number of concurrent requests."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._ending: set[asyncio.Task[None]] = set()
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def close(self) -> None:
+        """Calls under way may still fail by themselves, as they do where the server has died: a closed channel would
+        cancel them, which nobody could tell from their own cancellation."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        await self._channel.close(grace=CLOSE_GRACE_S)
+
+    async def server_metadata(self, timeout_s: float = 2.0) -> dict[str, str]:
+        """Name and version of the server; TritonUnavailable where there is none."""
+        try:
+            answer = await self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise TritonUnavailable(_details(error)) from error
+        return {"name": answer.name, "version": answer.version}
+
+    async def is_ready(self, model: str, timeout_s: float = 2.0) -> bool:
+        """Whether the server is there and this model, with all it is made of, can answer."""
+        try:
+            answer = await self._stub.ModelReady(service_pb2.ModelReadyRequest(name=model), timeout=timeout_s)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.ready)
+
+    async def repository(self, timeout_s: float = 2.0) -> dict[str, str]:
+        """State of every model in the repository, by name."""
+        try:
+            answer = await self._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise TritonUnavailable(_details(error)) from error
+        return {model.name: model.state or "UNLOADED" for model in answer.models}
+
+    async def load(self, model: str, timeout_s: float) -> None:
+        """Load a model, and what it is made of. Raises TritonRefused or TritonUnavailable."""
+        request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+        await self._managed(self._stub.RepositoryModelLoad(request, timeout=timeout_s))
+
+    async def unload(self, model: str, timeout_s: float = 60.0) -> None:
+        """Unload a model, and what it is made of."""
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
+        request.parameters["unload_dependents"].bool_param = True
+        await self._managed(self._stub.RepositoryModelUnload(request, timeout=timeout_s))
+
+    async def _managed(self, call: Any) -> None:
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise TritonUnavailable(_details(error)) from error
+            raise refused(error.details() or "") from error
+
+    async def vad(self, pcm: NDArray[np.float32], state: NDArray[np.float32]) -> Any:
+        """Speech probabilities of the next samples of a stream, one per 512, and the new state."""
+        request = service_pb2.ModelInferRequest(model_name="vad")
+        for name, value in (("PCM", pcm), ("STATE", state)):
+            add_input(request, name, "FP32", [value.size], np.ascontiguousarray(value, dtype="<f4").tobytes())
+        try:
+            response = await self._stub.ModelInfer(request, timeout=20.0, metadata=tracing.metadata())
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise TritonUnavailable(_details(error)) from error
+            raise refused(error.details() or "") from error
+        except grpc.aio.UsageError as error:
+            raise TritonUnavailable(str(error)) from error
+        raw = {output.name: data for output, data in zip(response.outputs, response.raw_output_contents, strict=True)}
+        return np.frombuffer(raw["SPEECH_PROB"], dtype="<f4"), np.frombuffer(raw["STATE"], dtype="<f4")
+
+    async def cancel(self, request_id: str) -> None:
+        """Drop a request inside of the decoder, which an ensemble does not tell that its client has left."""
+        request = service_pb2.ModelInferRequest(model_name="decoder")
+        add_input(request, "EMBEDDINGS", "FP32", [1, 0, 1], b"")
+        add_input(request, "FRAMES", "INT32", [1, 1], bytes(4))
+        for name, value in (("priority_level", 1), ("cancel", request_id)):
+            set_parameter(request, name, value)
+        answered = asyncio.Event()
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async for _ in self._stub.ModelStreamInfer(_once(request, answered), timeout=5.0):
+                answered.set()
+
+    async def transcribe(
+        self,
+        pcm: NDArray[np.float32],
+        *,
+        language: str | None = None,
+        context: str | None = None,
+        priority: int = 2,
+        request_id: str = "",
+        parameters: dict[str, str | int | float | bool] | None = None,
+        model: str = "asr",
+        timeout_s: float = 600.0,
+    ) -> AsyncGenerator[Delta, None]:
+        """Stream the text of a clip.
+
+        pcm: float32 [samples], 16 kHz mono. Leaving the iterator early cancels the request.
+        Raises TritonRefused or TritonUnavailable.
+        """
+        request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
+        add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
+        if language:
+            add_input(request, "LANGUAGE", "BYTES", [1], _bytes_element(language))
+        if context:
+            add_input(request, "CONTEXT", "BYTES", [1], _bytes_element(context))
+        for name, value in {"priority_level": priority, **(parameters or {})}.items():
+            set_parameter(request, name, value)
+        answered = asyncio.Event()
+        try:
+            call = self._stub.ModelStreamInfer(_once(request, answered), timeout=timeout_s, metadata=tracing.metadata())
+        except grpc.aio.UsageError as error:
+            # The channel was closed between two calls.
+            raise TritonUnavailable(str(error)) from error
+        try:
+            async for answer in call:
+                if answer.error_message:
+                    raise refused(answer.error_message)
+                delta = _delta(answer.infer_response)
+                yield delta
+                if delta.result is not None:
+                    answered.set()
+                    return
+            raise TritonUnavailable("Triton ended the stream without a final answer")
+        except grpc.aio.AioRpcError as error:
+            raise TritonUnavailable(_details(error)) from error
+        finally:
+            if answered.is_set():
+                self._in_background(_ended(call))
+            else:
+                call.cancel()
+                if request_id:
+                    self._in_background(self.cancel(request_id))
+
+    def live_stream(self, requests: AsyncIterator[Any]) -> Any:
+        """A gRPC stream of requests and answers, as long as a live session lasts."""
+        return self._stub.ModelStreamInfer(requests, metadata=tracing.metadata())
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+async def _ended(call: Any) -> None:
+    """Let an answered stream end by itself: its cancellation would be an error in Triton's log."""
+    try:
+        with anyio.fail_after(5.0):
+            await call.code()
+    except TimeoutError:
+        call.cancel()
+
+
+async def _once(request: Any, answered: asyncio.Event) -> AsyncIterator[Any]:
+    """The one request of a stream, which stays open for the answers."""
+    yield request
+    await answered.wait()
+
+
+def add_input(request: Any, name: str, datatype: str, shape: list[int], raw: bytes) -> None:
+    request.inputs.add(name=name, datatype=datatype, shape=shape)
+    request.raw_input_contents.append(raw)
+
+
+def _bytes_element(text: str) -> bytes:
+    encoded = text.encode("utf-8")
+    return len(encoded).to_bytes(4, "little") + encoded
+
+
+def set_parameter(request: Any, name: str, value: str | int | float | bool) -> None:
+    parameter = request.parameters[name]
+    if isinstance(value, bool):
+        parameter.bool_param = value
+    elif isinstance(value, int):
+        parameter.int64_param = value
+    elif isinstance(value, float):
+        parameter.double_param = value
+    else:
+        parameter.string_param = value
+
+
+def _delta(response: Any) -> Delta:
+    raw = {output.name: data for output, data in zip(response.outputs, response.raw_output_contents, strict=True)}
+    return Delta(
+        text=raw["TEXT"][4:].decode("utf-8"),
+        token_ids=tuple(np.frombuffer(raw["TOKEN_IDS"], dtype="<i4").tolist()),
+        tokens=tuple(_elements(raw["TOKENS"])),
+        logprobs=tuple(np.frombuffer(raw["LOGPROBS"], dtype="<f4").tolist()),
+        result=json.loads(raw["RESULT"][4:]) if raw["FINAL"] != b"\0" else None,
+    )
+
+
+def _elements(raw: bytes) -> Iterator[bytes]:
+    """Elements of a string tensor: each has its length in front."""
+    place = 0
+    while place < len(raw):
+        start = place + 4
+        place = start + int.from_bytes(raw[place:start], "little")
+        yield raw[start:place]
+
+
+def refused(message: str) -> TritonRefused:
+    # An ensemble names itself in front of its step's message.
+    message = re.sub(r"^in ensemble '[^']*', ", "", message)
+    if message.startswith(INVALID):
+        return TritonRefused(message.removeprefix(INVALID), invalid=True)
+    return TritonRefused(message, busy=any(sign in message for sign in BUSY))
+
+
+def _details(error: grpc.aio.AioRpcError) -> str:
+    return f"{error.code().name.lower()}: {error.details()}"

@@ -1,0 +1,93 @@
+"""A live session with the model `asr_stream`, over one gRPC stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2
+
+from frontend.triton.client import TritonClient, TritonUnavailable, add_input, refused, set_parameter
+
+MODEL = "asr_stream"
+
+
+class LiveSession:
+    """`send` never waits; `events` ends with `closed`. Leave it by `close`, whatever happened."""
+
+    def __init__(self, client: TritonClient, request_id: str) -> None:
+        self._requests: asyncio.Queue[Any] = asyncio.Queue()
+        self._request_id = request_id
+        # Triton takes any number but 0; this one is nobody else's.
+        self._sequence = secrets.randbits(62) + 1
+        self._started = False
+        self._ended = False
+        self._call = client.live_stream(self._requests_as_they_come())
+
+    def send(self, pcm16: bytes = b"", parameters: Mapping[str, Any] | None = None, *, end: bool = False) -> None:
+        """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end."""
+        if self._ended:
+            return
+        request = service_pb2.ModelInferRequest(model_name=MODEL, id=self._request_id)
+        for name, value in {
+            "sequence_id": self._sequence,
+            "sequence_start": not self._started,
+            "sequence_end": end,
+            **(parameters or {}),
+        }.items():
+            set_parameter(request, name, value)
+        if pcm16:
+            add_input(request, "PCM16", "INT16", [len(pcm16) // 2], pcm16)
+        self._started, self._ended = True, end
+        self._requests.put_nowait(request)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end was sent."""
+        return self._ended
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """What the session says. A refused request is an event `error`; of the first one, a fatal one, and the last.
+
+        Raises TritonUnavailable where Triton is lost.
+        """
+        spoken = False
+        try:
+            async for answer in self._call:
+                if answer.error_message:
+                    error = refused(answer.error_message)
+                    yield {"type": "error", "message": str(error), "fatal": not spoken, "busy": error.busy}
+                    if not spoken:
+                        return
+                    continue
+                if not answer.infer_response.raw_output_contents:
+                    # The end of a request whose session speaks by a later one.
+                    continue
+                event = json.loads(answer.infer_response.raw_output_contents[0][4:])
+                spoken = True
+                yield event
+                if event["type"] == "closed":
+                    self._requests.put_nowait(None)
+                    return
+            raise TritonUnavailable("Triton ended the live stream")
+        except grpc.aio.AioRpcError as error:
+            raise TritonUnavailable(f"{error.code().name.lower()}: {error.details()}") from error
+
+    async def close(self) -> None:
+        """End the stream; what Triton still does for it is cancelled."""
+        self._requests.put_nowait(None)
+        if not self._ended:
+            self._call.cancel()
+            return
+        try:
+            await asyncio.wait_for(self._call.code(), 2.0)
+        except (asyncio.TimeoutError, asyncio.CancelledError):
+            self._call.cancel()
+
+    async def _requests_as_they_come(self) -> AsyncIterator[Any]:
+        while (request := await self._requests.get()) is not None:
+            yield request

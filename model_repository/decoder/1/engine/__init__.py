@@ -1,0 +1,1 @@
+"""Who runs next, step by step."""

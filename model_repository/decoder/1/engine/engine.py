@@ -1,0 +1,282 @@
+"""The loop: take in requests, run a step over all of them, hand out tokens."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import torch
+
+from ..network.decode_graphs import DecodeGraphs
+from ..network.kv_cache import KVCache
+from ..network.qwen3 import Qwen3, Span
+from .sampling import Scores
+from .scheduler import Chunk, Scheduler, SchedulerLimits
+from .sequence import Sequence
+from .speculator import Speculator
+from .waiting_room import WaitingRoom
+
+logger = logging.getLogger(__name__)
+
+# How long a cancelled request may still be on its way here.
+CANCEL_REMEMBERED_S = 60.0
+# How often those that wait, thousands perhaps, are asked whether they still want to.
+SWEEP_S = 0.1
+
+
+class EngineStopped(RuntimeError):
+    """The engine is shutting down and takes nothing more."""
+
+
+@dataclass
+class EngineStats:
+    """Counts since the start; written by the engine's thread, read by anybody."""
+
+    steps: int = 0
+    step_seconds: float = 0.0
+    computed_tokens: int = 0
+    generated_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+
+class Engine:
+    """Continuous batching over one network: sequences join and leave between steps.
+
+    `submit` may be called from any thread. Listeners are told from the engine's own thread.
+    """
+
+    def __init__(
+        self,
+        network: Qwen3,
+        cache: KVCache,
+        limits: SchedulerLimits,
+        end_ids: Collection[int],
+        room: WaitingRoom | None = None,
+        graphs: DecodeGraphs | None = None,
+        speculator: Speculator | None = None,
+    ) -> None:
+        """room: bounds who waits, and nobody where it is left out; graphs: runs the steps that it covers; speculator:
+        drafts for those sequences that bring audio for it."""
+        self.network = network
+        self.graphs = graphs
+        self.speculator = speculator
+        self.cache = cache
+        self.scheduler = Scheduler(limits, cache)
+        self.end_ids = frozenset(end_ids)
+        self.stats = EngineStats()
+        # Request ids that are to be dropped, whether they are here or still on their way, and when they were named.
+        self._cancelled: dict[str, float] = {}
+        self._next_sweep = 0.0
+        self._arrivals: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
+        self.room = room or WaitingRoom({}, {}, limits.max_running)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="decoder-engine", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End the loop; what is still running is told that it failed."""
+        self._stopping = True
+        self._arrivals.put(None)
+        self._thread.join(timeout_s)
+
+    def submit(self, sequence: Sequence) -> None:
+        """Queue a sequence, without waiting.
+
+        Raises ValueError where it could never fit into the KV cache, RoomFull where too many of its priority are here,
+        EngineStopped where the engine is stopping.
+        """
+        if sequence.max_tokens > self.cache.extents.capacity:
+            raise ValueError(
+                f"the request needs {sequence.max_tokens} tokens of KV cache; there are {self.cache.extents.capacity}"
+            )
+        if self._stopping:
+            raise EngineStopped("the decoder is stopping")
+        self.room.enter(sequence.priority)
+        self._arrivals.put(sequence)
+
+    def cancel(self, request_id: str) -> None:
+        """Drop the sequence of this request at the next step, or as soon as it arrives."""
+        self._arrivals.put(lambda: self._cancelled.update({request_id: time.monotonic()}))
+
+    def end_session(self, name: str) -> None:
+        """Forget what a session keeps."""
+        self._arrivals.put(lambda: self.scheduler.sessions.end(name))
+
+    def _loop(self) -> None:
+        with torch.inference_mode():
+            while not self._stopping:
+                try:
+                    self._turn()
+                except Exception as error:
+                    # Nobody may be left waiting, and nothing that may be inconsistent is gone on with.
+                    logger.exception("the engine failed and begins anew")
+                    self._fail_all(f"the decoder failed: {error}")
+                    self.cache.extents.reset()
+                    self.scheduler = Scheduler(self.scheduler.limits, self.cache)
+        # What was submitted while the last turn ran has not been seen by the scheduler.
+        while not self._arrivals.empty():
+            arrival = self._arrivals.get()
+            if isinstance(arrival, Sequence):
+                self.scheduler.add(arrival)
+        self._fail_all("the decoder is stopping")
+
+    def _turn(self) -> None:
+        self._take_arrivals()
+        self._drop_unwanted()
+        chunks = self.scheduler.schedule()
+        self._answer_evicted()
+        if not chunks:
+            return
+        try:
+            self._step(chunks)
+            if self.speculator is not None:
+                self.speculator.propose(self.scheduler.running)
+        except Exception as error:
+            logger.exception("a step failed")
+            # Some of them may have had their answer already.
+            for sequence in [chunk.sequence for chunk in chunks if chunk.sequence in self.scheduler.running]:
+                self._end(sequence)
+                sequence.listener.on_error(f"the decoder failed: {error}")
+
+    def _fail_all(self, message: str) -> None:
+        for sequence in [*self.scheduler.running, *self.scheduler.waiting, *self.scheduler.evicted]:
+            self.room.leave(sequence.priority)
+            sequence.listener.on_error(message)
+
+    def _take_arrivals(self) -> None:
+        """Move what has arrived to the scheduler; waits only when there is nothing else to do."""
+        idle = not (self.scheduler.running or self.scheduler.waiting)
+        while True:
+            try:
+                arrival = self._arrivals.get(block=idle)
+            except queue.Empty:
+                return
+            if isinstance(arrival, Sequence):
+                self.scheduler.add(arrival)
+            elif arrival is not None:
+                arrival()
+            idle = False
+
+    def _drop_unwanted(self) -> None:
+        """Take out whom nobody waits for, and who has waited longer than its level allows."""
+        now = time.monotonic()
+        sweeps = now >= self._next_sweep
+        waiting = [*self.scheduler.waiting] if sweeps or self._cancelled else []
+        for sequence in [*self.scheduler.running, *waiting]:
+            if sequence.listener.is_cancelled() or self._cancelled.pop(sequence.request_id, None) is not None:
+                self._finish(sequence, "cancelled")
+        self._cancelled = {name: when for name, when in self._cancelled.items() if when > now - CANCEL_REMEMBERED_S}
+        if not sweeps:
+            return
+        self._next_sweep = now + SWEEP_S
+        for sequence in waiting:
+            message = self.room.refuse_late(sequence, now) if sequence in self.scheduler.waiting else None
+            if message is not None:
+                self._end(sequence)
+                sequence.listener.on_error(message)
+
+    def _answer_evicted(self) -> None:
+        """Ask the callers of sequences whose session is no longer kept to send all blocks again."""
+        while self.scheduler.evicted:
+            self._finish(self.scheduler.evicted.pop(), "evicted")
+
+    def _step(self, chunks: list[Chunk]) -> None:
+        table = self.network.embedding
+        started = time.monotonic()
+        spans, rows, judged = [], [], []
+        judged_rows: list[int] = []
+        row = 0
+        for chunk in chunks:
+            sequence, start = chunk.sequence, chunk.sequence.num_computed
+            assert sequence.extent is not None
+            spans.append(Span(row, chunk.length, start, sequence.extent.start))
+            rows.append(sequence.rows(start, start + chunk.length, table))
+            row += chunk.length
+            num_draft = start + chunk.length - sequence.num_tokens
+            # The last known token's row chooses the next one, and each draft token's row the one after it.
+            if num_draft >= 0:
+                judged.append((sequence, num_draft + 1))
+                judged_rows += range(row - num_draft - 1, row)
+            sequence.num_computed += min(chunk.length, sequence.num_pending)
+        if self.graphs is not None and self.graphs.covers(spans):
+            hidden = self.graphs.run(torch.cat(rows), spans)
+        else:
+            hidden = self.network.forward(torch.cat(rows), spans, self.cache)
+        if judged:
+            scores = Scores.of(self.network.logits(hidden[judged_rows]))
+            first = 0
+            for sequence, count in judged:
+                self._accept(sequence, scores, range(first, first + count))
+                first += count
+        seconds = time.monotonic() - started
+        self.scheduler.pace.observe(row, seconds)
+        self.stats.steps += 1
+        self.stats.step_seconds += seconds
+        self.stats.computed_tokens += row
+
+    def _accept(self, sequence: Sequence, scores: Scores, rows: range) -> None:
+        """Append the tokens that decoding one by one would have chosen, as far as the draft foresaw them.
+
+        rows: those of `scores` that are the sequence's, one and as many as draft tokens were in this step. The token
+        after the last foreseen one comes for free; what follows in the draft was computed in vain and is forgotten, its
+        place in the KV cache taken by the next token.
+        """
+        sequence.timings.first_token = sequence.timings.first_token or time.monotonic()
+        params, reason = sequence.params, ""
+        for row in rows:
+            banned = self.end_ids if len(sequence.output_ids) < params.min_new_tokens else ()
+            token = sequence.sampler.choose(scores.logits[row], scores.likeliest[row], banned)
+            if token in self.end_ids:
+                reason = "stop"
+                break
+            sequence.output_ids.append(token)
+            sequence.unshown.append((token, scores.logprob(row, token)))
+            self.stats.generated_tokens += 1
+            if params.repetition_guard and sequence.guard.push(token) and not banned:
+                reason = "repetition"
+                break
+            if len(sequence.output_ids) >= params.max_new_tokens:
+                reason = "length"
+                break
+            if not sequence.draft or sequence.draft.pop(0) != token:
+                sequence.draft.clear()
+                break
+            sequence.num_accepted += 1
+            # The last row's token was foreseen too, but not yet computed.
+            sequence.num_computed += row != rows[-1]
+        # From the first token on that the draft network did not foresee, it has to compute anew.
+        sequence.draft_computed = min(sequence.draft_computed, sequence.num_tokens - 1)
+        if reason:
+            self._finish(sequence, reason)
+        else:
+            self._show(sequence, len(sequence.unshown) - sequence.guard.num_held)
+
+    def _show(self, sequence: Sequence, count: int) -> None:
+        """Tell the listener the next `count` tokens."""
+        shown, sequence.unshown = sequence.unshown[: max(0, count)], sequence.unshown[max(0, count) :]
+        if shown:
+            sequence.listener.on_tokens([token for token, _ in shown], [logprob for _, logprob in shown])
+
+    def _finish(self, sequence: Sequence, reason: str) -> None:
+        sequence.finish_reason = reason
+        self.stats.drafted_tokens += sequence.num_drafted
+        self.stats.accepted_tokens += sequence.num_accepted
+        sequence.timings.finished = time.monotonic()
+        held = sequence.guard.num_held if reason == "repetition" else 0
+        if held:
+            del sequence.output_ids[-held:]
+        self._show(sequence, len(sequence.unshown) - held)
+        self.scheduler.retire(sequence)
+        self.room.leave(sequence.priority)
+        sequence.listener.on_finish(sequence)
+
+    def _end(self, sequence: Sequence) -> None:
+        self.scheduler.remove(sequence)
+        self.room.leave(sequence.priority)

@@ -1,0 +1,1 @@
+"""The network and its memory: weights, KV arena, products, CUDA graphs."""

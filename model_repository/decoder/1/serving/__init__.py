@@ -1,0 +1,1 @@
+"""Between Triton and the engine: inputs, answers, metrics, settings."""

@@ -1,0 +1,100 @@
+"""What a request brings, checked: every mistake has its own message."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.scheduler import PRIORITIES
+from ..engine.sessions import SessionRequest
+
+CHUNK_FRAMES = 100
+CHUNK_TOKENS = 13
+BLOCK_FRAMES = 800
+BLOCK_TOKENS = 104
+
+
+@dataclass(frozen=True)
+class AudioEmbeddings:
+    """rows: float32 [tokens, D], the valid embeddings of all blocks in order; frames: mel frames of each, 10 ms."""
+
+    rows: NDArray[np.float32]
+    frames: list[int]
+
+    @property
+    def num_rows(self) -> int:
+        return self.rows.shape[0]
+
+    def usage(self) -> dict[str, Any]:
+        return {"audio_tokens": self.num_rows, "speech_seconds": round(sum(self.frames) / 100, 2)}
+
+
+def num_tokens(frames: int) -> int:
+    """Embeddings of `frames` mel frames: 13 for each full chunk of 100, and ceil(rest / 8) for the rest."""
+    return frames // CHUNK_FRAMES * CHUNK_TOKENS + -(-(frames % CHUNK_FRAMES) // 8)
+
+
+def checked_audio(embeddings: NDArray[np.float32], frames: NDArray[np.int32], hidden_size: int) -> AudioEmbeddings:
+    """Join the valid rows of all blocks.
+
+    embeddings: [N, rows, D]; frames: [N, 1]. Raises ValueError where they do not fit each other or the network.
+    """
+    num_blocks, rows, width = embeddings.shape
+    if frames.shape[0] != num_blocks or num_blocks == 0:
+        raise ValueError(f"EMBEDDINGS has {num_blocks} blocks, FRAMES {frames.shape[0]}")
+    counts = [int(count) for count in frames[:, 0]]
+    valid = [num_tokens(count) for count in counts]
+    if min(counts) < 0 or max(valid) > rows:
+        raise ValueError(f"FRAMES must lie within 0 and what {rows} embeddings hold")
+    if sum(valid) and width != hidden_size:
+        raise ValueError(f"EMBEDDINGS has width {width}; this decoder takes {hidden_size}")
+    joined = np.concatenate([block[:count] for block, count in zip(embeddings, valid, strict=True)])
+    if not np.isfinite(joined).all():
+        raise ValueError("EMBEDDINGS holds NaN or infinity")
+    return AudioEmbeddings(joined, counts)
+
+
+def checked_session(parameters: dict[str, Any], frames: list[int]) -> SessionRequest | None:
+    """The parameters `session`, `cached_blocks` and `keep_blocks`, or None without a session.
+
+    frames: valid frames of the blocks that were sent. Raises ValueError where blocks would be kept that are not full.
+    """
+    name = parameters.get("session")
+    cached, keep = int(parameters.get("cached_blocks", 0)), int(parameters.get("keep_blocks", 0))
+    if not name:
+        if cached or keep:
+            raise ValueError("cached_blocks and keep_blocks need a session")
+        return None
+    if cached < 0 or keep < 0 or keep > cached + len(frames):
+        raise ValueError(
+            f"keep_blocks must lie within 0 and {cached + len(frames)}, cached_blocks must not be negative"
+        )
+    if any(count != BLOCK_FRAMES for count in frames[: max(0, keep - cached)]):
+        raise ValueError("only full blocks of 800 frames can be kept")
+    return SessionRequest(str(name), cached * BLOCK_TOKENS, keep * BLOCK_TOKENS)
+
+
+def checked_draft(draft: NDArray[np.int32] | None, vocab_size: int, end_ids: Collection[int]) -> list[int]:
+    """Draft token ids up to the first that ends an answer; ValueError where one is no token."""
+    if draft is None:
+        return []
+    ids = [int(token) for token in draft.ravel()]
+    if any(not 0 <= token < vocab_size for token in ids):
+        raise ValueError(f"DRAFT_IDS must lie within 0 and {vocab_size - 1}")
+    return list(itertools.takewhile(lambda token: token not in end_ids, ids))
+
+
+def checked_priority(parameters: dict[str, Any]) -> int:
+    """The parameter `priority_level`, 2 where it is left out; ValueError where it is none of 1, 2, 3.
+
+    Triton keeps the parameter `priority` for its own queues, which are not used, and does not pass it on.
+    """
+    priority = parameters.get("priority_level", 2)
+    if str(priority) not in {str(known) for known in PRIORITIES}:
+        raise ValueError(f"priority_level must be one of {PRIORITIES}, not {priority!r}")
+    return int(priority)

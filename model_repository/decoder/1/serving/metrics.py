@@ -1,0 +1,92 @@
+"""The engine's counts as Triton's custom metrics.
+
+Setting a metric is a call to the server's process, so a thread of its own does it twice a second, not the engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from typing import Any
+
+from ..engine.engine import Engine
+from ..engine.scheduler import PRIORITIES
+
+logger = logging.getLogger(__name__)
+
+PERIOD_S = 0.5
+COUNTERS = {
+    "steps": "Forward passes",
+    "step_seconds": "Seconds spent in forward passes",
+    "computed_tokens": "Tokens computed: prompts, drafts and new ones",
+    "generated_tokens": "Tokens of answers",
+    "drafted_tokens": "Draft tokens offered by finished requests",
+    "accepted_tokens": "Draft tokens accepted",
+    "evicted_sessions": "Sessions whose kept blocks had to give way",
+    "refused_requests": "Requests that found no place, or no turn in time",
+}
+GAUGES = {
+    "running": "Sequences in the running batch, by priority",
+    "waiting": "Sequences in the waiting room, by priority",
+}
+
+
+class Metrics:
+    """Publishes one engine's figures, named asr_decoder_*, labelled with the model."""
+
+    def __init__(self, pb_utils: Any, engine: Engine, model: str) -> None:
+        self._engine = engine
+        self._published: dict[str, float] = dict.fromkeys(COUNTERS, 0.0)
+
+        def family(name: str, description: str, kind: Any) -> Any:
+            return pb_utils.MetricFamily(name=f"asr_decoder_{name}", description=description, kind=kind)
+
+        counter, gauge = pb_utils.MetricFamily.COUNTER, pb_utils.MetricFamily.GAUGE
+        # A family must live as long as its metrics.
+        self._families = {name: family(f"{name}_total", text, counter) for name, text in COUNTERS.items()}
+        self._families |= {name: family(name, text, gauge) for name, text in GAUGES.items()}
+        self._families["kv"] = family("kv_tokens_used", "Tokens of the KV cache in use", gauge)
+        self._families["sessions"] = family("sessions", "Sessions with kept blocks", gauge)
+        self._counters = {name: self._families[name].Metric(labels={"model": model}) for name in COUNTERS}
+        self._gauges = {
+            (name, priority): self._families[name].Metric(labels={"model": model, "priority": str(priority)})
+            for name in GAUGES
+            for priority in PRIORITIES
+        }
+        self._kv = self._families["kv"].Metric(labels={"model": model})
+        self._sessions = self._families["sessions"].Metric(labels={"model": model})
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="decoder-metrics", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        self._stopping.set()
+        self._thread.join(timeout_s)
+
+    def _loop(self) -> None:
+        while not self._stopping.wait(PERIOD_S):
+            try:
+                self._publish()
+            except Exception:
+                logger.exception("metrics could not be published")
+
+    def _publish(self) -> None:
+        scheduler = self._engine.scheduler
+        now = {
+            **vars(self._engine.stats),
+            "evicted_sessions": scheduler.sessions.num_evicted,
+            "refused_requests": self._engine.room.num_refused,
+        }
+        for name, metric in self._counters.items():
+            if now[name] != self._published[name]:
+                metric.increment(float(now[name] - self._published[name]))
+                self._published[name] = now[name]
+        for name, sequences in (("running", list(scheduler.running)), ("waiting", list(scheduler.waiting))):
+            counts = Counter(sequence.priority for sequence in sequences)
+            for priority in PRIORITIES:
+                self._gauges[name, priority].set(float(counts[priority]))
+        self._kv.set(float(scheduler.extents.capacity - scheduler.extents.num_free))
+        self._sessions.set(float(len(scheduler.sessions)))

@@ -1,1 +1,0 @@
-../../decoder/1/kv_cache.py

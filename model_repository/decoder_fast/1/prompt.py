@@ -1,1 +1,0 @@
-../../decoder/1/prompt.py

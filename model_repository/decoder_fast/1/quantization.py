@@ -1,1 +1,0 @@
-../../decoder/1/quantization.py

@@ -1,0 +1,1 @@
+"""Loads on a service that runs: clients, percentiles, accuracy, perf_analyzer."""

@@ -1,0 +1,1 @@
+"""Networks of random weights in true dimensions, and the rooms without Triton."""

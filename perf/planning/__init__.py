@@ -1,0 +1,1 @@
+"""What a server holds, before there is one."""

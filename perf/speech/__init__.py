@@ -1,0 +1,1 @@
+"""Clips and conversations to measure with."""

@@ -1,0 +1,129 @@
+"""A small random network and an engine around it, for tests of the engine alone."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+
+from export.rooms import room
+from perf.models.random_model import decoder_weights
+
+qwen3 = room("decoder", "network.qwen3")
+kv_cache = room("decoder", "network.kv_cache")
+engine = room("decoder", "engine.engine")
+scheduler = room("decoder", "engine.scheduler")
+sequence = room("decoder", "engine.sequence")
+sampling = room("decoder", "engine.sampling")
+sessions = room("decoder", "engine.sessions")
+decode_graphs = room("decoder", "network.decode_graphs")
+speculator = room("decoder", "engine.speculator")
+waiting_room = room("decoder", "engine.waiting_room")
+
+CONFIG = qwen3.Qwen3Config(
+    vocab_size=96,
+    hidden_size=48,
+    intermediate_size=80,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+)
+CPU = torch.device("cpu")
+
+
+def network(device=CPU, dtype=torch.float32, seed=0):
+    return qwen3.Qwen3(CONFIG, decoder_weights(CONFIG, seed), device, dtype)
+
+
+def cache(tokens=4096, device=CPU, dtype=torch.float32, extents=None):
+    shape = (CONFIG.num_key_value_heads, CONFIG.head_dim)
+    return kv_cache.KVCache(CONFIG.num_hidden_layers, tokens, *shape, device, dtype, extents)
+
+
+class Collector:
+    """A listener that keeps everything and waits for the end."""
+
+    def __init__(self, cancel_after=None):
+        self.ids, self.logprobs = [], []
+        self.finished = None
+        self.error = None
+        self.done = threading.Event()
+        self.ends = 0
+        self.cancel_after = cancel_after
+
+    def on_tokens(self, ids, logprobs):
+        assert self.ends == 0
+        self.ids += ids
+        self.logprobs += logprobs
+
+    def on_finish(self, finished):
+        self.finished = finished
+        self.ends += 1
+        self.done.set()
+
+    def on_error(self, message):
+        self.error = message
+        self.ends += 1
+        self.done.set()
+
+    def is_cancelled(self):
+        return self.cancel_after is not None and len(self.ids) >= self.cancel_after
+
+
+def make_engine(
+    tokens=4096,
+    places=None,
+    end_ids=(95,),
+    device="cpu",
+    dtype=torch.float32,
+    batches=(),
+    draft_seed=None,
+    **limits,
+):
+    """batches: CUDA graphs for them; draft_seed: a draft network of these random weights."""
+    where = torch.device(device)
+    target, arena = network(where, dtype), cache(tokens, where, dtype)
+    graphs = decode_graphs.DecodeGraphs(target, arena, list(batches), record=True, compiled=False) if batches else None
+    drafter = None
+    if draft_seed is not None:
+        own = cache(tokens, where, dtype, arena.extents)
+        drafter = speculator.Speculator(network(where, dtype, draft_seed), own, 3, frozenset(end_ids), 32)
+    made = engine.Engine(target, arena, scheduler.SchedulerLimits(**limits), end_ids, places, graphs, drafter)
+    made.start()
+    return made
+
+
+def make_sequence(
+    seed,
+    num_audio=20,
+    max_new_tokens=24,
+    priority=2,
+    temperature=0.0,
+    listener=None,
+    draft=(),
+    session=None,
+    drafted=False,
+    device="cpu",
+    **params,
+):
+    """Random networks loop: the guard against it is off unless it is asked for."""
+    generator = torch.Generator().manual_seed(seed)
+    cached_rows = session.cached_rows if session else 0
+    # A stream's audio is the same from its beginning, however long it has become.
+    audio = torch.randn(400, CONFIG.hidden_size, generator=generator)[cached_rows:num_audio].to(device)
+    before = torch.randint(0, 90, (5,), generator=generator).tolist()
+    prompt = sequence.Prompt(before, audio, torch.randint(0, 90, (3,), generator=generator).tolist(), cached_rows)
+    params = sampling.SamplingParams(max_new_tokens, temperature, seed, **{"repetition_guard": False, **params})
+    listener = listener or Collector()
+    return sequence.Sequence(str(seed), prompt, params, priority, listener, draft, session, audio if drafted else None)
+
+
+def run(made, sequences, timeout_s=60):
+    """Submit all, wait for all, return their tokens."""
+    for one in sequences:
+        made.submit(one)
+    for one in sequences:
+        assert one.listener.done.wait(timeout_s)
+        assert one.listener.error is None
+    return [one.listener.ids for one in sequences]

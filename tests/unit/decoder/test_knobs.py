@@ -1,0 +1,182 @@
+"""Every setting for precision and speed: it works, or it says why it cannot."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.rooms import MODEL_REPOSITORY, room
+from tests.conftest import ROOT
+from tests.unit.decoder import engine_kit as kit
+
+build_room, graphs_room, warm_up_room = (
+    room("decoder", name) for name in ("serving.build", "network.decode_graphs", "serving.warm_up")
+)
+quantization = room("decoder", "network.quantization")
+CONFIG = (MODEL_REPOSITORY / "decoder" / "config.pbtxt").read_text()
+DEFAULTS = dict(re.findall(r'key: "(\w+)" value: \{ string_value: "([^"]*)" \}', CONFIG))
+TINY = ROOT / "export" / "tiny" / "tiny"
+
+
+def built(**parameters):
+    made = build_room.build({**DEFAULTS, "checkpoint": str(TINY), "num_threads": "1", **parameters}, Path("/"))
+    made.engine.start()
+    return made
+
+
+def test_the_summary_says_how_many_sequences_the_cache_holds():
+    made = built()
+    assert re.search(r"KV cache of \d{5,} tokens \(\d+ s of audio\): holds \d+ sequences of 30 s", made.summary)
+    made.engine.stop()
+
+
+def test_warm_up_answers_requests_and_learns_the_pace():
+    made = built()
+    assert warm_up_room.warm_up(made.engine, [1.0, 4.0]) > 0
+    assert made.engine.stats.generated_tokens == 2 * (3 + 12)
+    assert made.engine.scheduler.pace.rows_within(10.0, 512) == 512
+    assert made.engine.scheduler.pace.rows_within(1e-6, 512) == 16
+    made.engine.stop()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"dtype": "int4"}, "dtype must be one of float32, bfloat16, float16"),
+        ({"quantization": "int3"}, "quantization must be none, int8 or fp8"),
+        ({"quantization": "fp8"}, "needs a CUDA device of compute capability 8.9"),
+        ({"cuda_graphs": "on"}, "cuda_graphs needs a CUDA device"),
+        ({"torch_compile": "yes"}, "torch_compile must be on or off"),
+        ({"kv_cache_mb": "1"}, "one sequence of 30 s needs"),
+        ({"draft_checkpoint": str(TINY), "draft_tokens": "0"}, "draft_tokens must be at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        built(**parameters)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_a_device_is_refused():
+    with pytest.raises(ValueError, match="sees no CUDA device"):
+        built(device="cuda")
+
+
+def test_fp8_is_refused_below_sm_89(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "RTX 3090")
+    with pytest.raises(ValueError, match=r"8\.9 or newer .* RTX 3090 has 8\.6: use int8"):
+        quantization.quantizer("fp8", torch.device("cuda"))
+
+
+def test_a_draft_of_another_vocabulary_is_refused(tmp_path):
+    for path in TINY.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path / path.name)
+    tokenizer = json.loads((tmp_path / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"] = dict(list(tokenizer["model"]["vocab"].items())[:-1])
+    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-1]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ValueError, match="another vocabulary"):
+        built(draft_checkpoint=str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Embeddings of a recording, by the tiny checkpoint's own encoder, and what it says."""
+    from export.local import LocalAsr
+    from perf.speech.clips import recording
+
+    with LocalAsr(TINY) as asr:
+        pcm = recording(ROOT / "perf" / "recordings" / "english.flac")
+        return asr.embeddings(pcm), asr.transcribe([pcm])[0], asr.prompts.build("", None)
+
+
+def answer(made, rows, **options):
+    audio, _, (before, after) = rows
+    prompt = kit.sequence.Prompt(before, audio.to(made.engine.network.dtype), after)
+    one = kit.sequence.Sequence("", prompt, kit.sampling.SamplingParams(audio.shape[0]), 2, kit.Collector(), **options)
+    return kit.run(made.engine, [one])[0], one
+
+
+@pytest.mark.parametrize("parameters", [{"dtype": "bfloat16"}, {"dtype": "float16"}, {"quantization": "int8"}])
+def test_less_precision_hears_the_same(rows, parameters):
+    made = built(**parameters)
+    ids, _ = answer(made, rows)
+    assert ids == rows[1].token_ids
+    assert made.engine.network.dtype == build_room.DTYPES[parameters.get("dtype", "float32")]
+    made.engine.stop()
+
+
+def test_int8_weights_take_a_quarter_of_the_memory():
+    quantize = quantization.quantizer("int8", torch.device("cpu"))
+    weight = torch.randn(256, 512)
+    small = quantize(weight)
+    stored = sum(part.numel() * part.element_size() for part in (small.qdata, small.scale))
+    assert stored < weight.numel() * 1.1
+    x = torch.randn(3, 512)
+    expected, got = x @ weight.T, torch.nn.functional.linear(x, small)
+    assert float((expected - got).norm() / expected.norm()) < 0.02
+
+
+def test_decoding_in_fixed_shapes_equals_decoding_ragged():
+    network, cache = kit.network(), kit.cache(900)
+    graphs = graphs_room.DecodeGraphs(network, cache, [4, 1], record=False, compiled=False)
+    lengths, starts = [3, 40, 270], [0, 100, 200]
+    with torch.inference_mode():
+        for length, start in zip(lengths, starts, strict=True):
+            network.forward(torch.randn(length, kit.CONFIG.hidden_size), [kit.qwen3.Span(0, length, 0, start)], cache)
+        rows = torch.randn(3, kit.CONFIG.hidden_size)
+        spans = [kit.qwen3.Span(i, 1, lengths[i], starts[i]) for i in range(3)]
+        assert graphs.covers(spans)
+        assert not graphs.covers([kit.qwen3.Span(0, 2, 0, 0)])
+        torch.testing.assert_close(graphs.run(rows, spans), network.forward(rows, spans, cache), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_steps_answer_the_same(rows, monkeypatch):
+    # Compilers do not take packed matrices: large ones must stay as they are.
+    monkeypatch.setattr(room("decoder", "network.products"), "PACKED_FROM", 0)
+    made = built(torch_compile="on", decode_batches="1")
+    ids, _ = answer(made, rows)
+    assert ids == rows[1].token_ids
+    made.engine.stop()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cuda_graphs_answer_the_same(dtype):
+    plain = kit.make_engine(device="cuda", dtype=getattr(torch, dtype))
+    recorded = kit.make_engine(device="cuda", dtype=getattr(torch, dtype), batches=[1, 2, 4, 8])
+    tokens = []
+    for made in (plain, recorded):
+        tokens.append(kit.run(made, [kit.make_sequence(seed, 10 + 20 * seed, device="cuda") for seed in range(6)]))
+        made.stop()
+    assert tokens[0] == tokens[1]
+    assert recorded.graphs._recorded
+
+
+@pytest.mark.parametrize("draft", ["tiny", "tiny-fast"])
+def test_a_draft_checkpoint_changes_nothing_but_the_number_of_steps(rows, draft):
+    made = built(draft_checkpoint=str(ROOT / "export" / "tiny" / draft), draft_tokens="3")
+    plain, alone = answer(made, rows)
+    assert alone.num_drafted == 0
+    if draft == "tiny":
+        audio = rows[0]
+    else:
+        from export.local import LocalAsr
+        from perf.speech.clips import recording
+
+        with LocalAsr(ROOT / "export" / "tiny" / draft) as asr:
+            audio = asr.embeddings(recording(ROOT / "perf" / "recordings" / "english.flac"))
+    assert made.draft_width == audio.shape[1]
+    steps = made.engine.stats.steps
+    ids, one = answer(made, rows, draft_audio=audio)
+    steps = made.engine.stats.steps - steps
+    assert ids == plain == rows[1].token_ids
+    assert one.num_accepted > 0.6 * one.num_drafted > 0
+    assert steps < 0.6 * len(ids)
+    made.engine.stop()

@@ -1,0 +1,84 @@
+import io
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from frontend.audio.decoding import AudioError, AudioTooLong, decode
+
+
+def encoded(container, codec, rate, channels, seconds=1.0):
+    """A 440 Hz tone as a file of this kind."""
+    out = io.BytesIO()
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
+    with av.open(out, "w", format=container) as file:
+        stream = file.add_stream(codec, rate=rate, layout=layout)
+        tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(rate * seconds)) / rate).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(np.tile(tone, (channels, 1)), format="fltp", layout=layout)
+        frame.rate = rate
+        resampler = av.AudioResampler(
+            format=stream.format, layout=layout, rate=rate, frame_size=stream.codec_context.frame_size or None
+        )
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            for packet in stream.encode(part):
+                file.mux(packet)
+        for packet in stream.encode(None):
+            file.mux(packet)
+    out.seek(0)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate", "channels"),
+    [
+        ("wav", "pcm_s16le", 8_000, 1),
+        ("wav", "pcm_s24le", 44_100, 2),
+        ("wav", "pcm_f32le", 16_000, 1),
+        ("wav", "pcm_s16le", 16_000, 1),
+        ("wav", "pcm_s24le", 16_000, 1),
+        ("wav", "pcm_u8", 16_000, 1),
+        ("flac", "flac", 16_000, 1),
+        ("wav", "pcm_s16le", 48_000, 6),
+        ("flac", "flac", 48_000, 2),
+        ("mp3", "libmp3lame", 44_100, 2),
+        ("ogg", "libopus", 48_000, 2),
+        ("mp4", "aac", 44_100, 2),
+        ("webm", "libopus", 48_000, 1),
+    ],
+)
+def test_any_format_rate_and_channels(container, codec, rate, channels):
+    assert_tone(decode(encoded(container, codec, rate, channels), max_seconds=10))
+
+
+def test_ogg_vorbis():
+    file = io.BytesIO()
+    soundfile.write(file, 0.5 * np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050), 22_050, format="OGG")
+    file.seek(0)
+    assert_tone(decode(file, max_seconds=10))
+
+
+def assert_tone(pcm):
+    """A second of 440 Hz."""
+    assert pcm.dtype == np.float32
+    assert abs(pcm.size - 16_000) < 1_600
+    spectrum = np.abs(np.fft.rfft(pcm[2_000:14_000]))
+    assert abs(np.argmax(spectrum) * 16_000 / 12_000 - 440) < 3
+    assert np.abs(pcm).max() <= 1.0
+
+
+@pytest.mark.parametrize("data", [b"", b"not audio at all" * 50, b"RIFF\x00\x00\x00\x00WAVE"])
+def test_what_is_no_sound_is_refused(data):
+    with pytest.raises(AudioError):
+        decode(io.BytesIO(data), max_seconds=10)
+
+
+def test_too_long_is_refused_before_all_is_decoded():
+    with pytest.raises(AudioTooLong, match="longer than 2 s"):
+        decode(encoded("wav", "pcm_s16le", 16_000, 1, seconds=30), max_seconds=2)
+
+
+def test_a_file_that_breaks_off_gives_what_it_has():
+    whole = encoded("mp3", "libmp3lame", 44_100, 1, seconds=2).getvalue()
+    pcm = decode(io.BytesIO(whole[: len(whole) // 2]), max_seconds=10)
+    assert 0.5 < pcm.size / 16_000 < 1.5

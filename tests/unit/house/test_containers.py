@@ -1,0 +1,115 @@
+"""Containers, as far as they can be checked without a container engine: lint, references, and the commands inside."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import tomllib
+import yaml
+
+from tests.conftest import ROOT
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DOCKERFILES = ["Dockerfile.triton", "Dockerfile.frontend"]
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_dockerfiles_pass_the_linter(name):
+    linter = shutil.which("hadolint", path=f"{ROOT / '.venv' / 'bin'}:{sys.prefix}/bin") or shutil.which("hadolint")
+    if linter is None:
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run([linter, name], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_compose_file_is_understood():
+    command = shutil.which("docker-compose")
+    if command is None:
+        pytest.skip("docker-compose is not installed")
+    done = subprocess.run(
+        [command, "--profile", "gpu", "--profile", "cpu", "--profile", "monitoring", "config"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_services_are_bounded_and_start_in_order():
+    for name, service in COMPOSE["services"].items():
+        if name != "exporter":
+            assert service["restart"] == "unless-stopped", name
+            assert "memory" in service["deploy"]["resources"]["limits"], name
+    for name, triton in (("frontend", "triton"), ("frontend-cpu", "triton-cpu")):
+        assert COMPOSE["services"][name]["depends_on"] == {triton: {"condition": "service_healthy"}}
+        assert COMPOSE["services"][name]["environment"]["ASR_TRITON_URL"] == "triton:8001"
+
+
+def test_images_run_as_nobody_in_particular_and_are_pinned():
+    for name in DOCKERFILES:
+        text = (ROOT / name).read_text()
+        users = re.findall(r"^USER (.+)$", text, re.M)
+        assert users, name
+        assert all(int(user) > 0 for user in users)
+        assert "HEALTHCHECK" in text
+
+    # Triton 25.07 was the first release with the fixes of 2025's advisories.
+    release = re.search(r"ARG RELEASE=(\d+)\.(\d+)", (ROOT / "Dockerfile.triton").read_text())
+    assert release is not None
+    assert tuple(map(int, release.groups())) >= (25, 7)
+
+
+def test_every_file_that_is_mounted_or_copied_exists():
+    for service in COMPOSE["services"].values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).exists(), volume
+    for name in DOCKERFILES:
+        for sources in re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / name).read_text(), re.M):
+            for source in sources.split():
+                assert (ROOT / source).exists(), (name, source)
+
+
+def test_the_package_has_the_pages_files():
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["frontend"]
+    packed = {path for pattern in patterns for path in (ROOT / "frontend").glob(pattern)}
+    assert packed == set((ROOT / "frontend" / "static").iterdir())
+
+
+def test_the_dashboard_asks_for_metrics_that_exist():
+    dashboard = json.loads((ROOT / "perf" / "monitoring" / "asr.json").read_text())
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"asr_[a-z_]+", target["expr"])
+    }
+    from export.rooms import room
+    from frontend.observe.metrics import Metrics
+
+    known = {f"asr_decoder_{name}_total" for name in room("decoder", "serving.metrics").COUNTERS}
+    known |= {
+        f"asr_decoder_{name}" for name in (*room("decoder", "serving.metrics").GAUGES, "kv_tokens_used", "sessions")
+    }
+    known |= {f"asr_stream_{name}_total" for name in room("asr_stream", "metrics").COUNTERS} | {"asr_stream_sessions"}
+    for family in Metrics().registry.collect():
+        known |= {family.name, f"{family.name}_total", f"{family.name}_bucket", f"{family.name}_count"}
+    assert asked <= known, asked - known
+
+
+def test_the_check_before_the_server_starts(tmp_path):
+    """The command of the Triton image, on a repository without plans and on one with a plan that cannot be checked."""
+
+    def check(*options):
+        command = [sys.executable, "-m", "export", "check", "--repository", str(tmp_path), *options]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    assert check("--if-any").returncode == 0
+    assert check().returncode == 1
+    (tmp_path / "encoder" / "1").mkdir(parents=True)
+    (tmp_path / "encoder" / "1" / "model.plan").write_bytes(b"")
+    done = check("--if-any")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
