@@ -8,7 +8,7 @@ FAST_CHECKPOINT ?= export/tiny/tiny-fast
 ROOMS := .cache/rooms
 ROOM_NAMES := vad features encoder decoder asr_stream
 
-.PHONY: setup models demo serve test lint bench bench-report clean
+.PHONY: setup models demo serve test lint bench bench-report rehearse clean
 
 setup: $(VENV)/.installed
 
@@ -42,7 +42,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	@mkdir -p $(ROOMS)
 	@for room in $(ROOM_NAMES); do ln -sfn ../../model_repository/$$room/1 $(ROOMS)/asr_room_$$room; done
-	$(BIN)/mypy -p frontend -p export -p perf
+	$(BIN)/mypy -p frontend -p export -p perf -p tests.rehearsal
 	MYPYPATH=$(ROOMS) $(BIN)/mypy $(foreach room,$(ROOM_NAMES),-p asr_room_$(room))
 
 bench: models
@@ -50,6 +50,10 @@ bench: models
 
 bench-report: models
 	$(BIN)/python -m perf report
+
+# The containers brought up for real, on a host with Docker or (Debian, Ubuntu, as root) where it can be installed.
+rehearse: setup
+	$(BIN)/python -m tests.rehearsal
 
 clean:
 	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint model_repository/encoder/warmup

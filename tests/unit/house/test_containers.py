@@ -11,8 +11,10 @@ import tomllib
 import yaml
 
 from tests.conftest import ROOT
+from tests.rehearsal.stand_ins import base_images
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+PROFILES = ("gpu", "cpu", "export", "monitoring")
 DOCKERFILES = ["Dockerfile.triton", "Dockerfile.frontend"]
 
 
@@ -30,15 +32,39 @@ def test_the_compose_file_is_understood():
     if command is None:
         pytest.skip("docker-compose is not installed")
     done = subprocess.run(
-        [command, "--profile", "gpu", "--profile", "cpu", "--profile", "monitoring", "config"],
+        [command, *(part for name in PROFILES for part in ("--profile", name)), "config"],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 
+def test_the_rehearsal_changes_only_what_a_host_cannot_give():
+    """Networks of builds, a limit that a kernel may refuse, and images' names: they must not pass for the real ones."""
+    beside = yaml.safe_load((ROOT / "tests" / "rehearsal" / "compose.yml").read_text())
+    assert set(beside["services"]) == {name for name, one in COMPOSE["services"].items() if "build" in one}
+    for name, service in beside["services"].items():
+        assert set(service) <= {"build", "image", "ulimits"}, name
+        assert set(service["build"]) <= {"network", "args"}, name
+        assert set(service["build"].get("args", {})) <= {"TORCH_INDEX"}, name
+        assert set(service.get("ulimits", {})) <= {"memlock"}, name
+
+
+def test_stand_ins_are_of_the_images_that_the_dockerfiles_stand_on():
+    assert len(base_images()) == len(list((ROOT / "tests" / "rehearsal" / "stand_ins").glob("*.Dockerfile")))
+    used = set()
+    for name in DOCKERFILES:
+        text = (ROOT / name).read_text()
+        defaults = dict(re.findall(r"^ARG (\w+)=(\S+)$", text, re.M))
+        for image in re.findall(r"^FROM (\S+)", text, re.M):
+            while variable := re.search(r"\$\{(\w+)\}", image):
+                image = image.replace(variable[0], defaults[variable[1]])
+            used.add(image)
+    assert used == set(base_images().values())
+
+
 def test_services_are_bounded_and_start_in_order():
     for name, service in COMPOSE["services"].items():
-        if name != "exporter":
+        if not name.startswith("exporter"):
             assert service["restart"] == "unless-stopped", name
             assert "memory" in service["deploy"]["resources"]["limits"], name
     for name, triton in (("frontend", "triton"), ("frontend-cpu", "triton-cpu")):

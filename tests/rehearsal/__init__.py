@@ -1,0 +1,1 @@
+"""`make rehearse`: the first day of a user, in real containers."""
