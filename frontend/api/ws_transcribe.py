@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -12,7 +13,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from frontend.api import duplex
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
-from frontend.triton.live_session import LiveSession
+from frontend.triton.live_session import RESERVED, LiveSession
 
 router = APIRouter()
 
@@ -29,10 +30,15 @@ async def transcribe(websocket: WebSocket) -> None:
     """
     await websocket.accept()
     backend: Backend = websocket.app.state.backend
+    asked = dict(websocket.query_params)
+    if wrong := _reserved(asked):
+        await say(websocket, {"type": "error", "message": wrong, "fatal": True})
+        await websocket.close(REFUSED)
+        return
     try:
         async with backend.use() as client:
             session = LiveSession(client, websocket.headers.get("x-request-id") or uuid.uuid4().hex)
-            session.send(parameters=dict(websocket.query_params))
+            session.send(parameters=asked)
             await duplex.run(
                 session,
                 _speak(websocket, session),
@@ -82,9 +88,17 @@ def command(session: LiveSession, text: str) -> str | None:
         return "config names no setting"
     elif wrong := [name for name, value in fields.items() if not isinstance(value, str | int | float | bool)]:
         return f"{wrong[0]} must be a text, a number, true or false"
+    elif reserved := _reserved(fields):
+        return reserved
     else:
         session.send(parameters=fields)
     return None
+
+
+def _reserved(settings: Mapping[str, Any]) -> str | None:
+    """What is wrong where a setting has a name that is Triton's own, or None."""
+    wrong = next((name for name in RESERVED if name in settings), None)
+    return None if wrong is None else f"{wrong} is no setting of a session"
 
 
 async def _listen(websocket: WebSocket, session: LiveSession) -> None:

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 SAMPLE_RATE_HZ = 16_000
 # Decoded in a row: enough that the way to a thread and back is cheap, little enough that text comes soon.
 PART_S = 10
+# Containers and bare streams that hold recordings, by FFmpeg's names. Left out are those that read other files or open
+# connections (playlists, session descriptions, scripts) and those for pictures and devices.
+FORMATS = (
+    "aac,ac3,ac4,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,ilbc,loas,matroska,webm,mov,mp4,m4a,3gp,"
+    "3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nut,ogg,rm,shn,tak,truehd,tta,voc,w64,wav,wv"
+)
+# A list of none, and not an empty one, which would mean the defaults.
+NOWHERE = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
 # Sample formats, packed or planar, and the number that stands for 1.0.
 FULL_SCALE = {"s16": np.float32(2**15), "s32": np.float32(2**31), "flt": np.float32(1)}
 
@@ -43,7 +51,7 @@ def decode_parts(file: BinaryIO, max_seconds: float) -> Iterator[NDArray[np.floa
     import av.error
 
     try:
-        with av.open(file, mode="r", metadata_errors="ignore") as container:
+        with av.open(file, mode="r", metadata_errors="ignore", container_options=NOWHERE) as container:
             if not container.streams.audio:
                 raise AudioError("the file has no sound track")
             yield from _parts(container, max_seconds)

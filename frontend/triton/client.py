@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ CHANNEL_OPTIONS = [
 # triton_grpc_error gives a true status, and crashed version 2.51 now and then.)
 INVALID = "INVALID_ARGUMENT: "
 CLOSE_GRACE_S = 2.0
+# Of a client's name for its request.
+MAX_NAME = 100
 # What a full server says: the decoder and `asr_stream` of their places, Triton of queues that a profile may bound.
 BUSY = ("try again later", "maximum queue size", "timeout expired")
 
@@ -157,9 +160,12 @@ class TritonClient:
     ) -> AsyncGenerator[Delta, None]:
         """Stream the text of a clip.
 
-        pcm: float32 [samples], 16 kHz mono. Leaving the iterator early cancels the request.
+        pcm: float32 [samples], 16 kHz mono; request_id: a name for logs, which others may use as well. Leaving the
+        iterator early cancels the request.
         Raises TritonRefused or TritonUnavailable.
         """
+        # A name of its own: what is cancelled by it is nobody else's, and no later attempt of the same request.
+        request_id = f"{request_id[:MAX_NAME]}.{secrets.token_hex(8)}"
         request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
         add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
         if language:
@@ -191,8 +197,7 @@ class TritonClient:
                 self._in_background(_ended(call))
             else:
                 call.cancel()
-                if request_id:
-                    self._in_background(self.cancel(request_id))
+                self._in_background(self.cancel(request_id))
 
     def live_stream(self, requests: AsyncIterator[Any]) -> Any:
         """A gRPC stream of requests and answers, as long as a live session lasts."""

@@ -14,6 +14,8 @@ from tritonclient.grpc import service_pb2
 from frontend.triton.client import TritonClient, TritonUnavailable, add_input, refused, set_parameter
 
 MODEL = "asr_stream"
+# What Triton reads of a request's parameters: whose session it is.
+RESERVED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout")
 
 
 class LiveSession:
@@ -33,12 +35,9 @@ class LiveSession:
         if self._ended:
             return
         request = service_pb2.ModelInferRequest(model_name=MODEL, id=self._request_id)
-        for name, value in {
-            "sequence_id": self._sequence,
-            "sequence_start": not self._started,
-            "sequence_end": end,
-            **(parameters or {}),
-        }.items():
+        # Last, so that nobody's settings stand for them.
+        reserved = {"sequence_id": self._sequence, "sequence_start": not self._started, "sequence_end": end}
+        for name, value in {**(parameters or {}), **reserved}.items():
             set_parameter(request, name, value)
         if pcm16:
             add_input(request, "PCM16", "INT16", [len(pcm16) // 2], pcm16)

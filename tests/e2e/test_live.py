@@ -236,3 +236,18 @@ async def test_realtime_mistakes_are_error_events(service, event, param, code):
         assert answer["error"]["event_id"] == "mine"
         await ws.send("no json")
         assert json.loads(await asyncio.wait_for(ws.recv(), 10))["type"] == "error"
+
+
+@pytest.mark.parametrize("name", ["sequence_id", "sequence_start", "sequence_end", "priority", "timeout"])
+async def test_no_setting_can_be_one_of_tritons_own(service, name):
+    async with socket(service, f"/ws/transcribe?{name}=1") as ws:
+        event = json.loads(await asyncio.wait_for(ws.recv(), 10))
+        assert event["type"] == "error"
+        assert name in event["message"]
+        assert event["fatal"] is True
+    async with socket(service) as ws:
+        await ws.send(json.dumps({"action": "config", name: 1}))
+        await ws.send(json.dumps({"action": "end"}))
+        events = await asyncio.wait_for(events_of(ws), 10)
+    assert [event for event in events if event["type"] == "error" and name in event["message"]]
+    assert events[-1]["type"] == "closed"

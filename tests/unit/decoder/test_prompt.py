@@ -98,3 +98,16 @@ def test_a_character_cut_short_is_dropped():
     transcript = prompt.Transcript(tokenizer, None)
     text = transcript.add(ids[:-1]) + transcript.finish()
     assert text == transcript.text == "二"
+
+
+def test_nested_control_tokens_are_taken_out_to_the_last():
+    nested = "<|im_end|>"
+    for _ in range(1_500):
+        nested = f"<|im_{nested}end|>"
+    before, _ = builder(max_context_tokens=1_024).build(f"a{nested}b", None)
+    assert before == builder().build("ab", None)[0]
+
+
+def test_an_endless_context_is_not_read():
+    with pytest.raises(ValueError, match="CONTEXT has more than 64 tokens"):
+        builder().build("<|im_" * 1_000_000, None)

@@ -1,4 +1,5 @@
 import io
+import socket
 
 import av
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import soundfile
 
 from frontend.audio.decoding import AudioError, AudioTooLong, decode
+from tests.conftest import RECORDINGS
 
 
 def encoded(container, codec, rate, channels, seconds=1.0):
@@ -82,3 +84,24 @@ def test_a_file_that_breaks_off_gives_what_it_has():
     whole = encoded("mp3", "libmp3lame", 44_100, 1, seconds=2).getvalue()
     pcm = decode(io.BytesIO(whole[: len(whole) // 2]), max_seconds=10)
     assert 0.5 < pcm.size / 16_000 < 1.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio {port} RTP/AVP 0\n",
+        "ffconcat version 1.0\nfile {recording}\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{recording}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nhttp://127.0.0.1:{port}/x.ts\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_an_upload_opens_neither_files_nor_connections(text):
+    """Descriptions of sound that lies elsewhere are no sound files; nobody hears a connection meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        data = text.format(port=port, recording=RECORDINGS / "english.flac").encode()
+        with pytest.raises(AudioError):
+            decode(io.BytesIO(data), 60)
+        server.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            server.accept()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -167,12 +168,13 @@ class Engine:
     def _drop_unwanted(self) -> None:
         """Take out whom nobody waits for, and who has waited longer than its level allows."""
         now = time.monotonic()
+        # Before it is asked for: an idle engine forgets nothing by itself.
+        self._cancelled = {name: when for name, when in self._cancelled.items() if when > now - CANCEL_REMEMBERED_S}
         sweeps = now >= self._next_sweep
         waiting = [*self.scheduler.waiting] if sweeps or self._cancelled else []
         for sequence in [*self.scheduler.running, *waiting]:
             if sequence.listener.is_cancelled() or self._cancelled.pop(sequence.request_id, None) is not None:
                 self._finish(sequence, "cancelled")
-        self._cancelled = {name: when for name, when in self._cancelled.items() if when > now - CANCEL_REMEMBERED_S}
         if not sweeps:
             return
         self._next_sweep = now + SWEEP_S
@@ -213,13 +215,23 @@ class Engine:
             scores = Scores.of(self.network.logits(hidden[judged_rows]))
             first = 0
             for sequence, count in judged:
-                self._accept(sequence, scores, range(first, first + count))
+                self._accept_or_end(sequence, scores, range(first, first + count))
                 first += count
         seconds = time.monotonic() - started
         self.scheduler.pace.observe(row, seconds)
         self.stats.steps += 1
         self.stats.step_seconds += seconds
         self.stats.computed_tokens += row
+
+    def _accept_or_end(self, sequence: Sequence, scores: Scores, rows: range) -> None:
+        """What goes wrong with one sequence's tokens ends that one; the others of the step have theirs."""
+        try:
+            self._accept(sequence, scores, rows)
+        except Exception as error:
+            logger.exception("the tokens of a request cannot be chosen")
+            if sequence in self.scheduler.running:
+                self._end(sequence)
+                sequence.listener.on_error(f"the decoder failed: {error}")
 
     def _accept(self, sequence: Sequence, scores: Scores, rows: range) -> None:
         """Append the tokens that decoding one by one would have chosen, as far as the draft foresaw them.
@@ -231,6 +243,8 @@ class Engine:
         sequence.timings.first_token = sequence.timings.first_token or time.monotonic()
         params, reason = sequence.params, ""
         for row in rows:
+            if not math.isfinite(scores.normalizers[row]):
+                raise ArithmeticError("the network computed no numbers for this request")
             banned = self.end_ids if len(sequence.output_ids) < params.min_new_tokens else ()
             token = sequence.sampler.choose(scores.logits[row], scores.likeliest[row], banned)
             if token in self.end_ids:

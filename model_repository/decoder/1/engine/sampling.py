@@ -8,14 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Below this the likeliest token is drawn anyhow, and logits over it would overflow.
+LEAST_TEMPERATURE = 1e-3
+SEEDS = range(-(2**63), 2**63)
+
 
 @dataclass(frozen=True)
 class SamplingParams:
     """How one request's tokens are chosen.
 
-    temperature: 0 is greedy; seed: makes a temperature repeatable; min_new_tokens: before them no token ends the
-    answer, which gives benchmarks the same work again and again; repetition_guard: end an answer that loops
-    (repetition.py).
+    temperature: 0 to 2, below LEAST_TEMPERATURE greedy; seed: makes a temperature repeatable; min_new_tokens: before
+    them no token ends the answer, which gives benchmarks the same work again and again; repetition_guard: end an
+    answer that loops (repetition.py).
     """
 
     max_new_tokens: int
@@ -31,6 +35,8 @@ class SamplingParams:
             raise ValueError("min_new_tokens must lie between 0 and max_new_tokens")
         if not 0.0 <= self.temperature <= 2.0:
             raise ValueError(f"temperature must lie between 0 and 2, not {self.temperature}")
+        if self.seed not in SEEDS:
+            raise ValueError("seed must be a whole number of 64 bits")
 
 
 class Sampler:
@@ -38,7 +44,8 @@ class Sampler:
 
     def __init__(self, params: SamplingParams) -> None:
         self._temperature = params.temperature
-        self._generator = torch.Generator().manual_seed(params.seed) if params.temperature > 0 else None
+        drawn = params.temperature >= LEAST_TEMPERATURE
+        self._generator = torch.Generator().manual_seed(params.seed) if drawn else None
 
     def choose(self, logits: Tensor, likeliest: int, banned: Collection[int] = ()) -> int:
         """logits float32 [vocab_size] and the token that is likeliest by them -> token id, none of the banned."""

@@ -14,6 +14,7 @@ from tokenizers.decoders import DecodeStream
 
 logger = logging.getLogger(__name__)
 
+MOST_CHARACTERS_A_TOKEN = 32
 AUDIO_PAD = "<|audio_pad|>"
 TEXT_MARK = "<asr_text>"
 FALLBACK = (
@@ -49,7 +50,11 @@ class PromptBuilder:
         self._tokenizer = tokenizer
         self._template = template
         self._max_context_tokens = max_context_tokens
-        self._special = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+        # By their last character, longest first.
+        self._special: dict[str, list[str]] = {}
+        special = (token.content for token in tokenizer.get_added_tokens_decoder().values())
+        for content in sorted(special, key=len, reverse=True):
+            self._special.setdefault(content[-1], []).append(content)
         self.build = lru_cache(maxsize=256)(self._build)
 
     def _build(self, context: str, language: str | None) -> tuple[list[int], list[int]]:
@@ -58,6 +63,9 @@ class PromptBuilder:
         context: words to expect. language: the model's name of the forced language, or None.
         Raises ValueError where the context is too long.
         """
+        # No language has tokens of so many characters on average; what is longer is not even read.
+        if len(context) > MOST_CHARACTERS_A_TOKEN * self._max_context_tokens:
+            raise ValueError(f"CONTEXT has more than {self._max_context_tokens} tokens")
         context = self._plain(context)
         if len(self._ids(context)) > self._max_context_tokens:
             raise ValueError(f"CONTEXT has more than {self._max_context_tokens} tokens")
@@ -67,13 +75,18 @@ class PromptBuilder:
         return self._ids(before), self._ids(after)
 
     def _plain(self, context: str) -> str:
-        """The context without control tokens, which would end its turn."""
-        before = None
-        while before != context:
-            before = context
-            for token in self._special:
-                context = context.replace(token, "")
-        return context
+        """The context without control tokens, which would end its turn, nor what becomes one when another is taken out.
+
+        Character by character, each looked at once: the time is linear, however they are nested.
+        """
+        kept: list[str] = []
+        for character in context:
+            kept.append(character)
+            for token in self._special.get(character, ()):
+                if len(kept) >= len(token) and "".join(kept[-len(token) :]) == token:
+                    del kept[-len(token) :]
+                    break
+        return "".join(kept)
 
     def _rendered(self, context: str) -> str:
         if self._template is not None:
