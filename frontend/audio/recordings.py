@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,15 +16,21 @@ from numpy.typing import NDArray
 from frontend.audio.joining import separator
 from frontend.audio.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
 from frontend.audio.subtitles import Timed, Token
-from frontend.triton.client import TritonClient, TritonUnavailable
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 
 Floats = NDArray[np.float32]
-ATTEMPTS, RETRY_S = 4, 0.5
+# Between attempts: twice as long each time, and not all at once.
+RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
+# A model that fails may be one that is loaded again, seconds later; one that fails so often fails by itself.
+MOST_FAILURES = 6
+# How the decoder says that it dropped a request without an answer.
+DROPPED = ("cancelled", "evicted")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would."""
+    """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would; timeout_s:
+    of the whole request; patience_s: how long one segment is tried again where Triton is lost or has no place."""
 
     request_id: str
     language: str | None = None
@@ -31,6 +39,7 @@ class Options:
     priority: int = 2
     rules: SegmentRules | None = None
     timeout_s: float = 600.0
+    patience_s: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -161,20 +170,26 @@ class Recording:
                 task.cancel()
 
     async def _attempts(self) -> AsyncIterator[TritonClient]:
-        """A Triton that is lost is started again within seconds: what was not told yet can be asked again."""
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(RETRY_S)
+        """Again and again until the patience is at its end: a Triton that is lost, or a model, is back within seconds,
+        and a full one has a place sooner or later."""
+        deadline = time.monotonic() + self._options.patience_s
+        pause_s = RETRY_FIRST_S
+        while True:
             yield await self._connected()
+            pause_s = min(RETRY_MOST_S, 2 * pause_s)
+            wait_s = pause_s * random.uniform(0.5, 1.0)
+            if time.monotonic() + wait_s > deadline:
+                return
+            await asyncio.sleep(wait_s)
 
     async def _vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
-        lost: TritonUnavailable | None = None
+        lost: Exception | None = None
         async for client in self._attempts():
             try:
                 probabilities, state = await client.vad(pcm, state)
                 return probabilities, state
-            except TritonUnavailable as error:
-                lost = error
+            except (TritonUnavailable, TritonRefused) as error:
+                lost = _passing(error)
         assert lost is not None
         raise lost
 
@@ -211,7 +226,10 @@ class Recording:
         parameters: dict[str, str | int | float | bool] | None
         parameters = {"temperature": options.temperature} if options.temperature else None
         start, end = segment.start / SAMPLE_RATE_HZ, segment.end / SAMPLE_RATE_HZ
-        lost: TritonUnavailable | None = None
+        lost: Exception | None = None
+        failures = 0
+        # What was told is not told again: another attempt begins with the same text, and goes on from there.
+        told, num_told = "", 0
         async for client in self._attempts():
             deltas = client.transcribe(
                 segment.pcm,
@@ -223,22 +241,39 @@ class Recording:
                 timeout_s=options.timeout_s,
             )
             tokens: tuple[Token, ...] = ()
+            text = ""
             try:
                 async with contextlib.aclosing(deltas):
                     async for delta in deltas:
-                        told = zip(delta.token_ids, delta.tokens, delta.logprobs, strict=True)
-                        new = tuple(Token(*one) for one in told if one[1])
-                        tokens += new
-                        if delta.result is None:
-                            yield Piece(delta.text, new)
-                        else:
-                            timed = Timed(start, end, delta.result["text"], tokens)
-                            yield Piece(delta.text, new, timed, delta.result)
+                        text += delta.text
+                        parts = zip(delta.token_ids, delta.tokens, delta.logprobs, strict=True)
+                        tokens += tuple(Token(*one) for one in parts if one[1])
+                        result = delta.result
+                        if result is not None and result["finish_reason"] in DROPPED:
+                            raise TritonUnavailable("the decoder dropped the request")
+                        if not (text.startswith(told) or (result is None and told.startswith(text))):
+                            raise TritonUnavailable("a model was lost, and the next one hears otherwise")
+                        if result is None and len(text) <= len(told):
+                            continue
+                        timed = None if result is None else Timed(start, end, result["text"], tokens)
+                        added, fresh = text[len(told) :], tokens[num_told:]
+                        told, num_told = text, len(tokens)
+                        yield Piece(added, fresh, timed, result)
                 return
-            except TritonUnavailable as error:
-                lost = error
-                if tokens:
-                    # What was told cannot be told again.
-                    break
+            except (TritonUnavailable, TritonRefused) as error:
+                lost = _passing(error)
+                failures += isinstance(error, TritonRefused) and not error.busy
+                if failures >= MOST_FAILURES:
+                    raise
+                if number == 0 and not told and isinstance(error, TritonRefused) and error.busy:
+                    # Who is not admitted is told so at once.
+                    raise
         assert lost is not None
         raise lost
+
+
+def _passing(error: TritonUnavailable | TritonRefused) -> Exception:
+    """The error, where another attempt may succeed; raises it where the request itself is at fault."""
+    if isinstance(error, TritonRefused) and error.invalid:
+        raise error
+    return error
