@@ -92,7 +92,11 @@ def _is_special(path: Path) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "what should be its folder is a file"
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return f"it is not JSON ({error})"
 
 
 def apart(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:

@@ -61,7 +61,10 @@ class Score:
 
 
 def score(speech: list[Spoken], texts: list[str], normalize: str, *, by_character: bool, seed: int = 0) -> Score:
-    """Words (or characters) that are wrong; clips without a text are left out. ValueError where none has one."""
+    """Words (or characters) that are wrong; clips without a text are left out. ValueError where none has one.
+
+    normalize: of normalizers.NAMES but `auto`.
+    """
     pairs = []
     for one, heard in zip(speech, texts, strict=True):
         if one.text is None:
@@ -174,7 +177,10 @@ async def _all(ask: Callable[[Spoken], Any], speech: list[Spoken], name: str) ->
 
 def groups(speech: list[Spoken]) -> dict[tuple[str | None, bool], list[int]]:
     """Places of clips with a text that are counted together, by (language that the manifest names, whether it is
-    counted by character). Clips in which nothing is said are counted with the first others of their language."""
+    counted by character). Clips in which nothing is said are counted with the first others of their language.
+
+    Raises ValueError where no clip has a text.
+    """
     found: dict[tuple[str | None, bool], list[int]] = {}
     silent = []
     for place, one in enumerate(speech):
@@ -186,6 +192,8 @@ def groups(speech: list[Spoken]) -> dict[tuple[str | None, bool], list[int]]:
         found.setdefault((one.language, counted_by_character(one.language, one.text)), []).append(place)
     if silent:
         found.setdefault(next((key for key in found if key[0] is None), (None, False)), []).extend(silent)
+    if not found:
+        raise ValueError("no clip has a text to compare with")
     return found
 
 
@@ -196,8 +204,6 @@ def report(speech: list[Spoken], answers: dict[str, list[Answer]], normalize: st
     """
     rows, notes = [], []
     grouped = groups(speech)
-    if not grouped:
-        raise ValueError("no clip has a text to compare with")
     for (language, character), places in grouped.items():
         if normalize == "auto" and choice(normalize, [speech[place].text for place in places]) == "digits":
             name = f"{language or 'all'}, {'CER' if character else 'WER'}"

@@ -96,9 +96,11 @@ def _short(message: str) -> str:
     """gRPC's words without the addresses and prefixes that it repeats."""
     if "Deadline Exceeded" in message:
         return f"no answer within {PROBE_S:g} s"
-    if "DNS resolution failed" in message or "name resolution" in message.lower():
+    if any(words in message for words in ("DNS resolution failed", "Domain name not found", "C-ares status")):
         return "the name is not known"
-    return message.splitlines()[0].rpartition(": ")[2].strip()
+    last = message.strip().splitlines()[0].rpartition(": ")[2].strip(" ]")
+    # A number is the status of an HTTP server.
+    return f"no gRPC, an HTTP server answers {last}" if last.isdecimal() else last
 
 
 def _is_loopback(address: str) -> bool:

@@ -111,9 +111,11 @@ def mixed(arguments: Namespace) -> int:
 
 def accuracy(arguments: Namespace) -> int:
     """Error rates over a manifest: offline, live, and against another server."""
-    from perf.loads.accuracy import Answer, live, offline, report
+    from perf.loads.accuracy import Answer, groups, live, offline, report
 
     speech = read_speech(arguments.manifest)[: arguments.clips]
+    # Told now where there is nothing to compare with, and not after the work.
+    groups(speech)
     answers: dict[str, list[Answer]] = {}
 
     for address in arguments.against:

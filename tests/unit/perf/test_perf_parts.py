@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.speech import Spoken
-from perf.loads.accuracy import Answer, basic, by_language, normalizer, report, score
+from perf.loads.accuracy import Answer, groups, report, score
 from perf.loads.analyzer import DECOUPLED, MODELS, input_data
 from perf.loads.capacity import holds, largest
 from perf.loads.commands import compare, plan
@@ -50,14 +50,6 @@ def test_words_where_nothing_was_said_are_insertions(tmp_path):
     assert (found.insertions, found.length) == (2, 2)
 
 
-def test_normalization():
-    assert basic("Hello,  World! 3—4") == "hello world 3 4"
-    assert normalizer("whisper", "English")("It's Mr. Smith's colour") == normalizer("whisper", "en")(
-        "it is mister smith is color"
-    )
-    assert normalizer("whisper", "Chinese")("三，八。").split() == ["三", "八"]
-
-
 def test_the_report_has_a_row_for_each_way_and_language(tmp_path):
     speech = spoken(tmp_path, "one two", language="English") + spoken(tmp_path, "三八", language="Chinese")
     answers = {
@@ -75,7 +67,7 @@ def test_the_report_has_a_row_for_each_way_and_language(tmp_path):
     assert rows[2]["error_rate"] == "50.00 %"
     assert "75.00 % of words kept" in notes
     assert "1 clips failed, first: it failed" in notes
-    assert list(by_language(speech)) == ["English", "Chinese"]
+    assert list(groups(speech)) == [("English", False), ("Chinese", True)]
 
 
 def test_revised_words_are_those_after_the_first_difference():
