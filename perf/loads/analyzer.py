@@ -104,7 +104,7 @@ def run(
             table.unlink(missing_ok=True)
             command = [_path(program), "-m", model, "-i", "grpc", "-u", url, "--input-data", _path(data)]
             command += ["--request-rate-range" if rates else "--concurrency-range", str(level)]
-            command += ["-f", _path(table), *_options(model, window_ms)]
+            command += ["-f", _path(table), *options(model, window_ms)]
             if leave is not None:
                 print(f"$ {shlex.join(command)}", flush=True)
             done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -116,7 +116,8 @@ def run(
     return rows, summary
 
 
-def _options(model: str, window_ms: int) -> list[str]:
+def options(model: str, window_ms: int) -> list[str]:
+    """How perf_analyzer measures a model, and asks it, in windows of so many milliseconds."""
     options = ["--measurement-interval", str(window_ms)]
     # Three windows count, however far apart they are: clips differ in length, and a shared machine from one moment to
     # the next.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from argparse import Namespace
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 
 from export.speech import Spoken
 from perf.loads.accuracy import Answer, groups, report, score
-from perf.loads.analyzer import DECOUPLED, MODELS, input_data
+from perf.loads.analyzer import DECOUPLED, MODELS, input_data, options
 from perf.loads.capacity import holds, largest
 from perf.loads.commands import compare, plan
 from perf.loads.load import Load, table
 from perf.loads.revisions import revised
 from perf.loads.ws_load import Streams
 from perf.planning import cost_model
+from tests.conftest import ROOT
 
 
 def spoken(tmp_path, *texts, language=None):
@@ -150,6 +152,15 @@ def test_perf_analyzers_inputs_have_the_tensors_shapes(model):
         assert [step["EMBEDDINGS"]["shape"] for step in steps] == [[1, 104, 8], [2, 104, 8]]
         assert all(isinstance(value, int) for step in steps for value in step["FRAMES"]["content"])
     assert set(DECOUPLED) <= set(MODELS)
+
+
+@pytest.mark.parametrize("model", ["asr", "asr_stream"])
+def test_the_readme_shows_perf_analyzers_lines_with_the_options_that_are_used(model):
+    text = (ROOT / "README.md").read_text().replace("\\\n    ", "")
+    line = next(line for line in text.splitlines() if f"perf_analyzer -m {model} " in line)
+    assert line.endswith(shlex.join(options(model, 3_000)))
+    assert f"--input-data perf/out/inputs/{model}.json" in line
+    assert f"python -m perf analyzer {model} " in text
 
 
 def test_the_simulation_waits_longer_under_more_load():
