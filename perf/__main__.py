@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from perf.loads.commands import COMMANDS, guarded
+from perf.results import NoFigures, check_json
 
 
 def main() -> int:
@@ -46,6 +47,11 @@ def main() -> int:
     report.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "out")
     report.add_argument("--quick", action="store_true", help="a short run")
     arguments = parser.parse_args()
+    try:
+        check_json(getattr(arguments, "json", None))
+    except NoFigures as error:
+        print(f"error: {error}")
+        return 1
     if arguments.command in COMMANDS:
         return guarded(arguments.run, arguments)
     if arguments.command == "report":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,13 +14,12 @@ from tqdm import tqdm
 from export.speech import Spoken
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 from perf.live_client import LiveClient
+from perf.loads.normalizers import choice, counted_by_character, normalizer
 from perf.loads.revisions import revised
 
 AT_A_TIME = 8
 RESAMPLES = 1_000
 CHUNK = 1_600
-# Languages that are written without spaces: errors are counted by character.
-BY_CHARACTER = {"chinese", "cantonese", "japanese", "thai", "zh", "yue", "ja", "th"}
 
 
 @dataclass(frozen=True)
@@ -63,35 +60,17 @@ class Score:
         }
 
 
-def normalizer(name: str, language: str | None) -> Callable[[str], str]:
-    """whisper: English as Whisper's evaluation does it, other languages by its basic rules; basic: case and
-    punctuation; none."""
-    if name == "none":
-        return lambda text: text
-    if name == "basic":
-        return basic
-    if (language or "english").lower() in ("english", "en"):
-        from whisper_normalizer.english import EnglishTextNormalizer  # type: ignore[import-untyped]
-
-        return EnglishTextNormalizer()
-    from whisper_normalizer.basic import BasicTextNormalizer  # type: ignore[import-untyped]
-
-    return BasicTextNormalizer()
-
-
-def basic(text: str) -> str:
-    """Lower case, no punctuation, single spaces."""
-    plain = "".join(" " if unicodedata.category(one).startswith(("P", "S")) else one for one in text.lower())
-    return re.sub(r"\s+", " ", plain).strip()
-
-
 def score(speech: list[Spoken], texts: list[str], normalize: str, *, by_character: bool, seed: int = 0) -> Score:
-    """Words (or characters) that are wrong; clips without a text are left out. ValueError where none has one."""
+    """Words (or characters) that are wrong; clips without a text are left out. ValueError where none has one.
+
+    normalize: of normalizers.NAMES but `auto`.
+    """
     pairs = []
     for one, heard in zip(speech, texts, strict=True):
         if one.text is None:
             continue
-        clean = normalizer(normalize, one.language)
+        # A text without spaces is not English, whether its language is named or not.
+        clean = normalizer(normalize, one.language or ("Chinese" if by_character else None))
         said, heard = clean(one.text), clean(heard)
         if by_character:
             said, heard = (" ".join(text.replace(" ", "")) for text in (said, heard))
@@ -196,24 +175,46 @@ async def _all(ask: Callable[[Spoken], Any], speech: list[Spoken], name: str) ->
         progress.close()
 
 
-def by_language(speech: list[Spoken]) -> dict[str, list[int]]:
-    """Places of the clips of each language that the manifest names."""
-    found: dict[str, list[int]] = {}
+def groups(speech: list[Spoken]) -> dict[tuple[str | None, bool], list[int]]:
+    """Places of clips with a text that are counted together, by (language that the manifest names, whether it is
+    counted by character). Clips in which nothing is said are counted with the first others of their language.
+
+    Raises ValueError where no clip has a text.
+    """
+    found: dict[tuple[str | None, bool], list[int]] = {}
+    silent = []
     for place, one in enumerate(speech):
-        found.setdefault(one.language or "all", []).append(place)
+        if one.text is None:
+            continue
+        if one.language is None and not one.text.strip():
+            silent.append(place)
+            continue
+        found.setdefault((one.language, counted_by_character(one.language, one.text)), []).append(place)
+    if silent:
+        found.setdefault(next((key for key in found if key[0] is None), (None, False)), []).extend(silent)
+    if not found:
+        raise ValueError("no clip has a text to compare with")
     return found
 
 
 def report(speech: list[Spoken], answers: dict[str, list[Answer]], normalize: str) -> tuple[list[dict[str, Any]], str]:
-    """A row for each way and language, and the worst clips and streaming measures as text."""
+    """A row for each way and language, and, as text, the worst clips, streaming measures and what `auto` chose.
+
+    normalize: of normalizers.NAMES. ValueError where no clip has a text.
+    """
     rows, notes = [], []
+    grouped = groups(speech)
+    for (language, character), places in grouped.items():
+        if normalize == "auto" and choice(normalize, [speech[place].text for place in places]) == "digits":
+            name = f"{language or 'all'}, {'CER' if character else 'WER'}"
+            notes.append(f"{name}: every text is a string of digits: each digit is a word (--normalize digits)")
     for way, heard in answers.items():
-        for language, places in by_language(speech).items():
+        for (language, character), places in grouped.items():
             chosen = [speech[place] for place in places]
-            character = language.lower() in BY_CHARACTER
-            found = score(chosen, [heard[place].text for place in places], normalize, by_character=character)
+            rules = choice(normalize, [one.text for one in chosen])
+            found = score(chosen, [heard[place].text for place in places], rules, by_character=character)
             unit = "CER" if character else "WER"
-            rows.append({"way": way, "language": language, "unit": unit, **found.row()})
+            rows.append({"way": way, "language": language or "all", "unit": unit, **found.row()})
             notes += [f"{way}: {100 * one[0]:.0f} % {one[1]}: {one[2]!r} heard as {one[3]!r}" for one in found.worst]
         failed = [one.error for one in heard if one.error]
         if failed:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-import os
-import shutil
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.rooms import room
-from perf.peers.environments import PeerMissing, environment
+from perf.peers.perf_analyzer import binary
 
 Pcm = NDArray[np.float32]
 MODELS = ("asr", "asr_stream", "vad", "features", "encoder", "decoder")
@@ -36,25 +36,6 @@ class Row:
     p90_ms: float
     p95_ms: float
     p99_ms: float
-
-
-def binary() -> tuple[Path, dict[str, str]]:
-    """perf_analyzer and the variables it runs with: the one on PATH (NVIDIA's SDK container has it), or one in an
-    environment of its own. PeerMissing where there is neither."""
-    found = shutil.which("perf_analyzer")
-    if found:
-        return Path(found), {}
-    folder = environment("perf_analyzer")
-    libraries = ":".join(str(path) for path in folder.glob("lib/python3*/site-packages/nvidia/*/lib"))
-    variables = {"LD_LIBRARY_PATH": f"{libraries}:{os.environ.get('LD_LIBRARY_PATH', '')}"}
-    path = folder / "bin" / "perf_analyzer"
-    done = subprocess.run(
-        [path, "--version"], env={**os.environ, **variables}, capture_output=True, text=True, timeout=30, check=False
-    )
-    if "error while loading shared libraries" in done.stderr:
-        hint = " (Debian and Ubuntu: apt install libb64-0d)" if "libb64" in done.stderr else ""
-        raise PeerMissing(f"perf_analyzer: {done.stderr.strip().splitlines()[-1]}{hint}")
-    return path, variables
 
 
 def input_data(model: str, clips: list[Pcm], width: int = 0) -> dict[str, Any]:
@@ -103,40 +84,59 @@ def run(
     rates: bool = False,
     width: int = 0,
     window_ms: int = 3_000,
+    leave: Path | None = None,
 ) -> tuple[list[Row], str]:
     """Sweep over concurrencies (rates: over requests a second) against a Triton's gRPC; rows, and its own summary.
 
-    Raises PeerMissing where there is no perf_analyzer, RuntimeError where a run failed.
+    leave: a folder for the inputs (MODEL.json) and tables (MODEL-LEVEL.csv), made where there is none; the command
+    lines that ran are printed, and can be typed again. Without it nothing is left. Raises PeerMissing where there is
+    no perf_analyzer, RuntimeError where a run failed.
     """
-    path, variables = binary()
+    program = binary()
     rows, summary = [], ""
-    with tempfile.TemporaryDirectory() as name:
-        data, table = Path(name) / "data.json", Path(name) / "table.csv"
+    with contextlib.ExitStack() as stack:
+        folder = leave or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        data = folder / f"{model}.json"
         data.write_text(json.dumps(input_data(model, clips, width)))
         for level in levels:
-            swept = "--request-rate-range" if rates else "--concurrency-range"
-            command = [str(path), "-m", model, "-i", "grpc", "-u", url, "--input-data", str(data), swept, str(level)]
-            command += ["-f", str(table), "--measurement-interval", str(window_ms)]
-            # Three windows count, however far apart they are: clips differ in length, and a shared machine from one
-            # moment to the next.
-            command += ["--stability-percentage", "999"]
-            if model in DECOUPLED:
-                command += ["--streaming", "--async"]
-            if model == "asr_stream":
-                # It waits for the end of a request before it sends the sequence's next one.
-                command += ["--request-parameter", "hold:false:bool"]
-            if model == "asr":
-                command += ["--request-parameter", "vad:off:string"]
-            done = subprocess.run(
-                command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=300, check=False
-            )
+            table = folder / f"{model}-{level}.csv"
+            table.unlink(missing_ok=True)
+            command = [_path(program), "-m", model, "-i", "grpc", "-u", url, "--input-data", _path(data)]
+            command += ["--request-rate-range" if rates else "--concurrency-range", str(level)]
+            command += ["-f", _path(table), *options(model, window_ms)]
+            if leave is not None:
+                print(f"$ {shlex.join(command)}", flush=True)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
             if done.returncode or not table.is_file():
                 raise RuntimeError(f"perf_analyzer on {model} failed: {(done.stdout + done.stderr)[-600:]}")
             with table.open(newline="") as file:
                 rows += [_row(row, level) for row in csv.DictReader(file)]
-            table.unlink()
             summary += _quoted(done.stdout)
     return rows, summary
+
+
+def options(model: str, window_ms: int) -> list[str]:
+    """How perf_analyzer measures a model, and asks it, in windows of so many milliseconds."""
+    options = ["--measurement-interval", str(window_ms)]
+    # Three windows count, however far apart they are: clips differ in length, and a shared machine from one moment to
+    # the next.
+    options += ["--stability-percentage", "999"]
+    if model in DECOUPLED:
+        options += ["--streaming", "--async"]
+    if model == "asr_stream":
+        # It waits for the end of a request before it sends the sequence's next one.
+        options += ["--request-parameter", "hold:false:bool"]
+    if model == "asr":
+        options += ["--request-parameter", "vad:off:string"]
+    return options
+
+
+def _path(path: Path) -> str:
+    """As it is typed from the current folder, with a slash, so that a shell takes it for a path."""
+    here = Path.cwd()
+    near = path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
+    return f"./{near}" if near.parent == Path() else str(near)
 
 
 def _row(row: dict[str, str], level: int) -> Row:

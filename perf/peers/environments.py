@@ -41,16 +41,21 @@ def environment(name: str, timeout_s: float = 900.0) -> Path:
     try:
         _run([sys.executable, "-m", "venv", "--clear", str(folder)], timeout_s)
         for requirements in REQUIREMENTS[name]:
-            _run(
-                [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile", *requirements],
-                timeout_s,
-            )
+            _install(folder, requirements, timeout_s)
         if name == "vllm":
             _without_cuda(folder / "bin" / "python", timeout_s)
     except (subprocess.SubprocessError, OSError) as error:
         raise PeerMissing(f"{name} cannot be installed: {error}") from error
     done.touch()
     return folder
+
+
+def add(name: str, requirements: list[str], timeout_s: float = 900.0) -> None:
+    """Install more into the environment `name`; PeerMissing where that fails."""
+    try:
+        _install(FOLDER / name, requirements, timeout_s)
+    except (subprocess.SubprocessError, OSError) as error:
+        raise PeerMissing(f"{' '.join(requirements)} cannot be installed: {error}") from error
 
 
 def prepare(names: Iterable[str] = REQUIREMENTS) -> None:
@@ -62,6 +67,11 @@ def prepare(names: Iterable[str] = REQUIREMENTS) -> None:
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(make, names))
+
+
+def _install(folder: Path, requirements: list[str], timeout_s: float) -> None:
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile"]
+    _run([*pip, *requirements], timeout_s)
 
 
 def _without_cuda(python: Path, timeout_s: float) -> None:

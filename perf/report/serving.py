@@ -111,6 +111,6 @@ def accuracy(page: Report, grpc: str, count: int) -> str:
     # Without the recordings the part says so.
     speech = read_speech(write_digits(page.folder / "digits", count))
     answers = {"offline": asyncio.run(offline(grpc, speech)), "live": asyncio.run(live(grpc, speech))}
-    rows, notes = accuracy_report(speech, answers, "basic")
+    rows, notes = accuracy_report(speech, answers, "auto")
     page.figures |= {f"accuracy.{row['way']}": row["error_rate"] for row in rows}
     return f"Connected human digits, takes that were not trained on.\n\n{table(rows)}\n\n```\n{notes}\n```"

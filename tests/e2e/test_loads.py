@@ -13,7 +13,8 @@ from perf.loads.analyzer import run as analyze
 from perf.loads.capacity import Mixed, mixed
 from perf.loads.http_load import Upload, http_load, uploads
 from perf.loads.ws_load import ws_load
-from perf.peers.environments import FOLDER
+from perf.peers.environments import PeerMissing
+from perf.peers.perf_analyzer import binary
 from perf.speech.clips import mixed_clips
 from tests.conftest import RECORDINGS, ROOT
 
@@ -93,6 +94,17 @@ def test_the_command_prints_a_table_and_writes_figures(service, tmp_path):
     assert json.loads((tmp_path / "figures.json").read_text())["accuracy.1.error_rate"] == "0.00 %"
 
 
+def test_one_wrong_digit_is_one_word_of_the_command(service, tmp_path):
+    manifest = tmp_path / "manifest.jsonl"
+    row = {"audio": str(RECORDINGS / "english.flac"), "text": "four two seven nine zero one eight"}
+    manifest.write_text(json.dumps(row) + "\n")
+    command = [sys.executable, "-m", "perf", "accuracy", str(manifest), "--url", service.url, "--no-live"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| offline | all | WER | 1 | 14.29 % |" in done.stdout
+    assert "every text is a string of digits" in done.stdout
+
+
 def test_a_mistake_is_one_line(tmp_path):
     command = [sys.executable, "-m", "perf", "accuracy", str(tmp_path / "none.jsonl"), "--url", "http://127.0.0.1:1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -100,14 +112,35 @@ def test_a_mistake_is_one_line(tmp_path):
     assert done.stdout == f"error: {tmp_path / 'none.jsonl'} does not exist\n"
 
 
-@pytest.mark.skipif(
-    not (FOLDER / "perf_analyzer" / ".installed").exists(), reason="perf_analyzer is not installed: `make bench-report`"
-)
+@pytest.fixture(scope="module")
+def perf_analyzer():
+    """Installed where it is not there: only a machine without the registry or a wheel goes without."""
+    try:
+        return binary()
+    except PeerMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("model", ["asr", "asr_stream"])
-def test_perf_analyzer_measures(service, model):
+def test_perf_analyzer_measures(service, perf_analyzer, model):
     grpc = service.health()["triton"]["url"]
     rows, summary = analyze(grpc, model, mixed_clips(4), [2], window_ms=1_000)
     assert rows[0].per_second > 0
     assert rows[0].p50_ms <= rows[0].p99_ms
     assert "Concurrency: 2" in summary
     assert asyncio.run(offline(grpc, read_speech(RECORDINGS)[:1]))[0].error is None
+
+
+@pytest.mark.timeout(600)
+def test_the_command_lines_that_ran_can_be_typed_again(service, perf_analyzer, tmp_path):
+    command = [sys.executable, "-m", "perf", "analyzer", "vad", "--url", service.url]
+    command += ["--files", str(RECORDINGS), "--levels", "1", "2", "--leave", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line.removeprefix("$ ") for line in done.stdout.splitlines() if line.startswith("$ ")]
+    assert len(lines) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"vad.json", "vad-1.csv", "vad-2.csv"}
+    typed = subprocess.run(lines[1], shell=True, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert typed.returncode == 0, typed.stdout + typed.stderr
+    assert "Concurrency: 2, throughput:" in typed.stdout

@@ -2,20 +2,22 @@
 
 import asyncio
 import json
+import shlex
 from argparse import Namespace
 
 import numpy as np
 import pytest
 
 from export.speech import Spoken
-from perf.loads.accuracy import Answer, basic, by_language, normalizer, report, score
-from perf.loads.analyzer import DECOUPLED, MODELS, input_data
+from perf.loads.accuracy import Answer, groups, report, score
+from perf.loads.analyzer import DECOUPLED, MODELS, input_data, options
 from perf.loads.capacity import holds, largest
 from perf.loads.commands import compare, plan
 from perf.loads.load import Load, table
 from perf.loads.revisions import revised
 from perf.loads.ws_load import Streams
 from perf.planning import cost_model
+from tests.conftest import ROOT
 
 
 def spoken(tmp_path, *texts, language=None):
@@ -50,14 +52,6 @@ def test_words_where_nothing_was_said_are_insertions(tmp_path):
     assert (found.insertions, found.length) == (2, 2)
 
 
-def test_normalization():
-    assert basic("Hello,  World! 3—4") == "hello world 3 4"
-    assert normalizer("whisper", "English")("It's Mr. Smith's colour") == normalizer("whisper", "en")(
-        "it is mister smith is color"
-    )
-    assert normalizer("whisper", "Chinese")("三，八。").split() == ["三", "八"]
-
-
 def test_the_report_has_a_row_for_each_way_and_language(tmp_path):
     speech = spoken(tmp_path, "one two", language="English") + spoken(tmp_path, "三八", language="Chinese")
     answers = {
@@ -75,7 +69,7 @@ def test_the_report_has_a_row_for_each_way_and_language(tmp_path):
     assert rows[2]["error_rate"] == "50.00 %"
     assert "75.00 % of words kept" in notes
     assert "1 clips failed, first: it failed" in notes
-    assert list(by_language(speech)) == ["English", "Chinese"]
+    assert list(groups(speech)) == [("English", False), ("Chinese", True)]
 
 
 def test_revised_words_are_those_after_the_first_difference():
@@ -158,6 +152,15 @@ def test_perf_analyzers_inputs_have_the_tensors_shapes(model):
         assert [step["EMBEDDINGS"]["shape"] for step in steps] == [[1, 104, 8], [2, 104, 8]]
         assert all(isinstance(value, int) for step in steps for value in step["FRAMES"]["content"])
     assert set(DECOUPLED) <= set(MODELS)
+
+
+@pytest.mark.parametrize("model", ["asr", "asr_stream"])
+def test_the_readme_shows_perf_analyzers_lines_with_the_options_that_are_used(model):
+    text = (ROOT / "README.md").read_text().replace("\\\n    ", "")
+    line = next(line for line in text.splitlines() if f"perf_analyzer -m {model} " in line)
+    assert line.endswith(shlex.join(options(model, 3_000)))
+    assert f"--input-data perf/out/inputs/{model}.json" in line
+    assert f"python -m perf analyzer {model} " in text
 
 
 def test_the_simulation_waits_longer_under_more_load():
