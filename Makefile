@@ -60,4 +60,4 @@ bench-report: models
 	$(BIN)/python -m perf report
 
 clean:
-	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint model_repository/encoder/warmup
+	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint model_repository/*/1/.unfinished model_repository/encoder/warmup

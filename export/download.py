@@ -87,7 +87,8 @@ def _complete(file: HubFile, url: str, out: IO[bytes]) -> None:
             try:
                 for part in _parts(url, out):
                     out.write(part)
-                    bar.update(len(part))
+                    # Less than before where the server began anew.
+                    bar.update(out.tell() - bar.n)
                 reason = "it ended too early"
             except HfHubHTTPError as error:
                 if error.response.status_code not in PASSING:
