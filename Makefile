@@ -2,13 +2,18 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-CHECKPOINT ?= export/tiny/tiny
-FAST_CHECKPOINT ?= export/tiny/tiny-fast
+TINY := export/tiny/tiny
+FAST_TINY := export/tiny/tiny-fast
+# A folder, or an id of the hub such as Qwen/Qwen3-ASR-0.6B.
+CHECKPOINT ?= $(TINY)
+FAST_CHECKPOINT ?= $(FAST_TINY)
+# $(call unless_named,VARIABLE,words): the words, unless the command line or the environment sets the variable.
+unless_named = $(if $(filter file,$(origin $(1))),$(2))
 # Rooms are folders named after versions; the type checker gets them under names that can be imported.
 ROOMS := .cache/rooms
 ROOM_NAMES := vad features encoder decoder asr_stream
 
-.PHONY: setup models demo serve test lint bench bench-report rehearse clean
+.PHONY: setup models tiny demo serve test lint bench bench-report rehearse clean
 
 setup: $(VENV)/.installed
 
@@ -20,13 +25,16 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 silero-vad==6.2.3
 	@touch $@
 
-models: model_repository/decoder/1/checkpoint/export.json model_repository/decoder_fast/1/checkpoint/export.json
+# A checkpoint that is named is the one that is served. Otherwise what is exported already stays, whatever was pulled
+# meanwhile, and tiny fills an empty house; tiny itself is exported again when it or the format of the files changed.
+models: setup
+	@$(BIN)/python -m export ensure $(CHECKPOINT) $(call unless_named,CHECKPOINT,--keep-other)
+	@$(BIN)/python -m export ensure --fast $(FAST_CHECKPOINT) $(call unless_named,FAST_CHECKPOINT,--keep-other)
 
-model_repository/decoder/1/checkpoint/export.json: $(VENV)/.installed $(wildcard $(CHECKPOINT)/*) $(wildcard export/*.py)
-	$(BIN)/python -m export all $(CHECKPOINT)
-
-model_repository/decoder_fast/1/checkpoint/export.json: $(VENV)/.installed $(wildcard $(FAST_CHECKPOINT)/*) $(wildcard export/*.py)
-	$(BIN)/python -m export all --fast $(FAST_CHECKPOINT)
+# The tests know what tiny hears.
+tiny: setup
+	@$(BIN)/python -m export ensure $(TINY) --refuse-other
+	@$(BIN)/python -m export ensure --fast $(FAST_TINY) --refuse-other
 
 demo: models
 	$(BIN)/python -m perf demo
@@ -34,7 +42,7 @@ demo: models
 serve: models
 	$(BIN)/python -m frontend
 
-test: lint models
+test: lint tiny
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -56,4 +64,4 @@ rehearse: setup
 	$(BIN)/python -m tests.rehearsal
 
 clean:
-	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint model_repository/encoder/warmup
+	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint model_repository/*/1/.unfinished model_repository/encoder/warmup

@@ -23,11 +23,12 @@ def main() -> int:
     logging.disable(logging.WARNING)
     started = time.monotonic()
     try:
-        arguments.run(arguments)
+        had_work = arguments.run(arguments) is not False
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"done in {time.monotonic() - started:.1f} s")
+    if had_work:
+        print(f"done in {time.monotonic() - started:.1f} s")
     return 0
 
 

@@ -7,7 +7,6 @@ Original (PyPI `qwen-asr`, `Qwen/Qwen3-ASR-*`): the same below thinker., with th
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import struct
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from export.encoder.block_encoder import BlockEncoder, EncoderConfig
 from export.errors import ExportError
+from export.stamp import name_of, weights_sha256
 
 # Original prefix -> native prefix, the first that fits.
 ORIGINAL_TO_NATIVE = (
@@ -81,21 +81,13 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """What the checkpoint is called: its folder, or the repository of a hub's snapshot."""
-        for part in self.folder.parts:
-            if part.startswith("models--"):
-                return part.split("--")[-1]
-        return self.folder.resolve().name
+        """What the checkpoint is called."""
+        return name_of(self.folder)
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the weight files, in order: gigabytes, read once."""
-        digest = hashlib.sha256()
-        for path in sorted({path for path, _ in self._files.values()}):
-            with path.open("rb") as file:
-                while part := file.read(1 << 24):
-                    digest.update(part)
-        return digest.hexdigest()
+        return weights_sha256(self.folder)
 
     def names(self, prefixes: tuple[str, ...]) -> Iterator[str]:
         """Native names of the weights below `prefixes`."""
@@ -159,19 +151,3 @@ class Checkpoint:
             except (SafetensorError, OSError, struct.error) as error:
                 raise ExportError(f"{path} cannot be read: {error}") from error
         return index
-
-
-def resolve(checkpoint: str) -> Path:
-    """A checkpoint's folder: a local path as it is, a hub id downloaded (or found in the hub's cache)."""
-    path = Path(checkpoint)
-    if path.is_dir():
-        return path
-    if path.exists() or checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
-        raise ExportError(f"{checkpoint} is neither a folder nor a hub id such as Qwen/Qwen3-ASR-0.6B")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(checkpoint, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ExportError(f"{checkpoint} could not be downloaded: {str(error).splitlines()[0]}") from error

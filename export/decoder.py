@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,12 +10,18 @@ from safetensors.torch import save_file
 from export.checkpoint import DECODER_PREFIXES, Checkpoint
 from export.errors import ExportError
 from export.files import require_space, staged
+from export.hub import Source
+from export.stamp import stamp_of
 
 COPIED = ("config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
 
 
-def export_decoder(checkpoint: Checkpoint, target: Path) -> int:
-    """Write the folder `target`; returns the bytes of its weights, which keep the checkpoint's precision."""
+def export_decoder(checkpoint: Checkpoint, target: Path, source: Source | None = None) -> int:
+    """Write the folder `target`; returns the bytes of its weights, which keep the checkpoint's precision.
+
+    source: where the checkpoint came from, for the stamp; without one it is its folder.
+    """
+    source = source or Source(str(checkpoint.folder), checkpoint.folder)
     weights = {name: checkpoint.tensor(name).contiguous() for name in checkpoint.names(DECODER_PREFIXES)}
     if checkpoint.model_config["text_config"].get("tie_word_embeddings", True):
         weights.pop("lm_head.weight", None)
@@ -29,8 +34,7 @@ def export_decoder(checkpoint: Checkpoint, target: Path) -> int:
             if (checkpoint.folder / name).is_file():
                 shutil.copyfile(checkpoint.folder / name, made / name)
         _copy_tokenizer(checkpoint.folder, made)
-        about = {"name": checkpoint.name, "weights_sha256": checkpoint.fingerprint}
-        (made / "export.json").write_text(json.dumps(about, indent=2) + "\n")
+        stamp_of(checkpoint.folder, source.asked, source.revision).write(made)
         save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
     return size
 

@@ -1,15 +1,21 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and that every user of the machine can read."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from export.errors import ExportError
+
+# The server is often another user than the exporter, and nothing that it loads is secret. Neither the caller's umask
+# nor a library that writes for its owner alone (safetensors, tempfile) may keep it out.
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
 
 
 @contextlib.contextmanager
@@ -19,12 +25,13 @@ def staged(target: Path) -> Iterator[Path]:
     Nothing of it stays after a failure. Raises ExportError where the disk is full or not writable.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise ExportError(f"cannot write to {target.parent}: {error.strerror}") from error
     try:
         yield folder
+        make_readable(folder / target.name)
         _replace(folder / target.name, target, folder / "replaced")
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
@@ -38,6 +45,26 @@ def _replace(source: Path, target: Path, aside: Path) -> None:
     if target.is_dir():
         target.rename(aside)
     source.rename(target)
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and its missing parents, readable by every user. Raises OSError."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        one.chmod(FOLDER_MODE)
+
+
+def make_readable(path: Path) -> None:
+    """Let every user read a file, or a folder and all that is in it. Links, and what they lead to, are left alone."""
+    if path.is_symlink():
+        return
+    path.chmod(FOLDER_MODE if path.is_dir() else FILE_MODE)
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            inside = [Path(entry.path) for entry in entries]
+        for one in inside:
+            make_readable(one)
 
 
 def require_space(folder: Path, num_bytes: int) -> None:

@@ -5,6 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from export.errors import ExportError
+from export.files import make_folder
+
+
+def encoder_room(fast: bool) -> str:
+    return "encoder_fast" if fast else "encoder"
+
+
+def source_onnx(repository: Path, fast: bool, version: int) -> Path:
+    """The graph that a version's engine is made of: its own, or the first version's where it has none."""
+    own, first = (repository / encoder_room(fast) / str(one) / "model.onnx" for one in (version, 1))
+    return own if own.is_file() else first
 
 
 def version_folder(repository: Path, model: str, version: int) -> Path:
@@ -19,7 +30,7 @@ def version_folder(repository: Path, model: str, version: int) -> Path:
         raise ExportError(f"{repository} has no model {model}")
     folder = repository / model / str(version)
     if version > 1:
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         for path in (*first.glob("*.py"), *(package.parent for package in first.glob("*/__init__.py"))):
             link = folder / path.name
             if not link.is_symlink():

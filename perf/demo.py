@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.stamp import Stamp
 from frontend.audio.decoding import decode
+from frontend.settings import Settings
 from perf.grpc_client import transcribe
 from perf.service import Service, ServiceFailed, running_service
 
@@ -22,8 +24,11 @@ EXPECTED = {"english.flac": "four two seven nine zero one five", "chinese.flac":
 
 
 def demo() -> int:
-    """Returns 0 where every way gave the right transcript."""
-    print("Starting Triton and the frontend ...", flush=True)
+    """Returns 0 where every way gave the right transcript; of another checkpoint than tiny it is not known, and what is
+    heard is shown alone."""
+    stamp = Stamp.read(Settings().model_repository / "decoder" / "1" / "checkpoint")
+    model = stamp.name if stamp is not None else "an unknown checkpoint"
+    print(f"Starting Triton and the frontend with {model} ...", flush=True)
     try:
         with running_service() as service:
             print(f"Ready after {service.ready_s:.1f} s at {service.url}\n")
@@ -32,6 +37,9 @@ def demo() -> int:
     except ServiceFailed as error:
         print(error)
         return 1
+    if model != "tiny":
+        print("Done. (Only of tiny it is known what it hears.)")
+        return 0
     print("Done." if all(right) else "A transcript is wrong.")
     return 0 if all(right) else 1
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import onnx
 import torch
 
+from export.files import make_readable
+
 EXPORTER = f"qwen3-asr-triton, torch {torch.__version__}"
 
 
@@ -37,6 +39,7 @@ def move(path: Path, target: Path) -> None:
     """Put a file's external data in place, before the file itself replaces what was there; drop data of the old one."""
     data = data_of(path)
     if data.exists():
+        make_readable(data)
         data.replace(data_of(target))
     else:
         data_of(target).unlink(missing_ok=True)

@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from export.command_line import export_command, place_words
 from export.errors import ExportError
+from export.files import staged
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,14 @@ class PlanRecord:
     onnx_sha256: str
     weights_sha256: str
 
+    @property
+    def max_blocks(self) -> int:
+        """Blocks that every profile of the plan takes at once."""
+        return min((int(one["blocks"][2]) for one in self.profiles), default=0)
+
     def write(self, plan: Path) -> None:
-        record_of(plan).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        with staged(record_of(plan)) as folder:
+            (folder / record_of(plan).name).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @staticmethod
     def read(plan: Path) -> PlanRecord:
@@ -59,9 +67,9 @@ class PlanRecord:
         try:
             return PlanRecord(**json.loads(path.read_text()))
         except FileNotFoundError as error:
-            raise ExportError(f"{path} is missing: {_again(plan)}") from error
+            raise ExportError(f"{path} is missing: {build_words(plan)}") from error
         except (TypeError, ValueError) as error:
-            raise ExportError(f"{path} is no record of a plan: {_again(plan)}") from error
+            raise ExportError(f"{path} is no record of a plan: {build_words(plan)}") from error
 
 
 def record_of(plan: Path) -> Path:
@@ -114,29 +122,37 @@ def import_tensorrt() -> Any:
         import tensorrt  # type: ignore[import-not-found]
     except ImportError as error:
         raise ExportError(
-            "TensorRT is not installed here: run this in the serving container (Dockerfile.triton), so that the plan "
-            "and the server have one version; `--dry-run` checks the graph anywhere"
+            "TensorRT is not installed here: build where the server's version of it is (in the containers: "
+            "`docker compose run --rm exporter tensorrt`); `--dry-run` checks the graph anywhere"
         ) from error
     return tensorrt
 
 
-def check_plan(plan: Path, now: Here) -> PlanRecord:
-    """The plan's record; ExportError where the plan cannot run `now`, or is another file than the record's."""
+def check_plan(plan: Path, now: Here, max_batch_size: int = 1) -> PlanRecord:
+    """The plan's record; ExportError where the plan cannot run `now`, takes fewer blocks at once than `max_batch_size`,
+    or is another file than the record's."""
     if not plan.is_file():
-        raise ExportError(f"{plan} is missing: {_again(plan)}")
+        raise ExportError(f"{plan} is missing: {build_words(plan)}")
     record = PlanRecord.read(plan)
     if record.tensorrt != now.tensorrt:
-        raise ExportError(f"{plan} was built by TensorRT {record.tensorrt}; here is {now.tensorrt}: {_again(plan)}")
+        raise ExportError(
+            f"{plan} was built by TensorRT {record.tensorrt}; here is {now.tensorrt}: {build_words(plan)}"
+        )
     if record.capability != now.capability:
         raise ExportError(
             f"{plan} was built for compute capability {record.capability} ({record.gpu}); here is {now.capability} "
-            f"({now.gpu}): {_again(plan)}"
+            f"({now.gpu}): {build_words(plan)}"
+        )
+    if record.max_blocks < max_batch_size:
+        raise ExportError(
+            f"{plan} takes {record.max_blocks} blocks at once; its configuration promises {max_batch_size}: "
+            f"{build_words(plan)}"
         )
     if record.plan_sha256 != sha256(plan):
-        raise ExportError(f"{plan} is not the file that its record describes: {_again(plan)}")
+        raise ExportError(f"{plan} is not the file that its record describes: {build_words(plan)}")
     onnx = plan.with_name("model.onnx")
     if onnx.is_file() and record.onnx_sha256 != sha256(onnx):
-        raise ExportError(f"{plan} was built from another model.onnx than the one beside it: {_again(plan)}")
+        raise ExportError(f"{plan} was built from another model.onnx than the one beside it: {build_words(plan)}")
     return record
 
 
@@ -146,9 +162,10 @@ def load_plan(plan: Path) -> Any:
     trt = import_tensorrt()
     engine = trt.Runtime(trt.Logger(trt.Logger.WARNING)).deserialize_cuda_engine(plan.read_bytes())
     if engine is None:
-        raise ExportError(f"TensorRT could not read {plan}: {_again(plan)}")
+        raise ExportError(f"TensorRT could not read {plan}: {build_words(plan)}")
     return engine
 
 
-def _again(plan: Path) -> str:
-    return f"build it here with `python -m export tensorrt --onnx {plan.with_name('model.onnx')}`"
+def build_words(plan: Path) -> str:
+    """What to do about a plan that does not fit: the command that builds just this one."""
+    return f"build it on the GPU that serves by {export_command('tensorrt', *place_words(plan.parent))}"

@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+from export.command_line import export_command, place_words
 from export.encoder.onnx_file import move, read_properties, stamp
 from export.errors import ExportError
 from export.files import staged
@@ -46,10 +47,15 @@ def quantize_encoder(source: Path, target: Path, kind: str, speech: list[Spoken]
     if kind not in KINDS:
         raise ExportError(f"quantization must be one of {', '.join(KINDS)}, not {kind!r}")
     if not source.is_file():
-        raise ExportError(f"{source} is missing: make it with `python -m export encoder CHECKPOINT`")
+        make = export_command("encoder", "CHECKPOINT", *place_words(source.parent))
+        raise ExportError(f"{source} is missing: make it by {make}")
     properties = read_properties(source)
     if properties.get("quantization"):
-        raise ExportError(f"{source} is quantized already ({properties['quantization']})")
+        make = export_command("encoder", "CHECKPOINT", *place_words(source.parent))
+        raise ExportError(
+            f"{source} is quantized already ({properties['quantization']}): export it again by {make}, or name another "
+            "one with --onnx"
+        )
     if properties.get("precision") == "bf16":
         raise ExportError("bf16 has no calibration here: export the encoder as fp32 or fp16 first")
     blocks = list(_feeds(speech))

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from export.command_line import export_command, place_words
 from export.encoder.onnx_file import read_properties
 from export.encoder.plan import FULL, PROFILES, PlanRecord, here, import_tensorrt, record_of, sha256
 from export.errors import ExportError
@@ -31,7 +32,7 @@ FP8_CAPABILITY = (8, 9)
 @dataclass(frozen=True)
 class BuildOptions:
     """workspace_mb: the builder's scratch memory. level: 0 (fast to build) to 5 (fast to run). max_blocks: of one
-    run. timing_cache: kept here, so that the next build is faster."""
+    run, at least the configuration's max_batch_size. timing_cache: kept here, so that the next build is faster."""
 
     workspace_mb: int = 4_096
     level: int = 4
@@ -48,12 +49,13 @@ class Preset:
 
 
 PRESETS = {
-    # 24 GB and 16,384 cores: a run of 32 full blocks already fills it.
-    "rtx4090": Preset("8.9", BuildOptions(workspace_mb=8_192, level=5, max_blocks=64)),
-    "l4": Preset("8.9", BuildOptions(workspace_mb=4_096, level=4, max_blocks=32)),
-    "a10": Preset("8.6", BuildOptions(workspace_mb=4_096, level=4, max_blocks=32)),
-    "a100": Preset("8.0", BuildOptions(workspace_mb=16_384, level=5, max_blocks=64)),
-    "h100": Preset("9.0", BuildOptions(workspace_mb=16_384, level=5, max_blocks=64)),
+    # All take the 64 blocks that the configurations promise: Triton loads no plan that takes fewer, and L4 and A10 have
+    # the 24 GB of an RTX 4090. Slower ones get less of the builder's time and scratch memory.
+    "rtx4090": Preset("8.9", BuildOptions(workspace_mb=8_192, level=5)),
+    "l4": Preset("8.9", BuildOptions(workspace_mb=4_096, level=4)),
+    "a10": Preset("8.6", BuildOptions(workspace_mb=4_096, level=4)),
+    "a100": Preset("8.0", BuildOptions(workspace_mb=16_384, level=5)),
+    "h100": Preset("9.0", BuildOptions(workspace_mb=16_384, level=5)),
 }
 
 
@@ -99,6 +101,29 @@ def _nonzero_points(model: onnx.ModelProto) -> list[str]:
         # FP8 has no integer zero; what matters is that all its bits are zero.
         if one.name in points and any(byte for byte in one.raw_data or bytes(map(abs, one.int32_data)))
     ]
+
+
+def require_blocks(options: BuildOptions, max_batch_size: int) -> None:
+    """Raise ExportError where the plan would take fewer blocks at once than its configuration promises (Triton would
+    not load it), or more than the graph has."""
+    if options.max_blocks < max_batch_size:
+        raise ExportError(
+            f"a plan of {options.max_blocks} blocks is too small: the tensorrt configurations have max_batch_size "
+            f"{max_batch_size}, and Triton loads no plan that takes fewer; leave --max-blocks out, or lower that first"
+        )
+    if options.max_blocks > FULL.blocks[2]:
+        raise ExportError(f"a plan of {options.max_blocks} blocks is too large: the graph takes {FULL.blocks[2]}")
+
+
+def precision_warning(path: Path) -> str | None:
+    """A line where the graph, and so the plan, computes in float32; None where it does not."""
+    if read_properties(path).get("precision", "fp32") != "fp32":
+        return None
+    fp16 = export_command("encoder", "CHECKPOINT", "--precision", "fp16", *place_words(path.parent))
+    return (
+        f"warning: {path} is fp32, and so will be the plan: twice the memory, and a fraction of the speed of fp16; "
+        f"{fp16} first, then this again"
+    )
 
 
 def build_plan(path: Path, target: Path, options: BuildOptions, preset: str | None = None) -> PlanRecord:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from export.checkpoint import Checkpoint, original_config, original_name, resolve
+from export.checkpoint import Checkpoint, original_config, original_name
 from export.errors import ExportError
 from export.rooms import room
 from tests.conftest import TINY
@@ -80,9 +80,3 @@ def test_weights_that_do_not_fit_are_refused(copy):
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(ExportError, match="do not fit its configuration"):
         Checkpoint(copy).block_encoder()
-
-
-@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "nowhere"])
-def test_a_path_that_is_not_there_is_refused(name):
-    with pytest.raises(ExportError, match="neither a folder nor a hub id"):
-        resolve(name)

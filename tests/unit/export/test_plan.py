@@ -1,30 +1,46 @@
 """Plans are refused in words where they cannot run."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
 from export.commands import COMMANDS
-from export.encoder.plan import FULL, SHORT, Here, PlanRecord, check_plan, here, profile_for, record_of, sha256
-from export.encoder.tensorrt_builder import PRESETS, BuildOptions, build_plan
+from export.encoder.plan import (
+    FULL,
+    PROFILES,
+    SHORT,
+    Here,
+    PlanRecord,
+    check_plan,
+    here,
+    profile_for,
+    record_of,
+    sha256,
+)
+from export.encoder.served_plans import max_batch_size
+from export.encoder.tensorrt_builder import PRESETS, BuildOptions, build_plan, require_blocks
 from export.errors import ExportError
+from export.rooms import MODEL_REPOSITORY
 
 RTX_4090 = Here("10.13.3", "NVIDIA GeForce RTX 4090", "8.9")
 
 
 @pytest.fixture
 def plan(tmp_path):
-    path = tmp_path / "model.plan"
+    path = tmp_path / "encoder" / "1" / "model.plan"
+    path.parent.mkdir(parents=True)
     path.write_bytes(b"a plan")
-    (tmp_path / "model.onnx").write_bytes(b"a graph")
+    path.with_name("model.onnx").write_bytes(b"a graph")
     record = PlanRecord(
         RTX_4090.tensorrt,
         RTX_4090.gpu,
         RTX_4090.capability,
         "fp16",
         "none",
-        [],
+        [asdict(profile) for profile in PROFILES],
         sha256(path),
-        sha256(tmp_path / "model.onnx"),
+        sha256(path.with_name("model.onnx")),
         "",
     )
     record.write(path)
@@ -45,7 +61,42 @@ def test_a_plan_that_fits_is_told(plan):
 def test_another_tensorrt_or_gpu_is_refused_with_what_to_run(plan, now, message):
     with pytest.raises(ExportError, match=message) as refused:
         check_plan(plan, now)
-    assert "python -m export tensorrt --onnx" in str(refused.value)
+    assert "`python -m export tensorrt --repository" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "command"),
+    [
+        ("encoder/1", "tensorrt"),
+        ("encoder/2", "tensorrt --version 2"),
+        ("encoder_fast/1", "tensorrt --fast"),
+        ("encoder_fast/3", "tensorrt --fast --version 3"),
+    ],
+)
+def test_the_advice_builds_that_plan_and_no_other(place, command, monkeypatch, tmp_path):
+    missing = MODEL_REPOSITORY / place / "no.plan"
+    with pytest.raises(ExportError, match=f"by `python -m export {command}`"):
+        check_plan(missing, RTX_4090)
+    with pytest.raises(ExportError, match=f"by `python -m export {command} --repository {tmp_path}`"):
+        check_plan(tmp_path / place / "no.plan", RTX_4090)
+    # In a container the advice is for its host, where the repository is elsewhere.
+    monkeypatch.setenv("ASR_EXPORT_COMMAND", "docker compose run --rm exporter")
+    with pytest.raises(ExportError, match=f"by `docker compose run --rm exporter {command}`"):
+        check_plan(tmp_path / place / "no.plan", RTX_4090)
+
+
+def test_a_plan_takes_all_the_blocks_that_its_configuration_promises(plan):
+    promised = max_batch_size(MODEL_REPOSITORY, "encoder")
+    assert promised == max_batch_size(MODEL_REPOSITORY, "encoder_fast") == 64
+    for preset in PRESETS.values():
+        require_blocks(preset.options, promised)
+    with pytest.raises(ExportError, match="max_batch_size 64, and Triton loads no plan that takes fewer"):
+        require_blocks(BuildOptions(max_blocks=32), promised)
+    with pytest.raises(ExportError, match="the graph takes 64"):
+        require_blocks(BuildOptions(max_blocks=128), promised)
+    check_plan(plan, RTX_4090, 64)
+    with pytest.raises(ExportError, match="takes 64 blocks at once; its configuration promises 128"):
+        check_plan(plan, RTX_4090, 128)
 
 
 def test_files_that_do_not_belong_together_are_refused(plan):

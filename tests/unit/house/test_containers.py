@@ -123,19 +123,3 @@ def test_the_dashboard_asks_for_metrics_that_exist():
     for family in Metrics().registry.collect():
         known |= {family.name, f"{family.name}_total", f"{family.name}_bucket", f"{family.name}_count"}
     assert asked <= known, asked - known
-
-
-def test_the_check_before_the_server_starts(tmp_path):
-    """The command of the Triton image, on a repository without plans and on one with a plan that cannot be checked."""
-
-    def check(*options):
-        command = [sys.executable, "-m", "export", "check", "--repository", str(tmp_path), *options]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-
-    assert check("--if-any").returncode == 0
-    assert check().returncode == 1
-    (tmp_path / "encoder" / "1").mkdir(parents=True)
-    (tmp_path / "encoder" / "1" / "model.plan").write_bytes(b"")
-    done = check("--if-any")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")

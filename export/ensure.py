@@ -1,0 +1,152 @@
+"""Whether what the repository holds is the checkpoint that is asked for, by reading no more than a few small files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+
+from export.errors import ExportError
+from export.files import make_folder
+from export.hub import HUB_ID
+from export.stamp import FORMAT, READABLE, Stamp, folder_of, name_of, renew_marks, source_of
+
+# There while an export replaces the files of a checkpoint one after the other: encoder and decoder belong together.
+UNFINISHED = ".unfinished"
+
+
+class Other(Enum):
+    """What to do where another checkpoint than the one that is asked for is there: a user's."""
+
+    REPLACE = "replace"
+    KEEP = "keep"
+    REFUSE = "refuse"
+
+
+class Do(Enum):
+    """NOTHING: it is there. KEEP: another one is, and stays. ASKED, AGAIN: export what is asked for, what is there."""
+
+    NOTHING = "nothing"
+    KEEP = "keep"
+    ASKED = "asked"
+    AGAIN = "again"
+
+
+def decoder_folder(repository: Path, fast: bool) -> Path:
+    return repository / ("decoder_fast" if fast else "decoder") / "1" / "checkpoint"
+
+
+def decide(asked: str, repository: Path, fast: bool, other: Other) -> Do:
+    """What `ensure` does. Raises ExportError where another checkpoint is there and neither may be replaced nor can be
+    kept."""
+    decoder = decoder_folder(repository, fast)
+    stamp = Stamp.read(decoder)
+    if stamp is None:
+        return Do.ASKED
+    whole = _is_whole(repository, fast)
+    if _is_exported(asked, stamp, decoder):
+        return Do.NOTHING if whole and stamp.format == FORMAT else Do.ASKED
+    if other is Other.REPLACE or _came_from(asked, stamp):
+        return Do.ASKED
+    if other is Other.REFUSE:
+        raise ExportError(f"{_here(repository, stamp)}, not {asked}: {make('models', fast, asked)} replaces it")
+    if whole and stamp.format in READABLE:
+        return Do.KEEP
+    if stamp.source and (stamp.revision or stamp.is_of(folder_of(stamp.source))):
+        return Do.AGAIN
+    why = f"in format {stamp.format}, this version needs {FORMAT}" if whole else "but not all of it"
+    raise ExportError(f"{_here(repository, stamp)}, {why}: export it again by {make('models', fast, '…')}")
+
+
+def kept(repository: Path, fast: bool, stamp: Stamp) -> str:
+    """The line for a checkpoint that stays."""
+    return f"{_here(repository, stamp)}; {make('serve', fast, '…')} for another"
+
+
+def make(target: str, fast: bool, checkpoint: str) -> str:
+    """The command of the Makefile, which is who asks."""
+    return f"`make {target} {'FAST_CHECKPOINT' if fast else 'CHECKPOINT'}={checkpoint}`"
+
+
+@contextlib.contextmanager
+def replacing(repository: Path, fast: bool) -> Iterator[None]:
+    """Around what replaces encoder and decoder: an export that was ended between the two is not taken for whole.
+
+    Where nothing was replaced before a failure, what was there stays whole.
+    """
+    marker, encoder = _marker(repository, fast), _encoder(repository, fast)
+    before = _identity(encoder)
+    try:
+        make_folder(marker.parent)
+        marker.touch()
+    except OSError as error:
+        raise ExportError(f"cannot write to {marker.parent}: {error.strerror}") from error
+    try:
+        yield
+    except BaseException:
+        if _identity(encoder) == before:
+            marker.unlink()
+        raise
+    marker.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    found = path.stat() if path.exists() else None
+    return found and (found.st_ino, found.st_mtime_ns)
+
+
+def _encoder(repository: Path, fast: bool) -> Path:
+    return repository / ("encoder_fast" if fast else "encoder") / "1" / "model.onnx"
+
+
+def _marker(repository: Path, fast: bool) -> Path:
+    return decoder_folder(repository, fast).with_name(UNFINISHED)
+
+
+def _is_whole(repository: Path, fast: bool) -> bool:
+    """Whether all that `all` writes is there."""
+    needed = (
+        _encoder(repository, fast),
+        decoder_folder(repository, fast) / "model.safetensors",
+        repository / "vad" / "1" / "silero_vad.onnx",
+        repository / "encoder" / "warmup" / "MEL",
+    )
+    return all(path.is_file() for path in needed) and not _marker(repository, fast).exists()
+
+
+def _is_exported(asked: str, stamp: Stamp, decoder: Path) -> bool:
+    """Whether a stamp is of just this checkpoint; a hub id means the revision that was exported."""
+    folder = Path(asked).expanduser()
+    if not stamp.source:
+        return False
+    if folder.is_dir():
+        if stamp.name != name_of(folder) or not stamp.is_of(folder):
+            return False
+        renew_marks(stamp, decoder, folder)
+        return True
+    if stamp.source == asked:
+        return True
+    hub_id, revision = _hub_id(asked)
+    return bool(hub_id and revision and hub_id == _hub_id(stamp.source)[0] and revision == stamp.revision)
+
+
+def _came_from(asked: str, stamp: Stamp) -> bool:
+    """Whether a stamp is of another state of the same folder or repository."""
+    folder = Path(asked).expanduser()
+    if not stamp.source:
+        return stamp.name == (name_of(folder) if folder.is_dir() else asked.partition("@")[0].rpartition("/")[2])
+    if folder.is_dir():
+        return stamp.source == source_of(folder)
+    hub_id, _ = _hub_id(asked)
+    return hub_id is not None and hub_id == _hub_id(stamp.source)[0]
+
+
+def _hub_id(source: str) -> tuple[str | None, str | None]:
+    found = HUB_ID.fullmatch(source)
+    return (found[1], found[2]) if found else (None, None)
+
+
+def _here(repository: Path, stamp: Stamp) -> str:
+    revision = f" (revision {stamp.revision[:12]})" if stamp.revision else ""
+    return f"{repository.name} holds {stamp.source or stamp.name}{revision}"

@@ -1,0 +1,207 @@
+"""`export ensure`: what is exported is what is asked for, and nobody's export is replaced by accident."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from export import ensure, stamp
+from export.ensure import Do, Other, decide, decoder_folder, kept, replacing
+from export.errors import ExportError
+from export.stamp import FORMAT, Stamp, stamp_of
+from tests.conftest import ROOT, TINY, TINY_FAST
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A user's checkpoint."""
+    folder = tmp_path / "mine"
+    shutil.copytree(TINY_FAST, folder)
+    return folder
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """The files of an export, as far as they are looked at."""
+    repository = tmp_path / "model_repository"
+    for name in ("encoder/1/model.onnx", "vad/1/silero_vad.onnx", "encoder/warmup/MEL", "decoder/1/checkpoint/x"):
+        (repository / name).parent.mkdir(parents=True)
+        (repository / name).touch()
+    (decoder_folder(repository, False) / "model.safetensors").touch()
+    return repository
+
+
+def exported(repository, folder, asked=None, revision=None, **changes):
+    """As if the checkpoint in `folder` had been exported."""
+    made = stamp_of(folder, str(asked or folder), revision)
+    Stamp(**{**vars(made), **changes}).write(decoder_folder(repository, False))
+
+
+@pytest.mark.parametrize("other", list(Other))
+def test_nothing_there_is_exported(repository, other):
+    assert decide(str(TINY), repository, False, other) is Do.ASKED
+
+
+@pytest.mark.parametrize("other", list(Other))
+def test_what_is_there_is_left(repository, mine, other):
+    exported(repository, mine)
+    assert decide(str(mine), repository, False, other) is Do.NOTHING
+    exported(repository, TINY)
+    assert decide("export/tiny/tiny", ROOT / repository, False, other) is Do.NOTHING
+
+
+def test_a_checkpoint_that_is_named_replaces_another(repository, mine):
+    exported(repository, TINY)
+    assert decide(str(mine), repository, False, Other.REPLACE) is Do.ASKED
+    assert decide("acme/mine", repository, False, Other.REPLACE) is Do.ASKED
+
+
+def test_a_users_checkpoint_stays_and_is_told(repository, mine):
+    exported(repository, mine)
+    assert decide(str(TINY), repository, False, Other.KEEP) is Do.KEEP
+    exported(repository, mine, "acme/mine", REVISION)
+    assert decide(str(TINY), repository, False, Other.KEEP) is Do.KEEP
+    line = kept(repository, False, Stamp.read(decoder_folder(repository, False)))
+    assert line == ("model_repository holds acme/mine (revision 0123456789ab); `make serve CHECKPOINT=…` for another")
+
+
+def test_tests_refuse_a_users_checkpoint(repository, mine):
+    exported(repository, mine)
+    with pytest.raises(ExportError, match=r"holds .*mine, not .*tiny: `make models CHECKPOINT=.*tiny` replaces it"):
+        decide(str(TINY), repository, False, Other.REFUSE)
+
+
+def test_a_new_format_exports_again_what_is_there(repository, mine, monkeypatch):
+    for folder in (TINY, mine):
+        exported(repository, folder)
+        monkeypatch.setattr(ensure, "FORMAT", FORMAT + 1)
+        monkeypatch.setattr(ensure, "READABLE", {FORMAT + 1})
+        assert decide(str(TINY), repository, False, Other.KEEP) is (Do.ASKED if folder == TINY else Do.AGAIN)
+    # From the hub: the same revision.
+    exported(repository, mine, "acme/mine", REVISION)
+    assert decide(str(TINY), repository, False, Other.KEEP) is Do.AGAIN
+    # What it was made of is gone: never tiny in its place.
+    exported(repository, mine)
+    (mine / "config.json").unlink()
+    with pytest.raises(ExportError, match=rf"in format {FORMAT}, this version needs {FORMAT + 1}: export it again by"):
+        decide(str(TINY), repository, False, Other.KEEP)
+
+
+def test_tiny_that_was_pulled_anew_is_exported_again(repository, tmp_path, mine):
+    exported(repository, mine)
+    (mine / "config.json").write_text("{}")
+    for other in Other:
+        assert decide(str(mine), repository, False, other) is Do.ASKED
+
+
+def test_weights_are_compared_where_their_times_differ(repository, mine):
+    exported(repository, mine)
+    weights = mine / "model.safetensors"
+    before = weights.stat()
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert decide(str(mine), repository, False, Other.KEEP) is Do.NOTHING
+    # And that is remembered.
+    assert Stamp.read(decoder_folder(repository, False)).marks == stamp.marks(mine)
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert decide(str(mine), repository, False, Other.KEEP) is Do.ASKED
+
+
+def test_exports_of_before_formats_were_numbered(repository, mine):
+    decoder = decoder_folder(repository, False)
+    (decoder / "export.json").write_text(json.dumps({"name": "Qwen3-ASR-0.6B", "weights_sha256": "0"}))
+    assert decide(str(TINY), repository, False, Other.KEEP) is Do.KEEP
+    assert decide("Qwen/Qwen3-ASR-0.6B", repository, False, Other.REPLACE) is Do.ASKED
+    (decoder / "export.json").write_text(json.dumps({"name": "tiny", "weights_sha256": "0"}))
+    assert decide(str(TINY), repository, False, Other.KEEP) is Do.ASKED
+    (decoder / "export.json").write_text("half a fi")
+    assert decide(str(TINY), repository, False, Other.KEEP) is Do.ASKED
+
+
+def test_hub_ids_are_known_without_asking(repository, mine):
+    exported(repository, mine, "acme/mine", REVISION)
+    for asked in ("acme/mine", f"acme/mine@{REVISION}"):
+        assert decide(asked, repository, False, Other.REPLACE) is Do.NOTHING
+    for asked in ("acme/mine@v2", "acme/other", "other/mine"):
+        assert decide(asked, repository, False, Other.REPLACE) is Do.ASKED
+
+
+def test_an_export_that_is_not_whole_is_made_again(repository, mine):
+    exported(repository, mine)
+    (repository / "vad" / "1" / "silero_vad.onnx").unlink()
+    assert decide(str(mine), repository, False, Other.KEEP) is Do.ASKED
+    assert decide(str(TINY), repository, False, Other.KEEP) is Do.AGAIN
+
+
+def test_an_export_that_was_ended_between_encoder_and_decoder_is_not_whole(repository, mine):
+    exported(repository, mine)
+    with pytest.raises(KeyboardInterrupt), replacing(repository, False):
+        raise KeyboardInterrupt
+    # Nothing was replaced.
+    assert decide(str(mine), repository, False, Other.KEEP) is Do.NOTHING
+    with contextlib.suppress(KeyboardInterrupt), replacing(repository, False):
+        (repository / "encoder" / "1" / "model.onnx").unlink()
+        (repository / "encoder" / "1" / "model.onnx").write_text("another")
+        raise KeyboardInterrupt
+    assert decide(str(mine), repository, False, Other.KEEP) is Do.ASKED
+    with replacing(repository, False):
+        pass
+    assert decide(str(mine), repository, False, Other.KEEP) is Do.NOTHING
+
+
+def test_the_command_is_quick_and_makes_what_is_missing(tmp_path, mine):
+    def ensure(checkpoint, *options):
+        command = [sys.executable, "-X", "importtime", "-m", "export", "ensure", str(checkpoint), *options]
+        return subprocess.run(
+            [*command, "--repository", str(tmp_path / "model_repository")],
+            cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
+        )  # fmt: skip
+
+    made = ensure(mine, "--keep-other")
+    assert made.returncode == 0, made.stderr
+    started = time.monotonic()
+    again = ensure(mine)
+    assert time.monotonic() - started < 5
+    assert (again.returncode, again.stdout) == (0, "")
+    imported = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}
+    assert not imported & {"torch", "transformers", "onnx", "numpy", "huggingface_hub"}
+    left = ensure(TINY, "--keep-other")
+    assert left.stdout.startswith("model_repository holds ")
+    assert left.stdout.count("\n") == 1
+    refused = ensure(TINY, "--refuse-other")
+    assert refused.returncode == 1
+    assert "`make models CHECKPOINT=" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "keeps", "fast_keeps"),
+    [
+        ([], True, True),
+        (["CHECKPOINT=acme/mine"], False, True),
+        (["FAST_CHECKPOINT=acme/mine"], True, False),
+        (["CHECKPOINT=export/tiny/tiny"], False, True),
+    ],
+)
+def test_the_makefile_keeps_what_is_there_unless_a_checkpoint_is_named(words, keeps, fast_keeps):
+    # What `make test` was called with is not for the make that is tried here.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    for name in ("CHECKPOINT", "FAST_CHECKPOINT"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        ["make", "--dry-run", "--old-file=setup", "models", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+        env=environment,
+    )  # fmt: skip
+    accurate, fast = (line for line in done.stdout.splitlines() if "export ensure" in line)
+    assert ("--keep-other" in accurate, "--keep-other" in fast) == (keeps, fast_keeps)
+    assert "--fast" in fast
+    assert not words or words[0].partition("=")[2] in (accurate if "FAST" not in words[0] else fast)

@@ -1,0 +1,48 @@
+"""What is exported can be read by every user of the machine: the server is often another one than the exporter."""
+
+import os
+import subprocess
+import sys
+
+from export.files import make_readable, staged
+from tests.conftest import ROOT, TINY
+
+
+def modes(folder):
+    return {path: path.lstat().st_mode & 0o777 for path in folder.rglob("*")}
+
+
+def test_a_strict_umask_keeps_no_server_out(tmp_path):
+    repository = tmp_path / "nested" / "repository"
+    subprocess.run(
+        [sys.executable, "-m", "export", "all", str(TINY), "--repository", str(repository)],
+        cwd=ROOT, umask=0o077, capture_output=True, timeout=110, check=True,
+    )  # fmt: skip
+    made = modes(tmp_path / "nested") | {tmp_path / "nested": (tmp_path / "nested").stat().st_mode & 0o777}
+    assert any(path.name == "model.safetensors" for path in made)
+    for path, mode in made.items():
+        assert mode == (0o755 if path.is_dir() else 0o644), path
+
+
+def test_links_lead_where_they_led_and_change_nothing_there(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("private")
+    outside.chmod(0o600)
+    with staged(tmp_path / "made") as folder:
+        (folder / "made").mkdir(mode=0o700)
+        (folder / "made" / "link").symlink_to(outside)
+        (folder / "made" / "nowhere").symlink_to("nowhere")
+    assert outside.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "made" / "link").readlink() == outside
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o755
+
+
+def test_folders_that_were_there_keep_their_mode(tmp_path):
+    (tmp_path / "there").mkdir(mode=0o750)
+    with staged(tmp_path / "there" / "file") as folder:
+        (folder / "file").touch(mode=0o600)
+    assert (tmp_path / "there").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "there" / "file").stat().st_mode & 0o777 == 0o644
+    os.chmod(tmp_path / "there" / "file", 0o600)
+    make_readable(tmp_path / "there")
+    assert modes(tmp_path / "there") == {tmp_path / "there" / "file": 0o644}
