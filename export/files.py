@@ -73,3 +73,23 @@ def require_space(folder: Path, num_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < num_bytes:
         raise ExportError(f"{folder} needs {num_bytes / 1e6:.0f} MB; its disk has {free / 1e6:.0f} MB free")
+
+
+def require_readable(repository: Path) -> None:
+    """Raise ExportError where this process cannot read a file that a server would: modes of another user's clone."""
+    unreadable = next((path for path in sorted(_served(repository)) if not os.access(path, os.R_OK)), None)
+    if unreadable is not None:
+        raise ExportError(
+            f"{unreadable} cannot be read by uid {os.geteuid()}, as which the server runs: on the host, "
+            "chmod -R a+rX model_repository"
+        )
+
+
+def _served(repository: Path) -> Iterator[Path]:
+    yield repository
+    for folder, folders, files in os.walk(repository):
+        # What begins with a dot is somebody's unfinished export.
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        # A folder that cannot be entered is not walked: it is named here.
+        paths = (Path(folder) / name for name in (*files, *folders) if not name.startswith("."))
+        yield from (path for path in paths if not path.is_symlink())

@@ -9,6 +9,7 @@ from export.command_line import export_command, place_words
 from export.encoder.plan import build_words, check_plan, here
 from export.encoder.served_plans import max_batch_size, served_plans
 from export.errors import ExportError
+from export.files import require_readable
 from export.versions import encoder_room, source_onnx, version_folder
 
 
@@ -63,7 +64,9 @@ def tensorrt(arguments: Namespace) -> None:
 
 
 def check(arguments: Namespace) -> None:
-    """Whether the plans that a profile loads can run here; the container asks before it starts the server."""
+    """Whether a server of this user's can read the repository, and the plans that its profile loads can run here; the
+    container asks before it starts the server."""
+    require_readable(arguments.repository)
     plans = served_plans(arguments.repository, arguments.profile)
     for one in plans:
         # Of the smaller size it is not known whether it is loaded: one that is not there is not missed.

@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
-from export.files import make_readable, staged
+from export.errors import ExportError
+from export.files import make_readable, require_readable, staged
 from tests.conftest import ROOT, TINY
 
 
@@ -46,3 +49,45 @@ def test_folders_that_were_there_keep_their_mode(tmp_path):
     os.chmod(tmp_path / "there" / "file", 0o600)
     make_readable(tmp_path / "there")
     assert modes(tmp_path / "there") == {tmp_path / "there" / "file": 0o644}
+
+
+def test_what_the_servers_user_cannot_read_is_named_before_it_starts():
+    """As another user where this is root, who may read everything; pytest's own folder is closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        repository = Path(name)
+        repository.chmod(0o755)
+        weights = repository / "decoder" / "1" / "model.safetensors"
+        weights.parent.mkdir(parents=True)
+        weights.write_bytes(b"")
+        (repository / "decoder" / "1" / ".unfinished").mkdir(mode=0o000)
+        assert refusal(repository) == ""
+        weights.chmod(0o000)
+        assert str(weights) in refusal(repository)
+        weights.parent.chmod(0o000)
+        assert str(weights.parent) in refusal(repository)
+        repository.chmod(0o000)
+        assert str(repository) in refusal(repository)
+        repository.chmod(0o755)
+        weights.parent.chmod(0o755)
+
+
+def refusal(repository):
+    """What a process of another user is told."""
+    told, tells = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65_534)
+            require_readable(repository)
+        except ExportError as error:
+            os.write(tells, str(error).encode())
+        except BaseException as error:
+            os.write(tells, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(tells)
+    with os.fdopen(told) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
