@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from export.encoder.plan import check_plan, here
 from export.errors import ExportError
-from export.rooms import MODEL_REPOSITORY
+from export.rooms import MODEL_REPOSITORY, room
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint
 
+PYTHON_ROOMS = ("vad", "features", "encoder", "decoder", "asr_stream")
 RECORDINGS = Path(__file__).resolve().parent.parent / "perf" / "recordings"
 Command = tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], None]]
 
@@ -134,6 +135,11 @@ def advise(arguments: Namespace) -> None:
     print(report(Checkpoint(resolve(arguments.checkpoint)), read_speech(arguments.speech)[: arguments.clips]))
 
 
+def settings(arguments: Namespace) -> None:
+    """The parameters of a model: defaults, bounds and what they do."""
+    print(room(arguments.model, "parameters").Parameters.described())
+
+
 def _encoder_folder(arguments: Namespace) -> Path:
     from export.versions import version_folder
 
@@ -215,6 +221,10 @@ def _advise_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--clips", type=int, default=100, help="at most so many sound files")
 
 
+def _settings_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("model", choices=PYTHON_ROOMS)
+
+
 COMMANDS: dict[str, Command] = {
     "all": ("encoder ONNX, decoder checkpoint and VAD from one checkpoint", _all_arguments, export_all),
     "encoder": ("the encoder's ONNX file: fp32, fp16, bf16", _encoder_arguments, encoder),
@@ -222,5 +232,6 @@ COMMANDS: dict[str, Command] = {
     "tensorrt": ("a TensorRT plan for the GPU at hand", _tensorrt_arguments, tensorrt),
     "check": ("whether the repository's plans can run here", _check_arguments, check),
     "verify": ("engines side by side on speech", _verify_arguments, verify),
+    "settings": ("a model's parameters: defaults, bounds and what they do", _settings_arguments, settings),
     "advise": ("which precision and quantization to use, measured on speech", _advise_arguments, advise),
 }
