@@ -1,5 +1,7 @@
 """What the real Triton makes of the rooms' configurations, which name no tensors themselves."""
 
+import re
+
 import pytest
 import tritonclient.grpc.aio as triton_client
 from tritonclient.grpc import model_config_pb2
@@ -105,6 +107,17 @@ async def test_triton_knows_every_tensor_and_how_a_model_is_asked(every_model, m
         ]
 
 
+class WithoutCompletion(EmbeddedTriton):
+    def _command(self):
+        return [*super()._command(), "--disable-auto-complete-config"]
+
+
+async def test_a_triton_that_does_not_ask_for_tensors_is_told_so(settings):
+    server = WithoutCompletion(settings, models=("vad",))
+    with pytest.raises(TritonError, match="must run without --disable-auto-complete-config"):
+        await server.start()
+
+
 @pytest.mark.parametrize(
     ("model", "parameters", "message"),
     [
@@ -117,6 +130,5 @@ async def test_triton_knows_every_tensor_and_how_a_model_is_asked(every_model, m
 async def test_a_mistake_in_a_parameter_stops_the_model_with_its_reason(settings, tmp_path, model, parameters, message):
     repository = linked_repository(tmp_path / "repository", {model: parameters})
     server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}), models=(model,))
-    with pytest.raises(TritonError):
+    with pytest.raises(TritonError, match=re.escape(message)):
         await server.start()
-    assert message in server.log_path.read_text()

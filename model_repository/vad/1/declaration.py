@@ -54,7 +54,7 @@ def parameter(
     one_of: tuple[str, ...] = (),
 ) -> Any:
     """A field of a `Declared` class. meaning: what it does, with its unit. on_cuda: the default where the parameter
-    `device` is a GPU. low, high: bounds, included. one_of: the only values there are."""
+    `device` is a GPU. low, high: bounds, included; high only beside low. one_of: the only values there are."""
     told = {"meaning": meaning, "on_cuda": on_cuda, "low": low, "high": high, "one_of": one_of}
     return field(default=default, metadata=told)
 
@@ -69,11 +69,15 @@ class Declared:
 
     @classmethod
     def read(cls: type[Self], model_config: str) -> Self:
-        """Those of a configuration as Triton gives it to a model, in json. Raises ValueError as `from_texts`.
+        """Those of a configuration as Triton gives it to a model, in json. Raises ValueError as `from_texts`, and
+        where Triton did not ask for the tensors.
 
         Names in capitals are the Python backend's own, such as EXECUTION_ENV_PATH.
         """
-        given = json.loads(model_config).get("parameters", {})
+        config = json.loads(model_config)
+        if not config.get("input", True):
+            raise ValueError("Triton must run without --disable-auto-complete-config: tensors are declared in code")
+        given = config.get("parameters", {})
         return cls.from_texts({name: one["string_value"] for name, one in given.items() if not name.isupper()})
 
     @classmethod
@@ -146,7 +150,7 @@ def _check(name: str, value: Any, low: float | None, high: float | None, one_of:
         raise ValueError(f"{name} must be {', '.join(one_of[:-1])} or {one_of[-1]}, not {value!r}")
     for number in value if isinstance(value, tuple) else (value,):
         # A comparison with NaN is false: it lies within no bounds.
+        if low is not None and high is not None and not low <= number <= high:
+            raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {number}")
         if low is not None and not number >= low:
             raise ValueError(f"{name} must be at least {low:g}, not {number}")
-        if high is not None and not number <= high:
-            raise ValueError(f"{name} must be at most {high:g}, not {number}")

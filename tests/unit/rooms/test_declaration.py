@@ -51,8 +51,8 @@ def test_parameters_of_the_python_backend_are_its_own():
         ("decoder", {"max_step_ms": "nan"}, "max_step_ms must be at least 0, not nan"),
         ("decoder", {"dtype": "int4"}, "dtype must be float32, bfloat16 or float16, not 'int4'"),
         ("decoder", {"tf32": "true"}, "tf32 must be on or off, not 'true'"),
-        ("features", {"max_blocks": "65"}, "max_blocks must be at most 64, not 65"),
-        ("vad", {"threshold": "2"}, "threshold must be at most 0.99"),
+        ("features", {"max_blocks": "65"}, "max_blocks must lie between 1 and 64, not 65"),
+        ("vad", {"threshold": "2"}, "threshold must lie between 0.01 and 0.99, not 2"),
         ("asr_stream", {"fast_decoder": "decoder_fast"}, "fast_encoder and fast_decoder are named together"),
     ],
 )

@@ -37,6 +37,8 @@ class Adapter:
         self.tokenizer = checkpoint.tokenizer
         self.token_bytes = TokenBytes(checkpoint.tokenizer)
         self.prompts = PromptBuilder(checkpoint.tokenizer, checkpoint.template, parameters.max_context_tokens)
+        # What renders the template is imported for the first prompt.
+        self.prompts.build("", None)
         self.engine = built.engine
         self.outbox = Outbox(parameters.stream_interval_ms / 1000)
         self.metrics = Metrics(pb_utils, self.engine, name)
