@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
-from export.commands import arguments, checkpoints, comparing, engines
+from export.commands import arguments, checkpoints, comparing, engines, settings
 
 # A command that had nothing to do returns False.
 Command = tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], bool | None]]
@@ -22,5 +22,10 @@ COMMANDS: dict[str, Command] = {
     "tensorrt": ("a TensorRT plan for the GPU at hand", arguments.for_tensorrt, engines.tensorrt),
     "check": ("whether the plans that a profile loads can run here", arguments.for_check, engines.check),
     "verify": ("engines side by side on speech", arguments.for_verify, comparing.verify),
+    "settings": (
+        "a model's parameters: defaults, bounds and what they do",
+        settings.add_arguments,
+        settings.settings,
+    ),
     "advise": ("which precision and quantization to use, measured on speech", arguments.for_advise, comparing.advise),
 }

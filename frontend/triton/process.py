@@ -170,7 +170,8 @@ class EmbeddedTriton:
             f"--backend-directory={prepare_backends(settings.cache_dir)}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory_prefix}",
             "--model-control-mode=explicit",
-            "--disable-auto-complete-config",
+            # Before a model is loaded Triton asks it for its tensors, which is a second of waiting: all do so at once.
+            "--model-load-thread-count=8",
             "--allow-http=false",
             "--grpc-address=127.0.0.1",
             f"--grpc-port={self.grpc_port}",

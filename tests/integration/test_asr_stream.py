@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 
 import jsonschema
 import numpy as np
@@ -15,6 +14,7 @@ from frontend.triton.process import EmbeddedTriton
 from perf.live_client import LiveClient
 from tests.conftest import ROOT
 from tests.integration.asking import text
+from tests.integration.repositories import linked_repository
 
 REPOSITORY = ROOT / "model_repository"
 SCHEMA = json.loads((REPOSITORY / "asr_stream" / "events.schema.json").read_text())
@@ -148,19 +148,8 @@ async def test_bad_samples_are_refused(triton):
 @pytest.fixture(scope="module")
 async def small(settings, tmp_path_factory):
     """A server with few sessions, short patience, and a KV cache that holds little: the two-size profile."""
-    repository = tmp_path_factory.mktemp("repository")
-    for room in REPOSITORY.iterdir():
-        (repository / room.name).mkdir()
-        for part in room.iterdir():
-            if part.name != "config.pbtxt" or room.name not in ("asr_stream", "decoder"):
-                (repository / room.name / part.name).symlink_to(part.resolve())
     changes = {"asr_stream": {"max_sessions": "4", "idle_s": "1.0"}, "decoder": {"kv_cache_mb": "4"}}
-    for room, values in changes.items():
-        config = (REPOSITORY / room / "config.pbtxt").read_text()
-        for name, value in values.items():
-            config, found = re.subn(rf'(key: "{name}" value: {{ string_value: )"[^"]*"', rf'\1"{value}"', config)
-            assert found == 1
-        (repository / room / "config.pbtxt").write_text(config)
+    repository = linked_repository(tmp_path_factory.mktemp("repository"), changes)
     server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}))
     await server.start()
     yield server

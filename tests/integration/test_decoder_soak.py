@@ -36,7 +36,7 @@ async def test_ten_thousand_requests(triton, english):
     features = await infer(triton.url, "features", PCM=pcm, SPEECH=np.array([[0, pcm.size]], dtype=np.int32))
     rows = (await infer(triton.url, "encoder", **features))["EMBEDDINGS"]
     frames = features["FRAMES"]
-    rooms = triton_rooms.TritonRooms(triton.url, triton_rooms.Models())
+    rooms = triton_rooms.TritonRooms(triton.url, room("asr_stream", "parameters").Parameters())
     channel = grpc.aio.insecure_channel(triton.url)
     stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
     server = psutil.Process(triton.pid)

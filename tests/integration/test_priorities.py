@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import time
 import urllib.request
 
@@ -10,23 +9,15 @@ import numpy as np
 import pytest
 
 from frontend.triton.process import EmbeddedTriton
-from tests.conftest import ROOT
 from tests.integration.asking import infer, stream
+from tests.integration.repositories import linked_repository
 
 
 @pytest.fixture(scope="module")
 async def narrow(settings, tmp_path_factory):
     """A server whose decoder runs one request at a time and lets two of level 2 wait."""
-    repository = tmp_path_factory.mktemp("repository")
-    for room in ("vad", "features", "encoder", "decoder"):
-        (repository / room).mkdir()
-        for part in ("1", "warmup"):
-            if (ROOT / "model_repository" / room / part).exists():
-                (repository / room / part).symlink_to(ROOT / "model_repository" / room / part)
-        config = (ROOT / "model_repository" / room / "config.pbtxt").read_text()
-        for name, value in (("max_running", "1"), ("max_waiting", "8,2,16"), ("max_step_tokens", "64")):
-            config = re.sub(rf'(key: "{name}" value: {{ string_value: )"[\d,]+"', rf'\1"{value}"', config)
-        (repository / room / "config.pbtxt").write_text(config)
+    changes = {"decoder": {"max_running": "1", "max_waiting": "8,2,16", "max_step_tokens": "64"}}
+    repository = linked_repository(tmp_path_factory.mktemp("repository"), changes)
     models = ("vad", "features", "encoder", "decoder")
     server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}), models=models)
     await server.start()

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .metrics import Counts
+from .parameters import Parameters
 from .rooms import Floats
-from .session import Limits, Session
+from .session import Session
 from .settings import SAMPLE_RATE_HZ, Settings
-from .triton_rooms import Models, TritonRooms
+from .triton_rooms import TritonRooms
 
 logger = logging.getLogger(__name__)
 
@@ -99,24 +100,12 @@ class Refused(Exception):
 class Runner:
     """`accept` from any thread, in the order of the requests; everything else happens on the loop."""
 
-    def __init__(
-        self,
-        url: str,
-        models: Models,
-        limits: Limits,
-        max_sessions: int,
-        *,
-        two_sizes: bool,
-        publish: Callable[[Counts, int], None],
-    ) -> None:
-        """url: of the server's gRPC. max_sessions: more are refused. publish: called with counts, twice a second."""
+    def __init__(self, url: str, parameters: Parameters, publish: Callable[[Counts, int], None]) -> None:
+        """url: of the server's gRPC. publish: called with counts, twice a second."""
         self._publish = publish
         self._counts = Counts()
         self._url = url
-        self._models = models
-        self._limits = limits
-        self._max_sessions = max_sessions
-        self._two_sizes = two_sizes
+        self._parameters = parameters
         self._lines: dict[int, _Line] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._number = 0
@@ -174,8 +163,9 @@ class Runner:
         if before is not None and before.task is not None:
             # A client that begins anew has given up what it had.
             before.task.cancel()
-        if len(self._lines) >= self._max_sessions:
-            raise Refused(f"this server holds {self._max_sessions} live sessions: try again later", invalid=False)
+        most = self._parameters.max_sessions
+        if len(self._lines) >= most:
+            raise Refused(f"this server holds {most} live sessions: try again later", invalid=False)
         assert self._rooms is not None
         self._number += 1
         self._counts.sessions_begun += 1
@@ -188,8 +178,8 @@ class Runner:
             self._counts.errors += kind == "error"
             line.speak(event)
 
-        name = f"{self._models.decoder}-{id(self):x}-{self._number}"
-        line = _Line(Session(name, self._rooms, wanted, speak, self._limits, two_sizes=self._two_sizes))
+        name = f"{self._parameters.decoder}-{id(self):x}-{self._number}"
+        line = _Line(Session(name, self._rooms, wanted, speak, self._parameters))
         # Whoever hears this knows that later refusals are not of the session itself.
         speak({"type": "opened"})
         line.task = self._loop.create_task(line.session.run())
@@ -218,7 +208,7 @@ class Runner:
                 logger.exception("metrics could not be published")
 
     async def _open(self) -> None:
-        self._rooms = TritonRooms(self._url, self._models)
+        self._rooms = TritonRooms(self._url, self._parameters)
         self._watcher = self._loop.create_task(self._watch())
 
     async def _close(self) -> None:

@@ -9,58 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from . import events
-from .endpointing import WINDOW, Endpointer, quietest
+from .endpointing import Endpointer, quietest
 from .events import at
+from .inbox import Command, Inbox
+from .listening import MAX_VAD_SAMPLES, Listening
+from .parameters import Parameters
 from .pcm_buffer import PcmBuffer
 from .retrying import RETRY_FIRST_S, retried
 from .rooms import Floats, Heard, RoomFailed, Rooms
-from .settings import SAMPLE_RATE_HZ, Settings
+from .settings import Settings
 from .stable_text import StableText
 from .utterance import Options, Utterance
 
 logger = logging.getLogger(__name__)
 
-# Voice activity is asked for this many windows at a time (192 ms): each call has its price.
-VAD_WINDOWS = 6
-# More is judged in several calls, so that nothing else waits long.
-MAX_VAD_SAMPLES = 16 * SAMPLE_RATE_HZ
-VAD_STATE = 320
-
-
-@dataclass(frozen=True)
-class Limits:
-    """max_backlog_s: audio of a session that may wait; idle_s: a session without a request is closed after this;
-    retry_s: how long a final is tried again while models fail."""
-
-    max_backlog_s: float = 120.0
-    idle_s: float = 30.0
-    retry_s: float = 30.0
-
-
-@dataclass(frozen=True)
-class _Command:
-    """flush, reset, end, settings with the change that is asked for, or heard with whom to tell."""
-
-    name: str
-    change: Callable[[Settings], Settings] | None = None
-    tell: Callable[[], None] | None = None
-
-
-class SessionEnded(Exception):
-    """The session takes nothing more."""
-
 
 class Session:
-    """`push` and `command` from the event loop's thread; `run` is the task. `speak` is called with every event."""
+    """All from the event loop's thread; `run` is the task. `speak` is called with every event."""
 
     def __init__(
         self,
@@ -68,26 +38,17 @@ class Session:
         rooms: Rooms,
         settings: Settings,
         speak: Callable[[dict[str, Any]], None],
-        limits: Limits,
-        *,
-        two_sizes: bool = False,
+        limits: Parameters,
     ) -> None:
         self.name = name
         self._rooms = rooms
         self._settings = settings
         self._say = speak
         self._limits = limits
-        self._two_sizes = two_sizes
-        self._inbox: deque[Floats | _Command] = deque()
-        # Who wants to know when what was before them is heard.
-        self._due: list[Callable[[], None]] = []
-        self._backlog = 0
-        self._wake = asyncio.Event()
+        self._inbox = Inbox(limits.max_backlog_s)
         self._buffer = PcmBuffer()
         self._endpointer = Endpointer()
-        self._vad_state: Floats = np.zeros(VAD_STATE, dtype=np.float32)
-        self._unjudged: list[Floats] = []
-        self._num_unjudged = 0
+        self._listening = Listening(rooms, limits.retry_s, name)
         # Audio before this sample belongs to utterances that are finished, or to none.
         self._floor = 0
         self._utterance: Utterance | None = None
@@ -95,38 +56,33 @@ class Session:
         self._stable = StableText()
         self._latest: Heard | None = None
         self._latest_end = 0
-        self.ended = False
-        # Whether everything that came is done with.
-        self.resting = False
 
     @property
     def settings(self) -> Settings:
         """Those that hold now."""
         return self._settings
 
+    @property
+    def ended(self) -> bool:
+        """Whether it takes nothing more."""
+        return self._inbox.ended
+
+    @property
+    def resting(self) -> bool:
+        """Whether everything that came is done with."""
+        return self._inbox.resting
+
     def push(self, pcm: Floats) -> None:
         """Take the next samples, float32 16 kHz. Raises ValueError where too many wait, SessionEnded after the end."""
-        if self.ended:
-            raise SessionEnded("the session has ended: begin a new sequence")
-        waiting_s = self._backlog / SAMPLE_RATE_HZ
-        if waiting_s + pcm.size / SAMPLE_RATE_HZ > self._limits.max_backlog_s:
-            raise ValueError(f"{waiting_s:.0f} s of audio wait to be heard: send no faster than they are taken")
-        self._backlog += pcm.size
-        self._inbox.append(pcm)
-        self._wake.set()
+        self._inbox.push(pcm)
 
     def command(self, name: str, change: Callable[[Settings], Settings] | None = None) -> None:
         """flush, reset, end, or settings and how they change; it takes effect at its place among the samples."""
-        if self.ended:
-            raise SessionEnded("the session has ended: begin a new sequence")
-        self.ended = name == "end"
-        self._inbox.append(_Command(name, change))
-        self._wake.set()
+        self._inbox.command(name, change)
 
     def when_heard(self, tell: Callable[[], None]) -> None:
         """Call this once everything that came before is heard: judged, and in a hypothesis where one was due."""
-        self._inbox.append(_Command("heard", tell=tell))
-        self._wake.set()
+        self._inbox.when_heard(tell)
 
     async def run(self) -> None:
         """Until the end, an idle timeout, or cancellation; the last event is `closed`."""
@@ -141,7 +97,7 @@ class Session:
             logger.exception("session %s failed", self.name)
             self._say({"type": "error", "message": f"the session failed: {error}", "fatal": True})
         finally:
-            self.ended = True
+            self._inbox.ended = True
             utterance, self._utterance = self._utterance, None
             self._say({"type": "closed", "reason": reason, **at("end", self._buffer.end)})
             if utterance is not None:
@@ -149,28 +105,21 @@ class Session:
 
     async def _until_closed(self) -> str:
         while True:
-            self.resting = not self._wake.is_set()
             try:
-                await asyncio.wait_for(self._wake.wait(), self._limits.idle_s)
+                await self._inbox.arrival(self._limits.idle_s)
             except asyncio.TimeoutError:
                 await self._flush("idle")
                 return "idle"
-            finally:
-                self.resting = False
-            self._wake.clear()
-            while self._inbox:
-                item = self._inbox.popleft()
-                if isinstance(item, _Command):
+            while (item := self._inbox.take(MAX_VAD_SAMPLES)) is not None:
+                if isinstance(item, Command):
                     if await self._obey(item):
                         return "end"
                 else:
                     await self._take(item)
             await self._step()
-            due, self._due = self._due, []
-            for tell in due:
-                tell()
+            self._inbox.tell_heard()
 
-    async def _obey(self, command: _Command) -> bool:
+    async def _obey(self, command: Command) -> bool:
         """True where it was the end."""
         if command.name in ("flush", "end"):
             await self._flush(command.name)
@@ -179,8 +128,6 @@ class Session:
         elif command.name == "reset":
             await self._reset()
             self._say({"type": "reset", **at("end", self._buffer.end)})
-        elif command.tell is not None:
-            self._due.append(command.tell)
         elif command.change is not None:
             changed = command.change(self._settings)
             if await self._is_understood(changed):
@@ -201,43 +148,25 @@ class Session:
                     return False
         return True
 
-    async def _take(self, pcm: Floats) -> None:
+    async def _take(self, parts: list[Floats]) -> None:
         """Hear new samples: utterances begin and end here."""
-        # Everything that has come is one piece, up to what is judged at a time.
-        parts, size = [pcm], pcm.size
-        while self._inbox and not isinstance(self._inbox[0], _Command) and size < MAX_VAD_SAMPLES:
-            part = self._inbox.popleft()
-            assert not isinstance(part, _Command)
-            parts.append(part)
-            size += part.size
-        self._backlog -= size
         for part in parts:
             self._buffer.append(part)
         if self._settings.vad == "off":
             self._open_without_vad()
             await self._cut_if_long(self._buffer.end)
-            return
-        self._unjudged += parts
-        self._num_unjudged += size
-        if self._num_unjudged >= VAD_WINDOWS * WINDOW:
+        elif self._listening.add(parts):
             await self._judge()
 
     async def _judge(self) -> None:
         """Find speech in the samples that were not judged yet."""
-        pcm = np.concatenate(self._unjudged) if self._unjudged else np.empty(0, dtype=np.float32)
-        self._unjudged, self._num_unjudged = [], 0
-        for start in range(0, pcm.size, MAX_VAD_SAMPLES):
-            part = pcm[start : start + MAX_VAD_SAMPLES]
-            probabilities, self._vad_state = await retried(
-                partial(self._rooms.vad, part, self._vad_state), self._limits.retry_s, self.name
-            )
-            for probability in probabilities.tolist():
-                transition = self._endpointer.push(probability, self._settings)
-                if transition is not None and transition.kind == "started":
-                    self._open(max(self._floor, transition.sample - self._settings.padding))
-                elif transition is not None:
-                    await self._stop(transition.sample, "silence")
-                await self._cut_if_long(self._endpointer.position)
+        async for probability in self._listening.probabilities():
+            transition = self._endpointer.push(probability, self._settings)
+            if transition is not None and transition.kind == "started":
+                self._open(max(self._floor, transition.sample - self._settings.padding))
+            elif transition is not None:
+                await self._stop(transition.sample, "silence")
+            await self._cut_if_long(self._endpointer.position)
         if self._utterance is None:
             # What may still become the beginning of an utterance.
             run = self._endpointer.position if self._endpointer.run_start < 0 else self._endpointer.run_start
@@ -251,7 +180,7 @@ class Session:
             start,
             self._buffer.read,
             self._rooms,
-            two_sizes=self._two_sizes,
+            two_sizes=self._limits.two_sizes,
         )
         self._stable = StableText()
         self._latest = None
@@ -310,8 +239,7 @@ class Session:
         """Hear what follows as if nothing had been before."""
         self._floor = self._buffer.end
         self._buffer.drop_before(self._floor)
-        self._unjudged, self._num_unjudged = [], 0
-        self._vad_state = np.zeros(VAD_STATE, dtype=np.float32)
+        self._listening.begin_anew()
         self._endpointer.skip_to(self._buffer.end)
 
     async def _step(self) -> None:
@@ -330,7 +258,7 @@ class Session:
             return
         self._latest, self._latest_end = heard, end
         stable, unstable = self._stable.update(heard.text, self._settings.agreement)
-        checkpoint = "fast" if self._two_sizes else "accurate"
+        checkpoint = "fast" if self._limits.two_sizes else "accurate"
         said = events.partial(utterance, end, heard, stable, unstable, checkpoint)
         self._say({**said, **self._debug(utterance, heard)})
 
@@ -340,7 +268,7 @@ class Session:
         assert utterance is not None
         self._say({"type": "speech_stopped", "reason": reason, **events.place(utterance, end)})
         try:
-            if self._latest is not None and self._latest_end == end and not self._two_sizes:
+            if self._latest is not None and self._latest_end == end and not self._limits.two_sizes:
                 heard = self._latest
                 await self._forget(utterance)
             else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from .parameters import Parameters
 from .rooms import Floats, Heard, Question, RoomFailed
 
 CHANNEL_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -29,22 +29,11 @@ STRINGS = ("TEXT", "RESULT")
 DTYPES: dict[str, Any] = {"FP32": "<f4", "INT32": "<i4", "BOOL": "?"}
 
 
-@dataclass(frozen=True)
-class Models:
-    """Names of the models that answer."""
-
-    vad: str = "vad"
-    features: str = "features"
-    encoder: str = "encoder"
-    decoder: str = "decoder"
-    fast_encoder: str = "encoder_fast"
-    fast_decoder: str = "decoder_fast"
-
-
 class TritonRooms:
     """Made and used on one event loop."""
 
-    def __init__(self, url: str, models: Models) -> None:
+    def __init__(self, url: str, models: Parameters) -> None:
+        """url: of the server's gRPC. models: their names."""
         self._models = models
         self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)

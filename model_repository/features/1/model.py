@@ -1,52 +1,28 @@
-"""Triton adapter of the feature extractor."""
+"""What Triton loads of the feature extractor: its tensors and parameters; then the adapter, which answers.
+
+Triton imports this file twice, at first only to ask for the tensors: what takes long to import waits for `initialize`.
+"""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import numpy as np
-import triton_python_backend_utils as pb_utils
-
-from .blocks import blocks_of, speech_of
+from .declaration import complete
+from .parameters import Parameters
+from .tensors import INPUTS, OUTPUTS
 
 
 class TritonPythonModel:
+    @staticmethod
+    def auto_complete_config(config: Any) -> Any:
+        return complete(config, INPUTS, OUTPUTS)
+
     def initialize(self, args: dict[str, str]) -> None:
-        parameters = json.loads(args["model_config"])["parameters"]
-        self.max_blocks = int(parameters["max_blocks"]["string_value"])
+        parameters = Parameters.read(args["model_config"])
+
+        from .adapter import Adapter
+
+        self._adapter = Adapter(parameters)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        return [self._answer(request) for request in requests]
-
-    def _answer(self, request: Any) -> Any:
-        try:
-            return pb_utils.InferenceResponse(self._outputs(request))
-        except ValueError as error:
-            return _refusal(str(error), invalid=True)
-        except Exception as error:
-            pb_utils.Logger.log_error(f"features failed: {error!r}")
-            return _refusal(f"features failed: {error}")
-
-    def _outputs(self, request: Any) -> list[Any]:
-        pcm = pb_utils.get_input_tensor_by_name(request, "PCM").as_numpy()
-        spans = pb_utils.get_input_tensor_by_name(request, "SPEECH").as_numpy()
-        speech = speech_of(pcm, spans.reshape(-1, 2))
-        if not np.isfinite(speech).all():
-            raise ValueError("PCM holds NaN or infinity")
-        parameters = json.loads(request.parameters() or "{}")
-        blocks = blocks_of(speech, self.max_blocks, int(parameters.get("left_context", 0)))
-        return [
-            pb_utils.Tensor("MEL", blocks.mel),
-            pb_utils.Tensor("FRAMES", blocks.frames),
-            pb_utils.Tensor("CLIP_MAX", blocks.clip_max),
-        ]
-
-
-def _refusal(message: str, *, invalid: bool = False) -> Any:
-    # A stream's answer carries the message alone, so the code that clients sort errors by stands in it as well.
-    if invalid:
-        return pb_utils.InferenceResponse(
-            error=pb_utils.TritonError(f"INVALID_ARGUMENT: {message}", pb_utils.TritonError.INVALID_ARG)
-        )
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL))
+        return self._adapter.execute(requests)

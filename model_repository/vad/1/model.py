@@ -1,88 +1,29 @@
-"""Triton adapter of the voice activity detector."""
+"""What Triton loads of the voice activity detector: its tensors and parameters; then the adapter, which answers.
+
+Triton imports this file twice, at first only to ask for the tensors: what takes long to import waits for `initialize`.
+"""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import triton_python_backend_utils as pb_utils
-
-from .silero import STATE_HEAD, Silero, initial_state
-from .spans import SpanRules, speech_spans
-
-# Triton's tensors are indexed with 32 bits here, which is 37 hours.
-MAX_SAMPLES = 2**31 - 1
+from .declaration import complete
+from .parameters import Parameters
+from .tensors import INPUTS, OUTPUTS
 
 
 class TritonPythonModel:
+    @staticmethod
+    def auto_complete_config(config: Any) -> Any:
+        return complete(config, INPUTS, OUTPUTS)
+
     def initialize(self, args: dict[str, str]) -> None:
-        parameters = json.loads(args["model_config"])["parameters"]
-        self.settings = {name: parameters[name]["string_value"] for name in SpanRules.__dataclass_fields__}
-        self.silero = Silero(Path(__file__).parent / "silero_vad.onnx")
+        parameters = Parameters.read(args["model_config"])
+
+        from .adapter import Adapter
+
+        self._adapter = Adapter(parameters, Path(__file__).parent)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        return [self._answer(request) for request in requests]
-
-    def _answer(self, request: Any) -> Any:
-        try:
-            return pb_utils.InferenceResponse(self._outputs(request))
-        except ValueError as error:
-            return _refusal(str(error), invalid=True)
-        except Exception as error:
-            pb_utils.Logger.log_error(f"vad failed: {error!r}")
-            return _refusal(f"vad failed: {error}")
-
-    def _outputs(self, request: Any) -> list[Any]:
-        parameters = json.loads(request.parameters() or "{}")
-        pcm = checked_pcm(pb_utils.get_input_tensor_by_name(request, "PCM").as_numpy())
-        carried = pb_utils.get_input_tensor_by_name(request, "STATE")
-        state = initial_state() if carried is None else checked_state(carried.as_numpy())
-        if parameters.get("vad") == "off":
-            probabilities = np.empty(0, dtype=np.float32)
-            spans = np.array([[0, pcm.size]], dtype=np.int32)
-        else:
-            probabilities, state = self.silero.probabilities(pcm, state, whole=carried is None)
-            spans = speech_spans(probabilities, pcm.size, self._rules(parameters))
-        return [
-            pb_utils.Tensor("SPEECH_PROB", probabilities),
-            pb_utils.Tensor("SPEECH", spans),
-            pb_utils.Tensor("STATE", state),
-        ]
-
-    def _rules(self, parameters: dict[str, Any]) -> SpanRules:
-        merged = {**self.settings, **{k: v for k, v in parameters.items() if k in self.settings}}
-        return SpanRules(
-            threshold=float(merged["threshold"]),
-            min_speech_ms=int(merged["min_speech_ms"]),
-            min_silence_ms=int(merged["min_silence_ms"]),
-            speech_pad_ms=int(merged["speech_pad_ms"]),
-        )
-
-
-def checked_pcm(pcm: Any) -> Any:
-    """The clip as it is, or ValueError where it is empty, too long or not finite."""
-    if pcm.size == 0:
-        raise ValueError("PCM is empty")
-    if pcm.size > MAX_SAMPLES:
-        raise ValueError(f"PCM has {pcm.size} samples; {MAX_SAMPLES} are the most")
-    if not np.isfinite(pcm).all():
-        raise ValueError("PCM holds NaN or infinity")
-    return pcm
-
-
-def checked_state(state: Any) -> Any:
-    """A stream's state as it is, or ValueError where it did not come from this model."""
-    if state.size < STATE_HEAD or not np.isfinite(state).all():
-        raise ValueError(f"STATE is not what vad returned: at least {STATE_HEAD} finite numbers are needed")
-    return state
-
-
-def _refusal(message: str, *, invalid: bool = False) -> Any:
-    # A stream's answer carries the message alone, so the code that clients sort errors by stands in it as well.
-    if invalid:
-        return pb_utils.InferenceResponse(
-            error=pb_utils.TritonError(f"INVALID_ARGUMENT: {message}", pb_utils.TritonError.INVALID_ARG)
-        )
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL))
+        return self._adapter.execute(requests)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+
+from .parameters import Parameters
 
 SAMPLES_PER_MS = 16
 WINDOW = 512
@@ -13,24 +13,7 @@ WINDOW = 512
 HYSTERESIS = 0.15
 
 
-@dataclass(frozen=True)
-class SpanRules:
-    """What makes a span. threshold: probability in (0, 1); the rest in milliseconds."""
-
-    threshold: float = 0.5
-    min_speech_ms: int = 64
-    min_silence_ms: int = 2000
-    speech_pad_ms: int = 400
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.threshold < 1.0:
-            raise ValueError(f"threshold must lie between 0 and 1, not {self.threshold}")
-        for name in ("min_speech_ms", "min_silence_ms", "speech_pad_ms"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative")
-
-
-def speech_spans(probabilities: NDArray[np.float32], num_samples: int, rules: SpanRules) -> NDArray[np.int32]:
+def speech_spans(probabilities: NDArray[np.float32], num_samples: int, rules: Parameters) -> NDArray[np.int32]:
     """Spans of speech in samples: int32 [S, 2], in order, not overlapping, within 0 and `num_samples`.
 
     probabilities: float32 [windows], one per 512 samples. Spans shorter than min_speech_ms are dropped, pauses shorter

@@ -10,6 +10,7 @@ import numpy as np
 from export.rooms import room
 
 session_room, settings_room = room("asr_stream", "session"), room("asr_stream", "settings")
+inbox_room, parameters_room = room("asr_stream", "inbox"), room("asr_stream", "parameters")
 endpointing, stable_text, pcm_buffer = (
     room("asr_stream", name) for name in ("endpointing", "stable_text", "pcm_buffer")
 )
@@ -20,15 +21,16 @@ Settings = settings_room.Settings
 class Fed:
     """A session and everything it said."""
 
-    def __init__(self, rooms, limits=None, two_sizes=False, **settings):
+    def __init__(self, rooms, two_sizes=False, limits=None, **settings):
+        """limits: of the model's parameters, those that are not the default ones."""
+        fast = {"fast_encoder": "encoder_fast", "fast_decoder": "decoder_fast"} if two_sizes else {}
         self.events = []
         self.session = session_room.Session(
             f"test-{id(self)}",
             rooms,
             Settings().changed(settings),
             self.events.append,
-            limits or session_room.Limits(),
-            two_sizes=two_sizes,
+            parameters_room.Parameters(**fast, **(limits or {})),
         )
         self.task = asyncio.get_running_loop().create_task(self.session.run())
 
@@ -45,7 +47,7 @@ class Fed:
         """Until the session has taken everything in and waits."""
         deadline = time.monotonic() + 60
         await asyncio.sleep(0)
-        while not (self.session.resting and not self.session._wake.is_set()) and not self.task.done():
+        while not self.session.resting and not self.task.done():
             assert time.monotonic() < deadline, "the session does not come to rest"
             await asyncio.sleep(0.0005)
 

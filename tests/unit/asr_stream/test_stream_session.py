@@ -204,7 +204,7 @@ async def test_an_unknown_language_ends_a_session_that_begins_with_it_and_no_oth
     assert [event["type"] for event in events] == ["error", "closed"]
     assert "unknown language" in events[0]["message"]
     assert events[0]["fatal"]
-    with pytest.raises(kit.session_room.SessionEnded):
+    with pytest.raises(kit.inbox_room.SessionEnded):
         fed.session.push(english)
     fed = Fed(rooms)
     fed.session.command("settings", changing(language="Klingon"))
@@ -220,7 +220,7 @@ async def test_an_unknown_language_ends_a_session_that_begins_with_it_and_no_oth
 
 
 async def test_an_idle_session_is_finished_and_closed(rooms, english):
-    fed = Fed(rooms, limits=kit.session_room.Limits(idle_s=0.3))
+    fed = Fed(rooms, limits={"idle_s": 0.3})
     fed.session.push(english[:40_000])
     await asyncio.wait_for(asyncio.gather(fed.task), 10)
     assert fed.events[-1] == {"type": "closed", "reason": "idle", "end": 2.5, "end_sample": 40_000}
@@ -228,7 +228,7 @@ async def test_an_idle_session_is_finished_and_closed(rooms, english):
 
 
 async def test_too_much_waiting_audio_is_refused(rooms):
-    fed = Fed(rooms, limits=kit.session_room.Limits(max_backlog_s=2))
+    fed = Fed(rooms, limits={"max_backlog_s": 2})
     for _ in range(4):
         fed.session.push(np.zeros(8_000, dtype=np.float32))
     with pytest.raises(ValueError, match="send no faster"):
@@ -269,7 +269,7 @@ async def test_a_model_that_fails_for_a_while_loses_nothing(rooms, offline, engl
 
 async def test_a_model_that_stays_away_costs_one_utterance_and_says_so(rooms, english):
     failing = Failing(rooms, {"decode": 10**6})
-    fed = Fed(failing, limits=kit.session_room.Limits(retry_s=0.3))
+    fed = Fed(failing, limits={"retry_s": 0.3})
     await fed.feed(english, itertools.repeat(8_000))
     fed.session.command("flush")
     await fed.settle()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.rooms import MODEL_REPOSITORY, room
+from export.rooms import room
 from tests.conftest import ROOT
 from tests.unit.decoder import engine_kit as kit
 
@@ -16,13 +16,13 @@ build_room, graphs_room, warm_up_room = (
     room("decoder", name) for name in ("serving.build", "network.decode_graphs", "serving.warm_up")
 )
 quantization = room("decoder", "network.quantization")
-CONFIG = (MODEL_REPOSITORY / "decoder" / "config.pbtxt").read_text()
-DEFAULTS = dict(re.findall(r'key: "(\w+)" value: \{ string_value: "([^"]*)" \}', CONFIG))
+Parameters = room("decoder", "parameters").Parameters
 TINY = ROOT / "export" / "tiny" / "tiny"
 
 
 def built(**parameters):
-    made = build_room.build({**DEFAULTS, "checkpoint": str(TINY), "num_threads": "1", **parameters}, Path("/"))
+    parameters = Parameters.from_texts({"checkpoint": str(TINY), "num_threads": "1", **parameters})
+    made = build_room.build(parameters, Path("/"))
     made.engine.start()
     return made
 
@@ -45,11 +45,12 @@ def test_warm_up_answers_requests_and_learns_the_pace():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"dtype": "int4"}, "dtype must be one of float32, bfloat16, float16"),
+        ({"dtype": "int4"}, "dtype must be float32, bfloat16 or float16"),
         ({"quantization": "int3"}, "quantization must be none, int8 or fp8"),
         ({"quantization": "fp8"}, "needs a CUDA device of compute capability 8.9"),
         ({"cuda_graphs": "on"}, "cuda_graphs needs a CUDA device"),
         ({"torch_compile": "yes"}, "torch_compile must be on or off"),
+        ({"max_waiting": "256,1024"}, "one value for each priority"),
         ({"kv_cache_mb": "1"}, "one sequence of 30 s needs"),
         ({"draft_checkpoint": str(TINY), "draft_tokens": "0"}, "draft_tokens must be at least 1"),
     ],

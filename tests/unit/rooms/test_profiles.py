@@ -4,45 +4,61 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from export.rooms import MODEL_REPOSITORY
+from export.rooms import MODEL_REPOSITORY, room
 
 PROFILES = sorted(MODEL_REPOSITORY.glob("*/configs/*.pbtxt"))
+ALL = sorted([*MODEL_REPOSITORY.glob("*/config.pbtxt"), *PROFILES])
 GPU = ("tensorrt", "onnx", "rtx", "two_gpus", "tensorrt_speculative", "tensorrt_two_sizes")
+every_configuration = pytest.mark.parametrize(
+    "path", ALL, ids=lambda path: "-".join(path.relative_to(MODEL_REPOSITORY).parts)
+)
 
 
 def read(path):
     return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
 
 
-def tensors(config):
-    return [
-        [(one.name, one.data_type, list(one.dims), getattr(one, "optional", False)) for one in side]
-        for side in (config.input, config.output)
-    ]
+def model_of(path):
+    return path.relative_to(MODEL_REPOSITORY).parts[0]
 
 
-@pytest.mark.parametrize("path", PROFILES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
-def test_a_profile_has_the_models_tensors_and_queues(path):
-    default, profile = read(path.parents[1] / "config.pbtxt"), read(path)
-    assert tensors(profile) == tensors(default)
-    assert profile.max_batch_size == default.max_batch_size
-    assert profile.dynamic_batching == default.dynamic_batching
-    assert profile.model_transaction_policy == default.model_transaction_policy
-    assert list(profile.model_warmup) == list(default.model_warmup)
-    if profile.backend == default.backend == "python" and path.parts[-3] != "asr_stream":
-        # The code reads every parameter; one that is missing would fail at load.
-        assert set(profile.parameters) == set(default.parameters)
+@every_configuration
+def test_only_ensembles_name_their_tensors(path):
+    """The others declare them in code, or have them in what their engine reads."""
+    config = read(path)
+    assert bool(config.input) == bool(config.output) == (config.platform == "ensemble")
+    assert not config.HasField("model_transaction_policy")
 
 
-@pytest.mark.parametrize(
-    "path", sorted(MODEL_REPOSITORY.glob("*/**/*.pbtxt")), ids=lambda path: "-".join(path.parts[-3:])
-)
+@every_configuration
+def test_a_configuration_names_parameters_that_its_room_knows_and_no_default(path):
+    config = read(path)
+    if config.backend != "python":
+        return
+    kind = room(model_of(path).removesuffix("_fast"), "parameters").Parameters
+    texts = {name: value.string_value for name, value in config.parameters.items()}
+    made, usual = kind.from_texts(texts), kind.from_texts({k: v for k, v in texts.items() if k == "device"})
+    for name in texts:
+        assert getattr(made, name) != getattr(kind() if name == "device" else usual, name), f"{name} is its default"
+
+
+@every_configuration
 def test_no_queue_of_tritons_may_sleep_beside_a_request(path):
     """With priority levels or a bounded queue its batcher is not told when the instance becomes free."""
     batching = read(path).dynamic_batching
     assert batching.priority_levels == 0
     assert not batching.priority_queue_policy
     assert not batching.HasField("default_queue_policy")
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: f"{model_of(path)}-{path.stem}")
+def test_a_profile_batches_and_warms_up_as_the_default(path):
+    default, profile = read(path.parents[1] / "config.pbtxt"), read(path)
+    assert profile.max_batch_size == default.max_batch_size
+    for name in ("dynamic_batching", "sequence_batching"):
+        assert profile.HasField(name) == default.HasField(name)
+        assert getattr(profile, name) == getattr(default, name)
+    assert list(profile.model_warmup) == list(default.model_warmup)
 
 
 @pytest.mark.parametrize("profile", GPU)
@@ -53,11 +69,12 @@ def test_a_gpu_profile_is_there_for_every_model_that_computes(profile):
     assert decoder.parameters["device"].string_value.startswith("cuda")
 
 
-def test_the_small_checkpoint_has_the_large_ones_configuration():
-    for model in ("encoder", "decoder"):
-        assert read(MODEL_REPOSITORY / f"{model}_fast" / "config.pbtxt") == read(
-            MODEL_REPOSITORY / model / "config.pbtxt"
-        )
+def test_equal_profiles_are_one_file():
+    files = [path for path in ALL if path.resolve() == path.absolute()]
+    configurations = {path: (read(path), model_of(path)) for path in files}
+    for path, (config, model) in configurations.items():
+        same = [other for other, (one, whose) in configurations.items() if one == config and whose == model]
+        assert same == [path]
 
 
 def test_a_profile_says_which_file_its_engine_reads():

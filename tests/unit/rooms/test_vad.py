@@ -7,7 +7,7 @@ from export.rooms import MODEL_REPOSITORY, room
 
 silero = room("vad", "silero")
 spans = room("vad", "spans")
-SpanRules, speech_spans = spans.SpanRules, spans.speech_spans
+SpanRules, speech_spans = room("vad", "parameters").Parameters, spans.speech_spans
 
 
 @pytest.fixture(scope="module")

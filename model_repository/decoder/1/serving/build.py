@@ -1,9 +1,8 @@
-"""From config.pbtxt's parameters to a running engine."""
+"""From the parameters to a running engine."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ..network.kv_cache import KVCache
 from ..network.loader import Checkpoint, read_checkpoint, useful_threads
 from ..network.quantization import quantizer
 from ..network.qwen3 import Qwen3
+from ..parameters import Parameters
 
 logger = logging.getLogger(__name__)
 
@@ -43,37 +43,37 @@ class Built:
         )
 
 
-def build(parameters: Mapping[str, str], folder: Path) -> Built:
-    """parameters: those of config.pbtxt. folder: the model's version folder, where relative paths begin.
+def build(parameters: Parameters, folder: Path) -> Built:
+    """folder: the model's version folder, where relative paths begin.
 
-    Raises ValueError where a value is none that is known or the device cannot do it, FileNotFoundError where the
-    checkpoint is missing.
+    Raises ValueError where the device cannot do what is asked for or values do not fit each other, FileNotFoundError
+    where a checkpoint is missing.
     """
-    device, dtype = torch.device(parameters["device"]), _dtype(parameters["dtype"])
+    device, dtype = torch.device(parameters.device), DTYPES[parameters.dtype]
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, but this PyTorch sees no CUDA device: use cpu, or install the extra `cuda`")
-    checkpoint = read_checkpoint(folder / parameters["checkpoint"])
-    torch.set_num_threads(int(parameters["num_threads"]) or useful_threads(checkpoint.num_weights))
+    checkpoint = read_checkpoint(folder / parameters.checkpoint)
+    torch.set_num_threads(parameters.num_threads or useful_threads(checkpoint.num_weights))
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high" if _on(parameters, "tf32") else "highest")
+        torch.set_float32_matmul_precision("high" if parameters.tf32 else "highest")
     network = _network(parameters, checkpoint, device, dtype)
     draft = _draft_network(parameters, folder, checkpoint, device, dtype)
-    cache, draft_cache = _caches(int(parameters["kv_cache_mb"]), network, draft)
+    cache, draft_cache = _caches(parameters.kv_cache_mb, network, draft)
     limits = SchedulerLimits(
-        max_running=int(parameters["max_running"]),
-        max_step_tokens=int(parameters["max_step_tokens"]),
-        live_step_tokens=int(parameters["live_step_tokens"]),
-        max_step_s=float(parameters["max_step_ms"]) / 1000,
-        live_step_s=float(parameters["live_step_ms"]) / 1000,
-        aging_s=float(parameters["aging_s"]),
-        session_idle_s=float(parameters["session_idle_s"]),
+        max_running=parameters.max_running,
+        max_step_tokens=parameters.max_step_tokens,
+        live_step_tokens=parameters.live_step_tokens,
+        max_step_s=parameters.max_step_ms / 1000,
+        live_step_s=parameters.live_step_ms / 1000,
+        aging_s=parameters.aging_s,
+        session_idle_s=parameters.session_idle_s,
     )
     speculator = None
     if draft is not None and draft_cache is not None:
         speculator = Speculator(
             draft,
             draft_cache,
-            int(parameters["draft_tokens"]),
+            parameters.draft_tokens,
             frozenset(checkpoint.end_ids),
             limits.max_step_tokens,
         )
@@ -89,41 +89,29 @@ def build(parameters: Mapping[str, str], folder: Path) -> Built:
     return Built(engine, checkpoint, draft.config.hidden_size if draft is not None else 0)
 
 
-def _room(parameters: Mapping[str, str], max_running: int) -> WaitingRoom:
-    places, patience_s = (parameters[name].split(",") for name in ("max_waiting", "max_wait_s"))
+def _room(parameters: Parameters, max_running: int) -> WaitingRoom:
+    places, patience_s = parameters.max_waiting, parameters.max_wait_s
     if not len(places) == len(patience_s) == len(PRIORITIES):
         raise ValueError(f"max_waiting and max_wait_s each name one value for each priority of {PRIORITIES}")
     return WaitingRoom(
-        dict(zip(PRIORITIES, map(int, places), strict=True)),
-        dict(zip(PRIORITIES, map(float, patience_s), strict=True)),
+        dict(zip(PRIORITIES, places, strict=True)),
+        dict(zip(PRIORITIES, patience_s, strict=True)),
         max_running,
     )
 
 
-def _dtype(name: str) -> torch.dtype:
-    if name not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
-    return DTYPES[name]
-
-
-def _on(parameters: Mapping[str, str], name: str) -> bool:
-    if parameters[name] not in ("on", "off"):
-        raise ValueError(f"{name} must be on or off, not {parameters[name]!r}")
-    return parameters[name] == "on"
-
-
-def _network(parameters: Mapping[str, str], checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Qwen3:
-    quantize = quantizer(parameters["quantization"], device)
-    packed = not _on(parameters, "torch_compile")
+def _network(parameters: Parameters, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Qwen3:
+    quantize = quantizer(parameters.quantization, device)
+    packed = not parameters.torch_compile
     return Qwen3(checkpoint.config, checkpoint.weights, device, dtype, quantize, packed=packed)
 
 
 def _draft_network(
-    parameters: Mapping[str, str], folder: Path, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+    parameters: Parameters, folder: Path, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 ) -> Qwen3 | None:
-    if not parameters["draft_checkpoint"]:
+    if not parameters.draft_checkpoint:
         return None
-    draft = read_checkpoint(folder / parameters["draft_checkpoint"])
+    draft = read_checkpoint(folder / parameters.draft_checkpoint)
     if draft.tokenizer.get_vocab() != checkpoint.tokenizer.get_vocab():
         raise ValueError("the draft checkpoint has another vocabulary: its tokens would mean something else")
     return _network(parameters, draft, device, dtype)
@@ -152,9 +140,8 @@ def _shape(network: Qwen3) -> tuple[int, int, int]:
     return config.num_hidden_layers, config.num_key_value_heads, config.head_dim
 
 
-def _graphs(parameters: Mapping[str, str], network: Qwen3, cache: KVCache) -> DecodeGraphs | None:
-    record, compiled = _on(parameters, "cuda_graphs"), _on(parameters, "torch_compile")
+def _graphs(parameters: Parameters, network: Qwen3, cache: KVCache) -> DecodeGraphs | None:
+    record, compiled = parameters.cuda_graphs, parameters.torch_compile
     if not record and not compiled:
         return None
-    batches = [int(size) for size in parameters["decode_batches"].split(",")]
-    return DecodeGraphs(network, cache, batches, record=record, compiled=compiled)
+    return DecodeGraphs(network, cache, list(parameters.decode_batches), record=record, compiled=compiled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 
 import torch
 
@@ -42,13 +43,13 @@ class _Waiter:
         return False
 
 
-def warm_up(engine: Engine, seconds: list[float]) -> float:
+def warm_up(engine: Engine, seconds: Collection[float]) -> float:
     """Answer requests as long as speech of so many seconds, one by one, then together; returns how long it took.
 
     Raises RuntimeError where the engine fails: a model that cannot do this should not become ready.
     """
     started = time.monotonic()
-    for group in [[one] for one in seconds] + ([seconds] if len(seconds) > 1 else []):
+    for group in [[one] for one in seconds] + ([list(seconds)] if len(seconds) > 1 else []):
         sequences = [_speech(engine, one) for one in group]
         for sequence in sequences:
             engine.submit(sequence)

@@ -1,0 +1,39 @@
+"""The parameters of live transcription. What a session may ask for by itself is in settings.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .declaration import Declared, parameter
+
+
+@dataclass(frozen=True)
+class Parameters(Declared):
+    triton_url: str = parameter(
+        "127.0.0.1:8001", "The gRPC address of this server; the variable ASR_STREAM_TRITON_URL goes before it."
+    )
+    vad: str = parameter("vad", "The model that finds speech.")
+    features: str = parameter("features", "The model that makes mel blocks.")
+    encoder: str = parameter("encoder", "The model that encodes them.")
+    decoder: str = parameter("decoder", "The model that finds the words.")
+    fast_encoder: str = parameter("", "Of two sizes, the small checkpoint's encoder; empty: there is one size.")
+    fast_decoder: str = parameter("", "Of two sizes, the small checkpoint's decoder, which speaks the partials.")
+    max_sessions: int = parameter(512, "Live sessions at a time; more are refused.", low=1)
+    max_backlog_s: float = parameter(
+        120.0, "Audio of one session that may wait to be heard; a client that sends faster is told so.", low=0
+    )
+    # Triton forgets a sequence after max_sequence_idle_microseconds of config.pbtxt: the session has to be first.
+    idle_s: float = parameter(30.0, "A session without a request for so long is finished and closed.", low=0)
+    retry_s: float = parameter(
+        30.0, "While models fail, which heal by themselves, a final is tried again for so long.", low=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.fast_encoder) != bool(self.fast_decoder):
+            raise ValueError("fast_encoder and fast_decoder are named together, or neither of them")
+
+    @property
+    def two_sizes(self) -> bool:
+        """Whether partials are the small checkpoint's."""
+        return bool(self.fast_decoder)

@@ -1,0 +1,104 @@
+"""The parameters of the decoder.
+
+Two sets of defaults: for a CPU, and where `device` is a GPU for an RTX 4090's 24 GB: weights 1.2 GB (0.6B) or 3.5 GB
+(1.7B), KV cache 8 GB (75,000 tokens: 112 kB each). Twice the running sequences and the cache on 48 GB and more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .declaration import Declared, parameter
+
+
+@dataclass(frozen=True)
+class Parameters(Declared):
+    checkpoint: str = parameter(
+        "checkpoint", "Weights, tokenizer and config.json; a relative path is inside of this version's folder."
+    )
+    draft_checkpoint: str = parameter(
+        "",
+        "A smaller checkpoint with the same tokenizer that guesses draft_tokens at a time, for this one to verify; "
+        "empty: none.",
+    )
+    draft_tokens: int = parameter(4, "Tokens that the draft checkpoint guesses at a time.", low=1)
+    # Here and not by the instance group: sessions live in one process.
+    device: str = parameter("cpu", "cpu, cuda, or cuda:1. On a GPU other parameters have other defaults.")
+    dtype: str = parameter(
+        "float32",
+        "float32; bfloat16 (GPUs since Ampere); float16.",
+        on_cuda="bfloat16",
+        one_of=("float32", "bfloat16", "float16"),
+    )
+    quantization: str = parameter(
+        "none",
+        "Weights of the layers: none, int8 (any device; half the memory of bfloat16), fp8 (compute capability 8.9 and "
+        "newer).",
+        one_of=("none", "int8", "fp8"),
+    )
+    tf32: bool = parameter(False, "On CUDA: TF32 in float32 products.", on_cuda=True)
+    cuda_graphs: bool = parameter(
+        False,
+        "Steps in which every sequence adds one token, in fixed shapes, replayed as CUDA graphs.",
+        on_cuda=True,
+    )
+    torch_compile: bool = parameter(
+        False,
+        "The same steps, compiled at the first use of each shape (which needs a C++ compiler, and minutes for a large "
+        "network).",
+    )
+    decode_batches: tuple[int, ...] = parameter(
+        (1, 2, 4, 8, 16, 32, 64),
+        "The fixed shapes of such steps: so many sequences.",
+        on_cuda=(1, 2, 4, 8, 16, 32, 64, 128),
+        low=1,
+    )
+    warm_up_seconds: tuple[float, ...] = parameter(
+        (1.0, 8.0), "Requests of as many seconds are answered at load, before the model is ready.", low=0
+    )
+    num_threads: int = parameter(
+        0, "Threads of one step; 0: one for each ten million weights, up to every core.", low=0
+    )
+    kv_cache_mb: int = parameter(256, "Memory of the KV cache, taken once at start.", on_cuda=8192, low=1)
+    max_running: int = parameter(64, "Sequences that run at a time; more wait.", on_cuda=128, low=1)
+    # The engine orders and bounds what waits itself: with Triton's priority queues a request that comes while execute()
+    # runs may lie for half a second.
+    max_waiting: tuple[int, ...] = parameter(
+        (256, 1024, 4096),
+        "By priority (1 live, 2 interactive, 3 bulk): how many may wait beside those that run; more are refused.",
+        low=0,
+    )
+    max_wait_s: tuple[float, ...] = parameter(
+        (10.0, 120.0, 3600.0), "By priority: for how many seconds they may wait; longer is refused.", low=0
+    )
+    max_step_tokens: int = parameter(
+        512,
+        "Tokens of one step: a long prompt is taken in by chunks, so that it delays running sequences by one chunk at "
+        "most.",
+        on_cuda=4096,
+        low=1,
+    )
+    live_step_tokens: int = parameter(
+        8,
+        "Of these, what prompts of files may add to a step in which a live sequence takes part. More on a fast GPU.",
+        on_cuda=256,
+        low=1,
+    )
+    max_step_ms: float = parameter(2000.0, "Prompts of files may make a step last so long.", on_cuda=200.0, low=0)
+    live_step_ms: float = parameter(200.0, "The same while live sequences come.", on_cuda=40.0, low=0)
+    stream_interval_ms: float = parameter(
+        10.0,
+        "The first text goes out at once; what follows within this time goes out together. A response has its price.",
+        low=0,
+    )
+    aging_s: float = parameter(
+        10.0,
+        "Of the sequences that have waited this long, one at a time goes first: nothing starves, and live speech does "
+        "not wait.",
+        low=0,
+    )
+    session_idle_s: float = parameter(
+        60.0, "What an unused session keeps in the KV cache is forgotten after this.", low=0
+    )
+    max_new_tokens: int = parameter(0, "Tokens of one answer; 0: as many as the audio has embeddings, and 64.", low=0)
+    max_context_tokens: int = parameter(1024, "A request whose CONTEXT has more tokens is refused.", low=0)

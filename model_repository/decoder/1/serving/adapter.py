@@ -1,0 +1,191 @@
+"""Triton adapter of the decoder: requests become sequences, answers become responses. Nothing else."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import triton_python_backend_utils as pb_utils
+
+from ..engine.engine import EngineStopped
+from ..engine.sampling import SamplingParams
+from ..engine.sequence import Prompt, Sequence, Timings
+from ..engine.sessions import SessionRequest
+from ..engine.waiting_room import UNAVAILABLE, RoomFull
+from ..parameters import Parameters
+from ..text.prompt import PromptBuilder, Transcript, language_name
+from ..text.token_bytes import TokenBytes
+from .answers import Answer, Delta, Outbox, result_json
+from .build import build
+from .inputs import AudioEmbeddings, checked_audio, checked_draft, checked_priority, checked_session
+from .metrics import Metrics
+from .warm_up import warm_up
+
+
+class Adapter:
+    def __init__(self, parameters: Parameters, folder: Path, name: str) -> None:
+        """folder: this version's, where relative paths begin. name: the model's, for metrics and the log."""
+        built = build(parameters, folder)
+        checkpoint = built.checkpoint
+        self.config = checkpoint.config
+        self.draft_width = built.draft_width
+        self.max_new_tokens = parameters.max_new_tokens
+        self.tokenizer = checkpoint.tokenizer
+        self.token_bytes = TokenBytes(checkpoint.tokenizer)
+        self.prompts = PromptBuilder(checkpoint.tokenizer, checkpoint.template, parameters.max_context_tokens)
+        # What renders the template is imported for the first prompt.
+        self.prompts.build("", None)
+        self.engine = built.engine
+        self.outbox = Outbox(parameters.stream_interval_ms / 1000)
+        self.metrics = Metrics(pb_utils, self.engine, name)
+        self.outbox.start()
+        self.metrics.start()
+        self.engine.start()
+        warm_up_s = warm_up(self.engine, parameters.warm_up_seconds)
+        pb_utils.Logger.log_info(f"{name}: {built.summary}; warmed up in {warm_up_s:.2f} s")
+
+    def execute(self, requests: list[Any]) -> None:
+        for request in requests:
+            sink = TritonSink(request.get_response_sender())
+            try:
+                self._submit(request, sink)
+            except (ValueError, EngineStopped, RoomFull) as error:
+                sink.fail(str(error), invalid=isinstance(error, ValueError))
+            except Exception as error:
+                pb_utils.Logger.log_error(f"decoder failed: {error!r}")
+                sink.fail(f"decoder failed: {error}")
+
+    def finalize(self) -> None:
+        self.metrics.stop()
+        self.engine.stop()
+        self.outbox.stop()
+
+    def _submit(self, request: Any, sink: TritonSink) -> None:
+        parameters = json.loads(request.parameters() or "{}")
+        audio = checked_audio(
+            pb_utils.get_input_tensor_by_name(request, "EMBEDDINGS").as_numpy(),
+            pb_utils.get_input_tensor_by_name(request, "FRAMES").as_numpy(),
+            self.config.hidden_size,
+        )
+        named = _text(request, "LANGUAGE")
+        language = language_name(named) if named else None
+        before, after = self.prompts.build(_text(request, "CONTEXT"), language)
+        priority = checked_priority(parameters)
+        session = checked_session(parameters, audio.frames)
+        draft = _input(request, "DRAFT_IDS")
+        drafted = checked_draft(draft, self.config.vocab_size, self.engine.end_ids)
+        params = self._sampling(parameters, audio, session)
+        self._command(parameters)
+        if audio.num_rows == 0 and (session is None or session.cached_rows == 0):
+            sink.send(_empty(audio))
+            return
+        draft_audio = None if session is not None else self._draft_audio(request, audio)
+        transcript = Transcript(self.tokenizer, language)
+        answer = Answer(sink, transcript, self.token_bytes, audio.usage(), self.outbox.post)
+        # On the host until it is computed: thousands of files may wait.
+        prompt = Prompt(before, torch.from_numpy(audio.rows), after, session.cached_rows if session else 0)
+        self.outbox.watch(answer)
+        self.engine.submit(
+            Sequence(request.request_id(), prompt, params, priority, answer, drafted, session, draft_audio)
+        )
+
+    def _draft_audio(self, request: Any, audio: AudioEmbeddings) -> torch.Tensor | None:
+        """The audio as the draft network hears it: by its own encoder, or by this one where their widths are equal."""
+        own = _input(request, "DRAFT_EMBEDDINGS")
+        if not self.draft_width or (own is None and self.draft_width != self.config.hidden_size):
+            return None
+        if own is None:
+            return torch.from_numpy(audio.rows)
+        checked = checked_audio(own, np.array(audio.frames, dtype=np.int32)[:, None], self.draft_width)
+        return torch.from_numpy(checked.rows)
+
+    def _command(self, parameters: dict[str, Any]) -> None:
+        """What a request may ask for besides its answer: the end of a session, the end of another request."""
+        if parameters.get("cancel"):
+            self.engine.cancel(str(parameters["cancel"]))
+        if parameters.get("end_session"):
+            self.engine.end_session(str(parameters["end_session"]))
+
+    def _sampling(
+        self, parameters: dict[str, Any], audio: AudioEmbeddings, session: SessionRequest | None
+    ) -> SamplingParams:
+        # Speech has far fewer tokens than embeddings; a longer answer would be a loop.
+        longest = self.max_new_tokens or audio.num_rows + (session.cached_rows if session else 0) + 64
+        return SamplingParams(
+            max_new_tokens=int(parameters.get("max_new_tokens", longest)),
+            temperature=float(parameters.get("temperature", 0.0)),
+            seed=int(parameters.get("seed", 0)),
+            min_new_tokens=int(parameters.get("min_new_tokens", 0)),
+            repetition_guard=bool(parameters.get("repetition_guard", True)),
+        )
+
+
+class TritonSink:
+    """A request's response sender. Every request ends here, once."""
+
+    def __init__(self, sender: Any) -> None:
+        self._sender = sender
+        # One call at a time and none after the last response: Triton frees the sender with it, and the server crashes
+        # when it is asked meanwhile or later whether the request is cancelled.
+        self._lock = threading.Lock()
+        self.closed = False
+
+    def send(self, delta: Delta) -> None:
+        outputs = [
+            pb_utils.Tensor("TEXT", np.array([delta.text.encode()], dtype=np.object_)),
+            pb_utils.Tensor("TOKEN_IDS", np.array(delta.token_ids, dtype=np.int32)),
+            pb_utils.Tensor("TOKENS", np.array(delta.tokens, dtype=np.object_)),
+            pb_utils.Tensor("LOGPROBS", np.array(delta.logprobs, dtype=np.float32)),
+            pb_utils.Tensor("FINAL", np.array([delta.final])),
+            pb_utils.Tensor("RESULT", np.array([delta.result.encode()], dtype=np.object_)),
+        ]
+        self._respond(pb_utils.InferenceResponse(outputs), final=delta.final)
+
+    def fail(self, message: str, *, invalid: bool = False) -> None:
+        code = pb_utils.TritonError.INTERNAL
+        if invalid:
+            # A stream's answer carries the message alone, so the code stands in it as well.
+            message, code = f"INVALID_ARGUMENT: {message}", pb_utils.TritonError.INVALID_ARG
+        elif message.startswith(UNAVAILABLE):
+            code = pb_utils.TritonError.UNAVAILABLE
+        self._respond(pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code)), final=True)
+
+    def is_cancelled(self) -> bool:
+        with self._lock:
+            return not self.closed and bool(self._sender.is_cancelled())
+
+    def _respond(self, response: Any, *, final: bool) -> None:
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = final
+            self._sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0)
+
+
+def _input(request: Any, name: str) -> Any:
+    """An optional input as an array, or None."""
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy()
+
+
+def _text(request: Any, name: str) -> str:
+    """A string input of one element, "" where it was left out."""
+    value = _input(request, name)
+    if value is None:
+        return ""
+    try:
+        return value.ravel()[0].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8: {error}") from error
+
+
+def _empty(audio: AudioEmbeddings) -> Delta:
+    """The answer where nothing is said."""
+    timings = Timings()
+    timings.finished = timings.arrived
+    result = result_json("", None, "stop", 0, 0, audio.usage(), timings.as_ms())
+    return Delta("", [], [], [], final=True, result=result)

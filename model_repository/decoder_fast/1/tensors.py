@@ -1,0 +1,1 @@
+../../decoder/1/tensors.py

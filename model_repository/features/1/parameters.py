@@ -1,0 +1,17 @@
+"""The parameters of the feature extractor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .declaration import Declared, parameter
+
+
+@dataclass(frozen=True)
+class Parameters(Declared):
+    max_blocks: int = parameter(
+        64,
+        "Blocks of one clip at the most; no more than the encoder's max_batch_size. 64 blocks are 512 s.",
+        low=1,
+        high=64,
+    )
