@@ -11,18 +11,20 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .engine import BlockEncoderEngine
+from .providers import split_device
 
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
+        provider, device = split_device(config["execution_provider"])
         # A GPU instance is given its device by the instance group; the process sees all of them.
         self.engine = BlockEncoderEngine(
             Path(__file__).parent / "model.onnx",
             int(config["intra_op_num_threads"]),
             int(config["max_blocks_per_run"]),
-            provider=config["execution_provider"],
-            device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else 0,
+            provider=provider,
+            device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else device,
             engine_cache=config["engine_cache"],
         )
 
