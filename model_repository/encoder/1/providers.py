@@ -18,8 +18,8 @@ PROVIDERS = {
 PACKAGES = {
     "cuda": "onnxruntime-gpu with CUDA's libraries (the extra `cuda`)",
     "tensorrt": "onnxruntime-gpu, and TensorRT's libraries",
-    "tensorrt_rtx": "onnxruntime-ep-nv-tensorrt-rtx-cu13 beside onnxruntime, not onnxruntime-gpu (the extra `rtx`), and "
-    "an RTX 30 or newer (no Hopper)",
+    "tensorrt_rtx": "onnxruntime-ep-nv-tensorrt-rtx-cu13 beside onnxruntime, not onnxruntime-gpu (the extra `rtx`), "
+    "and an RTX 30 or newer (no Hopper)",
 }
 
 
