@@ -53,7 +53,7 @@ def transcribe(
 def explained(url: str, message: str | None) -> str:
     """What gRPC or Triton says of an error, in one line; of a server that is not there, how to have one."""
     message = " ".join((message or "an error without a message").split())
-    if "failed to connect" in message.lower() or "dns resolution failed" in message.lower():
+    if "failed to connect" in message.lower() or "errors resolving" in message.lower():
         return (
             f"no server answers at {url}: start one with `make serve`, which tells its gRPC address when it is ready "
             "(so does its /health)"
