@@ -11,6 +11,8 @@ from dataclasses import dataclass
 TOKENS_OF_30_S = 30 * 13 + 26 + 30 * 13 + 64
 # The longest clip: 64 blocks of 104 embeddings, an answer as long, and the context.
 TOKENS_OF_LONGEST = 2 * 64 * 104 + 64 + 1024
+# Beside the sequences that run, as many live sessions keep theirs for their next step.
+KEPT_FOR_ONE_RUNNING = 1
 # A cache that holds fewer sequences of 30 s than this answers nearly everybody one after the other.
 MIN_SEQUENCES = 4
 # Of what is free: the other models load at the same time and want the rest.
@@ -66,7 +68,7 @@ def cache_tokens(wish: Wish, memory: Memory, token_bytes: int, max_running: int)
     """Tokens of the KV cache.
 
     token_bytes: of all networks that keep keys and values at the same places. max_running: sequences at a time; what
-    they need at 30 s each, and one longest clip beside them, is all that an automatic cache takes.
+    they and as many kept sessions need at 30 s each, and one longest clip, is all that an automatic cache takes.
     Raises NotEnoughMemory where a size that was named holds not even one sequence of 30 s, or what may be taken not
     MIN_SEQUENCES of them.
     """
@@ -79,7 +81,8 @@ def cache_tokens(wish: Wish, memory: Memory, token_bytes: int, max_running: int)
             )
         return tokens
     share = memory.default_share if wish.share is None else wish.share
-    tokens = min(int(memory.usable * share) // token_bytes, max_running * TOKENS_OF_30_S + TOKENS_OF_LONGEST)
+    useful = (1 + KEPT_FOR_ONE_RUNNING) * max_running * TOKENS_OF_30_S + TOKENS_OF_LONGEST
+    tokens = min(int(memory.usable * share) // token_bytes, useful)
     least = min(MIN_SEQUENCES, max_running)
     if tokens < least * TOKENS_OF_30_S:
         raise NotEnoughMemory(
