@@ -29,10 +29,8 @@ def built(**parameters):
 
 def test_the_summary_says_how_many_sequences_the_cache_holds():
     made = built()
-    assert re.search(
-        r"^float32 on cpu; KV cache of \d{5,} tokens \(\d+ s of audio, \d+ MB\): holds \d+ sequences of 30 s",
-        made.summary,
-    )
+    said = r"^float32 on cpu; KV cache of \d{5,} tokens \(\d+ s of audio, \d+ MB\): holds \d+ sequences of 30 s"
+    assert re.search(said, made.summary)
     made.engine.stop()
 
 

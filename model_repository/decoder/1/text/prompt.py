@@ -51,6 +51,8 @@ class PromptBuilder:
         self._max_context_tokens = max_context_tokens
         self._special = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
         self.build = lru_cache(maxsize=256)(self._build)
+        # The template's engine is imported and the template compiled now, not while the first client waits.
+        self.build("", None)
 
     def _build(self, context: str, language: str | None) -> tuple[list[int], list[int]]:
         """Token ids before and after the audio.
