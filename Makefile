@@ -13,15 +13,25 @@ unless_named = $(if $(filter file,$(origin $(1))),$(2))
 ROOMS := .cache/rooms
 ROOM_NAMES := vad features encoder decoder asr_stream
 
+# What is installed for: `cuda` where an NVIDIA GPU can be used, else `cpu`. DEVICE=cpu keeps off the GPU, and EXTRA=rtx is
+# for the profile of that name. When the choice changes, the environment is made anew: the packages exclude each other.
+EXTRA ?= $(if $(filter cpu cuda,$(DEVICE)),$(DEVICE),$(or $(shell $(PYTHON) -m frontend.triton.hardware extra 2>/dev/null),cpu))
+INSTALLED := $(VENV)/.installed-$(EXTRA)
+INSTALLED_BEFORE := $(filter-out $(INSTALLED),$(wildcard $(VENV)/.installed*))
+ifneq ($(filter cpu cuda,$(DEVICE)),)
+export ASR_DEVICE := $(DEVICE)
+endif
+
 .PHONY: setup models tiny demo serve test lint bench bench-report rehearse clean
 
-setup: $(VENV)/.installed
+setup: $(INSTALLED)
 
-$(VENV)/.installed: pyproject.toml
+$(INSTALLED): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.10 to 3.12 is needed: https://www.python.org"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m frontend.triton.hardware; echo "installing the extra $(EXTRA) into $(VENV)"
+	$(PYTHON) -m venv $(if $(INSTALLED_BEFORE),--clear )$(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,export,train,tracing,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRA),export,train,tracing,dev]' 'numpy<2; python_version < "3.13"'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 silero-vad==6.2.3
 	@touch $@
 
@@ -39,8 +49,9 @@ tiny: setup
 demo: models
 	$(BIN)/python -m perf demo
 
+# Its first line says which device serves, and why.
 serve: models
-	$(BIN)/python -m frontend
+	@$(BIN)/python -m frontend
 
 test: lint tiny
 	$(BIN)/python -m pytest

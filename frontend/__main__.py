@@ -16,6 +16,8 @@ from frontend.guard.drain import Drain
 from frontend.observe import logs
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
+from frontend.triton.profiles import ProfileError, check_exists, models_of
+from frontend.triton.startup import decide
 
 
 class DrainingServer(uvicorn.Server):
@@ -83,11 +85,11 @@ async def _print_hints(backend: Backend, server: uvicorn.Server) -> None:
     while not await backend.is_ready():
         await asyncio.sleep(0.1)
     client = backend.current
-    address = f"Triton's gRPC at {client.url}; " if client is not None else ""
+    address = f", Triton's gRPC at {client.url}" if client is not None else ""
     host, port = server.servers[0].sockets[0].getsockname()[:2]
     url = f"http://{host}:{port}"
     print(
-        f"\nReady at {url}  ({address}Ctrl-C ends everything). Try:\n"
+        f"\n{backend.served_model_name} is ready at {url}{address}. Ctrl-C ends everything. Try:\n"
         f"  curl {url}/v1/audio/transcriptions -F model=whisper-1 -F file=@perf/recordings/english.flac\n"
         f"  curl {url}/health\n"
         f"  open {url}/ in a browser, or {url}/docs\n",
@@ -95,12 +97,33 @@ async def _print_hints(backend: Backend, server: uvicorn.Server) -> None:
     )
 
 
+def planned(settings: Settings) -> Settings:
+    """The settings with the profile that this machine is to serve, which is said in the first line of all.
+
+    Raises ProfileError where the one that is named cannot be served.
+    """
+    if settings.triton_url is None:
+        plan = decide(settings)
+        print(plan.line, flush=True)
+        return settings.model_copy(update={"model_config_name": plan.profile})
+    if settings.profile is not None and settings.model_repository.is_dir():
+        check_exists(settings.model_repository, settings.profile)
+        models_of(settings.model_repository, settings.profile)
+    return settings
+
+
 def main() -> int:
     try:
         settings = Settings()
     except ValidationError as error:
         for problem in error.errors():
-            print(f"error: ASR_{str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)
+            said = str(problem["msg"]).removeprefix("Value error, ")
+            print(f"error: ASR_{str(problem['loc'][0]).upper()}: {said}", file=sys.stderr)
+        return 2
+    try:
+        settings = planned(settings)
+    except ProfileError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     logs.install(settings.log_level, as_json=settings.log_json)
     try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,10 +17,27 @@ def _cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qwen3-asr-triton"
 
 
-class Settings(BaseSettings):
-    """One object per process; unknown or malformed values are refused at start."""
+def _json_list(value: Any) -> Any:
+    """A list, from a variable's text; ValueError with an example where it is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, list):
+        raise ValueError(f'{value!r} is not a JSON list, such as ["one", "two"]')
+    return found
 
-    model_config = SettingsConfigDict(env_prefix="ASR_", protected_namespaces=())
+
+# Read here, not by pydantic-settings, whose message would not say which variable is wrong.
+StringList = Annotated[list[str], NoDecode, BeforeValidator(_json_list)]
+
+
+class Settings(BaseSettings):
+    """One object per process; malformed values are refused at start, and an empty variable is one that is not set."""
+
+    model_config = SettingsConfigDict(env_prefix="ASR_", env_ignore_empty=True, protected_namespaces=())
 
     host: str = Field(default="127.0.0.1", description="Address the frontend listens on.")
     port: int = Field(default=8100, ge=0, le=65535, description="Port the frontend listens on.")
@@ -31,7 +50,20 @@ class Settings(BaseSettings):
         default=ROOT / "model_repository", description="Model repository of the embedded Triton."
     )
     model_config_name: str | None = Field(
-        default=None, description="Profile of the embedded Triton: its --model-config-name."
+        default=None,
+        description="Profile of the embedded Triton, its --model-config-name; `default`: that of a CPU; unset: `cuda` "
+        "where a GPU can be used, else `default`.",
+    )
+    device: str = Field(
+        default="auto",
+        pattern="^(auto|cpu|cuda)$",
+        description="Where no profile is named: cpu, cuda, or auto, the GPU where one can be used.",
+    )
+    triton_grpc_port: int = Field(
+        default=8001,
+        ge=0,
+        le=65535,
+        description="The embedded Triton's gRPC port on 127.0.0.1; another one where it is taken. 0: any free one.",
     )
     cache_dir: Path = Field(
         default_factory=_cache_dir, description="Where the embedded Triton keeps backends and logs."
@@ -57,7 +89,7 @@ class Settings(BaseSettings):
     served_model_name: str | None = Field(
         default=None, description="Model name in the API; unset: the name of the checkpoint that was exported."
     )
-    model_aliases: list[str] = Field(
+    model_aliases: StringList = Field(
         default=["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"],
         description="Names (a JSON list) that mean the served model, so that clients work unchanged.",
     )
@@ -69,7 +101,7 @@ class Settings(BaseSettings):
     segments_at_a_time: int = Field(
         default=8, ge=1, description="Segments of one recording that are transcribed at the same time."
     )
-    api_keys: list[str] = Field(
+    api_keys: StringList = Field(
         default=[], description="Keys (a JSON list) that clients must send as bearer tokens; none: anybody may ask."
     )
     api_keys_file: Path | None = Field(default=None, description="A file with such keys, one a line.")
@@ -79,7 +111,7 @@ class Settings(BaseSettings):
     requests_at_a_time: int = Field(
         default=0, ge=0, description="Requests and live sessions of one key at the same time; 0: any number."
     )
-    cors_origins: list[str] = Field(
+    cors_origins: StringList = Field(
         default=[], description='Origins (a JSON list) whose pages may ask from a browser; ["*"] is every one.'
     )
     log_json: bool = Field(default=False, description="Log one JSON object a line.")
@@ -92,3 +124,8 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Level of the frontend's log."
     )
+
+    @property
+    def profile(self) -> str | None:
+        """The profile that was named, "" for the default one; None: nobody named any."""
+        return "" if self.model_config_name == "default" else self.model_config_name

@@ -16,10 +16,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import tritonclient.grpc.aio as triton
 from numpy.typing import NDArray
-from tritonclient.utils import np_to_triton_dtype
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from perf.grpc_client import explained
 
 CHUNK = 1_600
 _sequences = itertools.count(int.from_bytes(os.urandom(6), "little") + 1)
@@ -84,14 +87,21 @@ async def captions(url: str, source: str, **settings: Any) -> None:
     """Print stable text as it is, unstable text faint, finals on lines of their own."""
     async with LiveClient(url) as client:
         speaking = asyncio.create_task(_microphone(client, source, settings))
-        async for event in client.events():
-            if event["type"] == "partial":
-                print(f"\r\033[K{event['stable']}\033[2m{event['unstable']}\033[0m", end="", flush=True)
-            elif event["type"] == "final":
-                print(f"\r\033[K{event['start']:7.2f} {event['end']:7.2f}  {event['text']}")
-            elif event["type"] == "error":
-                print(f"\r\033[K! {event['message']}", file=sys.stderr)
-        await speaking
+        try:
+            await _print_captions(client)
+            await speaking
+        finally:
+            speaking.cancel()
+
+
+async def _print_captions(client: LiveClient) -> None:
+    async for event in client.events():
+        if event["type"] == "partial":
+            print(f"\r\033[K{event['stable']}\033[2m{event['unstable']}\033[0m", end="", flush=True)
+        elif event["type"] == "final":
+            print(f"\r\033[K{event['start']:7.2f} {event['end']:7.2f}  {event['text']}")
+        elif event["type"] == "error":
+            print(f"\r\033[K! {event['message']}", file=sys.stderr)
 
 
 async def _microphone(client: LiveClient, source: str, settings: dict[str, Any]) -> None:
@@ -109,5 +119,22 @@ async def _microphone(client: LiveClient, source: str, settings: dict[str, Any])
     client.send(None, end=True)
 
 
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2:
+        print("usage: python -m perf.live_client ADDRESS FILE|-", file=sys.stderr)
+        return 2
+    url, source = arguments
+    try:
+        asyncio.run(captions(url, source))
+    except InferenceServerException as error:
+        message = error.message()
+    except grpc.aio.AioRpcError as error:
+        message = error.details()
+    else:
+        return 0
+    print(f"error: {explained(url, message)}", file=sys.stderr)
+    return 1
+
+
 if __name__ == "__main__":
-    asyncio.run(captions(sys.argv[1], sys.argv[2]))
+    sys.exit(main(sys.argv[1:]))

@@ -48,7 +48,8 @@ def running_service(timeout_s: float = 180.0, **environment: str) -> Iterator[Se
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "frontend"],
-            env={**os.environ, "ASR_PORT": str(port), **environment},
+            # The usual gRPC port is left to whoever serves here.
+            env={**os.environ, "ASR_PORT": str(port), "ASR_TRITON_GRPC_PORT": "0", **environment},
             stdout=log,
             stderr=log,
         )

@@ -16,6 +16,10 @@ settings.register_profile("repeatable", derandomize=True)
 settings.register_profile("random", print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
+# Texts and tokens are compared exactly, so the CPU computes, whatever else there is; and several servers run at a time.
+os.environ.setdefault("ASR_DEVICE", "cpu")
+os.environ.setdefault("ASR_TRITON_GRPC_PORT", "0")
+
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = ROOT / "perf" / "recordings"
 TINY = ROOT / "export" / "tiny" / "tiny"

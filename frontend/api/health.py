@@ -29,10 +29,14 @@ async def health(request: Request) -> JSONResponse:
         body["failure"] = backend.failure
     body["active"] = backend.active
     body["live_sessions"] = request.app.state.drain.num_sessions
+    body["profile"] = backend.profile
     client = backend.current
+    # What has to be loaded, and whether it is; `models` is all that the repository has.
+    body["needed"] = await backend.readiness() or dict.fromkeys(backend.models, False)
     if client is not None:
         try:
-            body["triton"] = {**await client.server_metadata(), "url": client.url}
+            metrics = {"metrics": backend.metrics_url} if backend.metrics_url else {}
+            body["triton"] = {**await client.server_metadata(), "url": client.url, **metrics}
             body["models"] = await client.repository()
         except TritonUnavailable as error:
             body["failure"] = str(error)

@@ -12,14 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import anyio
 
 from frontend.settings import Settings
+from frontend.triton import profiles
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 from frontend.triton.process import EmbeddedTriton, TritonError
 
 logger = logging.getLogger(__name__)
 
-MODEL = "asr"
-# An ensemble brings its steps along when it is loaded; they are unloaded with it.
-LOADED = ("asr", "asr_stream")
 RESTART_DELAY_S = 1.0
 POLL_S = 0.1
 
@@ -43,6 +41,10 @@ class Backend:
         self._served = False
         self.failure: str | None = None
         self.served_model_name = self._name()
+        self.models = _models(settings)
+        # Where they are not known, because Triton is somebody else's, None.
+        self.profile = profiles.named(settings.profile or "") if settings.triton_url is None else settings.profile
+        self.metrics_url: str | None = None
 
     async def start(self) -> None:
         """Begin; returns at once. `use` waits for the result."""
@@ -106,8 +108,16 @@ class Backend:
         """Whether a request would be answered, at once or after a load."""
         if self.is_asleep:
             return True
+        readiness = await self.readiness()
+        return bool(readiness) and all(readiness.values())
+
+    async def readiness(self) -> dict[str, bool]:
+        """Which of the models that are served can answer now; none where there is no connection."""
         client = self.current
-        return client is not None and await client.is_ready(MODEL)
+        if client is None:
+            return {}
+        answers = await asyncio.gather(*(client.is_ready(model) for model in self.models))
+        return dict(zip(self.models, answers, strict=True))
 
     async def wait_failed(self) -> None:
         """Return when the embedded Triton could not be started at all."""
@@ -142,9 +152,13 @@ class Backend:
             await asyncio.sleep(RESTART_DELAY_S)
 
     async def _embedded(self) -> None:
-        triton = EmbeddedTriton(self._settings)
+        triton = EmbeddedTriton(self._settings, self.models)
         try:
             await triton.start()
+            wanted = self._settings.triton_grpc_port
+            if wanted not in (0, triton.grpc_port):
+                logger.warning("port %s is taken: Triton's gRPC is at %s", wanted, triton.url)
+            self.metrics_url = triton.metrics_url
             # What was loaded just now may have been exported since the last start.
             self.served_model_name = self._name()
             self._open(triton.url)
@@ -156,6 +170,7 @@ class Backend:
                 await asyncio.sleep(POLL_S)
             raise TritonError(f"the embedded Triton ended unexpectedly (log: {triton.log_path})")
         finally:
+            self.metrics_url = None
             await self._shut()
             await triton.stop()
 
@@ -163,13 +178,13 @@ class Backend:
         assert self._settings.triton_url is not None
         client = TritonClient(self._settings.triton_url)
         try:
-            for model in LOADED:
+            for model in self.models:
                 await client.load(model, self._settings.triton_start_timeout_s)
             self._open(self._settings.triton_url)
             while not self._is_idle():
                 await asyncio.sleep(POLL_S)
             self._ready.clear()
-            for model in LOADED:
+            for model in self.models:
                 await client.unload(model)
             logger.info("nobody works: the models are unloaded")
         except (TritonUnavailable, TritonRefused) as error:
@@ -199,3 +214,12 @@ class Backend:
             self._ready.clear()
             self._wanted.clear()
         return idle
+
+
+def _models(settings: Settings) -> tuple[str, ...]:
+    """What the frontend needs loaded: all of the profile, or, of a Triton elsewhere whose repository is not at hand,
+    what takes files and live streams."""
+    profile, repository = settings.profile, settings.model_repository
+    if settings.triton_url is None or (profile is not None and repository.is_dir()):
+        return profiles.models_of(repository, profile or profiles.DEFAULT)
+    return profiles.SERVED

@@ -19,10 +19,14 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.settings import Settings
+from frontend.triton.profiles import models_of
 
 logger = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")
+# What Triton says, and ends, where somebody listens on its gRPC port.
+PORT_IS_TAKEN = "failed to start GRPC service"
+PORT_TRIALS = 5
 # The child asks the kernel for SIGTERM when its parent dies, then becomes Triton: whatever happens to the frontend,
 # Triton ends, and in an orderly way that removes its shared memory.
 LAUNCHER = (
@@ -35,10 +39,25 @@ class TritonError(RuntimeError):
     """The embedded Triton could not be started; the message says why and where its log is."""
 
 
+class PortTaken(TritonError):
+    """Somebody else listens on the port that was chosen; another one will do."""
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens there on loopback; connections that linger after their server's end do not count."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _wheel() -> Path:
@@ -88,19 +107,28 @@ class EmbeddedTriton:
     `start` returns when every model is ready; `stop` when the process is gone.
     """
 
-    def __init__(self, settings: Settings, models: tuple[str, ...] = ("asr", "asr_stream")) -> None:
-        """models: loaded at start; an ensemble brings its steps along."""
+    def __init__(self, settings: Settings, models: tuple[str, ...] | None = None) -> None:
+        """models: loaded at start, None for what the profile needs; an ensemble brings its steps along."""
         self._settings = settings
-        self._models = models
+        self._profile = settings.profile or ""
+        self.models = models if models is not None else models_of(settings.model_repository, self._profile)
         self._process: subprocess.Popen[bytes] | None = None
-        self.grpc_port = free_port()
+        wanted = settings.triton_grpc_port
+        self._take_ports(wanted if wanted and is_free(wanted) else free_port())
+
+    def _take_ports(self, grpc_port: int) -> None:
+        self.grpc_port = grpc_port
         self.metrics_port = free_port()
-        self.log_path = settings.cache_dir / "logs" / f"triton-{os.getpid()}-{self.grpc_port}.log"
-        self._shared_memory_prefix = f"qwen3_asr_{os.getpid()}_{self.grpc_port}_"
+        self.log_path = self._settings.cache_dir / "logs" / f"triton-{os.getpid()}-{grpc_port}.log"
+        self._shared_memory_prefix = f"qwen3_asr_{os.getpid()}_{grpc_port}_"
 
     @property
     def url(self) -> str:
         return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
     @property
     def pid(self) -> int | None:
@@ -114,6 +142,16 @@ class EmbeddedTriton:
 
         Raises TritonError where it ends early or is not ready in time; nothing is left running then.
         """
+        for _ in range(PORT_TRIALS):
+            try:
+                await self._start_once()
+                return
+            except PortTaken:
+                # Somebody was faster between the look at the port and Triton's.
+                self._take_ports(free_port())
+        raise TritonError(f"no port of {PORT_TRIALS} stayed free until Triton listened (log: {self.log_path})")
+
+    async def _start_once(self) -> None:
         remove_stale_shared_memory()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         _remove_old_logs(self.log_path.parent)
@@ -121,8 +159,10 @@ class EmbeddedTriton:
         environment = {
             # NumPy's matrices are small in these models: its threads would only take cores from the others.
             "OPENBLAS_NUM_THREADS": "1",
+            # CUDA's numbers are nvidia-smi's, by which the device was chosen.
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             **os.environ,
-            # The port is free by chance, so its config.pbtxt cannot know it.
+            # Its config.pbtxt cannot know which port was free.
             "ASR_STREAM_TRITON_URL": self.url,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
@@ -183,9 +223,9 @@ class EmbeddedTriton:
             url = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
             options = ("mode=opentelemetry", f"opentelemetry,url={url}", "level=TIMESTAMPS", "rate=1")
             command += [f"--trace-config={option}" for option in options]
-        if settings.model_config_name:
-            command.append(f"--model-config-name={settings.model_config_name}")
-        return [*command, *(f"--load-model={model}" for model in self._models)]
+        if self._profile:
+            command.append(f"--model-config-name={self._profile}")
+        return [*command, *(f"--load-model={model}" for model in self.models)]
 
     async def _until_ready(self) -> None:
         deadline = time.monotonic() + self._settings.triton_start_timeout_s
@@ -193,6 +233,8 @@ class EmbeddedTriton:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while time.monotonic() < deadline:
                 if not self.is_running():
+                    if PORT_IS_TAKEN in self.log_path.read_text(errors="replace"):
+                        raise PortTaken(f"port {self.grpc_port} is taken")
                     raise TritonError(f"the embedded Triton ended at once; {_reason(self.log_path)}")
                 try:
                     answer = await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=1.0)

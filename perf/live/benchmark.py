@@ -32,7 +32,7 @@ def benchmark(quick: bool, json_path: Path | None, size: str, parts: list[str]) 
         figures.update(measured)
 
     async def serve() -> None:
-        server = EmbeddedTriton(Settings())
+        server = EmbeddedTriton(Settings(triton_grpc_port=0))
         await server.start()
         assert server.pid is not None
         try:

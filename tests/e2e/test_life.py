@@ -80,7 +80,11 @@ def test_a_signal_ends_everything(tmp_path):
     [
         ({"ASR_PORT": "70000"}, 2, "ASR_PORT"),
         ({"ASR_LOG_LEVEL": "loud"}, 2, "ASR_LOG_LEVEL"),
-        ({"ASR_MODEL_REPOSITORY": "/nowhere"}, 1, "failed to stat"),
+        ({"ASR_MODEL_REPOSITORY": "/nowhere"}, 2, "error: there is no model repository at /nowhere\n"),
+        ({"ASR_API_KEYS": "secret"}, 2, 'error: ASR_API_KEYS: \'secret\' is not a JSON list, such as ["one", "two"]\n'),
+        ({"ASR_MODEL_CONFIG_NAME": "fast"}, 2, "these can: default, speculative, two_sizes\n"),
+        ({"ASR_MODEL_CONFIG_NAME": "tensorrt"}, 2, "encoder wants tensorrt"),
+        ({"ASR_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""}, 2, "no GPU can be used"),
     ],
 )
 def test_a_start_that_cannot_work_ends_with_the_reason(tmp_path, environment, code, message):

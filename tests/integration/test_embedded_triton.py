@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from frontend.settings import Settings
 from frontend.triton.client import TritonClient
-from frontend.triton.process import EmbeddedTriton, TritonError, remove_stale_shared_memory
+from frontend.triton.process import EmbeddedTriton, TritonError, free_port, is_free, remove_stale_shared_memory
 from tests.conftest import ROOT
 
 PARENT = """
@@ -59,6 +60,34 @@ async def test_two_run_side_by_side(settings, triton, client):
     assert other.url != triton.url
     await other.stop()
     assert await client.is_ready("asr")
+
+
+async def test_a_port_that_somebody_takes_at_the_last_moment_costs_no_start(settings):
+    """Between the look at the port and Triton's own try another server may begin to listen there."""
+    triton = EmbeddedTriton(settings, models=("vad",))
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", triton.grpc_port))
+        other.listen()
+        taken = triton.grpc_port
+        assert not is_free(taken)
+        await triton.start()
+    assert triton.grpc_port != taken
+    client = TritonClient(triton.url)
+    assert await client.is_ready("vad")
+    await client.close()
+    await triton.stop()
+
+
+async def test_the_usual_port_is_taken_where_it_is_free(settings):
+    wanted = free_port()
+    asked = settings.model_copy(update={"triton_grpc_port": wanted})
+    first = EmbeddedTriton(asked, models=("vad",))
+    assert first.grpc_port == wanted
+    await first.start()
+    assert EmbeddedTriton(asked, models=("vad",)).grpc_port not in (0, wanted)
+    await first.stop()
+    assert is_free(wanted)
 
 
 async def test_a_broken_repository_is_said_and_leaves_nothing(tmp_path):

@@ -1,7 +1,7 @@
 """The parameters of the decoder.
 
 Two sets of defaults: for a CPU, and where `device` is a GPU for an RTX 4090's 24 GB: weights 1.2 GB (0.6B) or 3.5 GB
-(1.7B), KV cache 8 GB (75,000 tokens: 112 kB each). Twice the running sequences and the cache on 48 GB and more.
+(1.7B), and a KV cache of what is free (112 kB a token). Twice the running sequences on 48 GB and more.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .declaration import Declared, parameter
+from .serving.budget import parse_wish
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Parameters(Declared):
     # Here and not by the instance group: sessions live in one process.
     device: str = parameter("cpu", "cpu, cuda, or cuda:1. On a GPU other parameters have other defaults.")
     dtype: str = parameter(
-        "float32",
-        "float32; bfloat16 (GPUs since Ampere); float16.",
-        on_cuda="bfloat16",
-        one_of=("float32", "bfloat16", "float16"),
+        "auto",
+        "float32; bfloat16 (GPUs since Ampere); float16; auto: on such GPUs bfloat16, on older ones float16, and on a "
+        "CPU float32 as long as its memory holds it.",
+        one_of=("auto", "float32", "bfloat16", "float16"),
     )
     quantization: str = parameter(
         "none",
@@ -59,7 +60,12 @@ class Parameters(Declared):
     num_threads: int = parameter(
         0, "Threads of one step; 0: one for each ten million weights, up to every core.", low=0
     )
-    kv_cache_mb: int = parameter(256, "Memory of the KV cache, taken once at start.", on_cuda=8192, low=1)
+    kv_cache_mb: str = parameter(
+        "0",
+        "Memory of the KV cache, taken once at start: so many MB; 0: what max_running sequences of 30 s and as many "
+        "kept sessions can use, within 40 % of a CPU's free memory, or 80 % of a GPU's less a reserve; 20%: the same "
+        "within that share.",
+    )
     max_running: int = parameter(64, "Sequences that run at a time; more wait.", on_cuda=128, low=1)
     # The engine orders and bounds what waits itself: with Triton's priority queues a request that comes while execute()
     # runs may lie for half a second.
@@ -102,3 +108,7 @@ class Parameters(Declared):
     )
     max_new_tokens: int = parameter(0, "Tokens of one answer; 0: as many as the audio has embeddings, and 64.", low=0)
     max_context_tokens: int = parameter(1024, "A request whose CONTEXT has more tokens is refused.", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_wish(self.kv_cache_mb)

@@ -11,18 +11,20 @@ import triton_python_backend_utils as pb_utils
 
 from .engine import BlockEncoderEngine
 from .parameters import Parameters
+from .providers import split_device
 
 
 class Adapter:
     def __init__(self, parameters: Parameters, folder: Path, args: dict[str, str]) -> None:
         """folder: this version's, where the graph is. args: of the instance, as Triton gives them."""
+        provider, device = split_device(parameters.execution_provider)
         # A GPU instance is given its device by the instance group; the process sees all of them.
         self.engine = BlockEncoderEngine(
             folder / "model.onnx",
             parameters.intra_op_num_threads,
             parameters.max_blocks_per_run,
-            provider=parameters.execution_provider,
-            device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else 0,
+            provider=provider,
+            device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else device,
             engine_cache=parameters.engine_cache,
         )
 

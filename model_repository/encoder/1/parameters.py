@@ -11,8 +11,8 @@ from .declaration import Declared, parameter
 class Parameters(Declared):
     execution_provider: str = parameter(
         "cpu",
-        "cpu, cuda, tensorrt, or tensorrt_rtx (NVIDIA's TensorRT for RTX as a plugin: no plan to build); see "
-        "export/README.md.",
+        "cpu, cuda, tensorrt, or tensorrt_rtx (NVIDIA's TensorRT for RTX as a plugin: no plan to build; "
+        "export/README.md); on the second GPU cuda:1.",
     )
     engine_cache: str = parameter("", "A folder where what TensorRT built is kept for the next start; empty: nowhere.")
     intra_op_num_threads: int = parameter(

@@ -16,10 +16,22 @@ PROVIDERS = {
     "tensorrt_rtx": "NvTensorRTRTXExecutionProvider",
 }
 PACKAGES = {
-    "cuda": "onnxruntime-gpu",
+    "cuda": "onnxruntime-gpu with CUDA's libraries (the extra `cuda`)",
     "tensorrt": "onnxruntime-gpu, and TensorRT's libraries",
-    "tensorrt_rtx": "onnxruntime-ep-nv-tensorrt-rtx-cu12 with onnxruntime 1.24 or newer, and an RTX 30 or newer",
+    "tensorrt_rtx": "onnxruntime-ep-nv-tensorrt-rtx-cu13 beside onnxruntime, not onnxruntime-gpu (the extra `rtx`), "
+    "and an RTX 30 or newer (no Hopper)",
 }
+
+
+def split_device(value: str) -> tuple[str, int]:
+    """The parameter execution_provider as a provider and the number of its GPU: `cuda`, or `cuda:1` for the second one.
+
+    Raises ValueError where what follows the colon is no number.
+    """
+    provider, _, number = value.partition(":")
+    if number and not number.isdigit():
+        raise ValueError(f"execution_provider names a GPU by its number, such as cuda:1, not {value!r}")
+    return provider, int(number or 0)
 
 
 def open_session(
@@ -35,6 +47,8 @@ def open_session(
     if provider not in PROVIDERS:
         raise ValueError(f"execution_provider must be one of {', '.join(PROVIDERS)}, not {provider!r}")
     name = PROVIDERS[provider]
+    if provider in ("cuda", "tensorrt"):
+        _preload()
     try:
         if provider == "tensorrt_rtx":
             options.add_provider_for_devices([_rtx_device(device)], _rtx_options(engine_cache))
@@ -50,6 +64,12 @@ def open_session(
     if missing:
         raise RuntimeError(_not_here(provider))
     return session
+
+
+def _preload() -> None:
+    """Load the CUDA and cuDNN libraries of pip's packages, which the loader would not look for where they lie."""
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
 
 
 def _options(provider: str, device: int, engine_cache: str) -> dict[str, str]:

@@ -29,7 +29,8 @@ def built(**parameters):
 
 def test_the_summary_says_how_many_sequences_the_cache_holds():
     made = built()
-    assert re.search(r"KV cache of \d{5,} tokens \(\d+ s of audio\): holds \d+ sequences of 30 s", made.summary)
+    said = r"^float32 on cpu; KV cache of \d{5,} tokens \(\d+ s of audio, \d+ MB\): holds \d+ sequences of 30 s"
+    assert re.search(said, made.summary)
     made.engine.stop()
 
 
@@ -45,7 +46,7 @@ def test_warm_up_answers_requests_and_learns_the_pace():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"dtype": "int4"}, "dtype must be float32, bfloat16 or float16"),
+        ({"dtype": "int4"}, "dtype must be auto, float32, bfloat16 or float16"),
         ({"quantization": "int3"}, "quantization must be none, int8 or fp8"),
         ({"quantization": "fp8"}, "needs a CUDA device of compute capability 8.9"),
         ({"cuda_graphs": "on"}, "cuda_graphs needs a CUDA device"),

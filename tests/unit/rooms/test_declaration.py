@@ -24,15 +24,18 @@ def test_without_parameters_all_are_their_defaults(name):
 
 
 def test_what_is_named_is_read_as_what_it_is():
-    read = Parameters.read(configuration(kv_cache_mb="512", tf32="on", max_wait_s="1,2.5, 3", decode_batches="1,2"))
-    assert (read.kv_cache_mb, read.tf32, read.max_wait_s, read.decode_batches) == (512, True, (1.0, 2.5, 3.0), (1, 2))
+    read = Parameters.read(
+        configuration(kv_cache_mb="512", num_threads="3", tf32="on", max_wait_s="1,2.5, 3", decode_batches="1,2")
+    )
+    assert (read.kv_cache_mb, read.num_threads, read.tf32) == ("512", 3, True)
+    assert (read.max_wait_s, read.decode_batches) == ((1.0, 2.5, 3.0), (1, 2))
     assert Parameters.read(configuration(warm_up_seconds="")).warm_up_seconds == ()
 
 
 def test_on_a_gpu_other_values_are_the_defaults_and_may_be_named_still():
     read = Parameters.read(configuration(device="cuda:1", max_running="32"))
-    assert (read.dtype, read.cuda_graphs, read.kv_cache_mb, read.max_running) == ("bfloat16", True, 8192, 32)
-    assert Parameters.read(configuration(device="cpu")).dtype == "float32"
+    assert (read.cuda_graphs, read.max_step_tokens, read.max_running) == (True, 4096, 32)
+    assert not Parameters.read(configuration(device="cpu")).cuda_graphs
 
 
 def test_parameters_of_the_python_backend_are_its_own():
@@ -43,13 +46,13 @@ def test_parameters_of_the_python_backend_are_its_own():
     ("name", "parameters", "message"),
     [
         ("decoder", {"kv_cache_md": "256"}, "no parameter kv_cache_md; known are checkpoint, .*kv_cache_mb"),
-        ("decoder", {"kv_cache_mb": "much"}, "kv_cache_mb must be a whole number, not 'much'"),
+        ("decoder", {"kv_cache_mb": "much"}, "kv_cache_mb is a number of MB, .*, not 'much'"),
         ("decoder", {"max_running": "1.5"}, "max_running must be a whole number"),
         ("decoder", {"max_running": "inf"}, "max_running must be a whole number"),
         ("decoder", {"max_running": "0"}, "max_running must be at least 1, not 0"),
         ("decoder", {"decode_batches": "4,0"}, "decode_batches must be at least 1, not 0"),
         ("decoder", {"max_step_ms": "nan"}, "max_step_ms must be at least 0, not nan"),
-        ("decoder", {"dtype": "int4"}, "dtype must be float32, bfloat16 or float16, not 'int4'"),
+        ("decoder", {"dtype": "int4"}, "dtype must be auto, float32, bfloat16 or float16, not 'int4'"),
         ("decoder", {"tf32": "true"}, "tf32 must be on or off, not 'true'"),
         ("features", {"max_blocks": "65"}, "max_blocks must lie between 1 and 64, not 65"),
         ("vad", {"threshold": "2"}, "threshold must lie between 0.01 and 0.99, not 2"),

@@ -8,7 +8,7 @@ from export.rooms import MODEL_REPOSITORY, room
 
 PROFILES = sorted(MODEL_REPOSITORY.glob("*/configs/*.pbtxt"))
 ALL = sorted([*MODEL_REPOSITORY.glob("*/config.pbtxt"), *PROFILES])
-GPU = ("tensorrt", "onnx", "rtx", "two_gpus", "tensorrt_speculative", "tensorrt_two_sizes")
+GPU = ("cuda", "tensorrt", "onnx", "rtx", "two_gpus", "tensorrt_speculative", "tensorrt_two_sizes")
 every_configuration = pytest.mark.parametrize(
     "path", ALL, ids=lambda path: "-".join(path.relative_to(MODEL_REPOSITORY).parts)
 )
@@ -86,3 +86,21 @@ def test_a_profile_says_which_file_its_engine_reads():
     from export.encoder.plan import PROFILES as BUILT
 
     assert [int(one) for one in profiles] == list(range(len(BUILT)))
+
+
+def test_the_embedded_server_is_asked_for_no_gpu_instance():
+    """It has no GPU support that could be relied on: the rooms take their device from `parameters`."""
+    for profile in ("cuda", "rtx"):
+        for model in ("vad", "features", "encoder", "encoder_fast", "decoder", "decoder_fast"):
+            groups = read(MODEL_REPOSITORY / model / "configs" / f"{profile}.pbtxt").instance_group
+            assert {group.kind for group in groups} == {model_config_pb2.ModelInstanceGroup.KIND_CPU}, (model, profile)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("cpu", ("cpu", 0)), ("cuda", ("cuda", 0)), ("cuda:1", ("cuda", 1))])
+def test_the_encoders_provider_may_name_a_gpu(value, expected):
+    assert room("encoder", "providers").split_device(value) == expected
+
+
+def test_a_gpu_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="such as cuda:1, not 'cuda:first'"):
+        room("encoder", "providers").split_device("cuda:first")

@@ -111,6 +111,9 @@ class Engine:
         self._arrivals.put(lambda: self.scheduler.sessions.end(name))
 
     def _loop(self) -> None:
+        if self.network.device.type == "cuda":
+            # A thread begins on the first GPU: graphs would be recorded there, whatever the network's is.
+            torch.cuda.set_device(self.network.device)
         with torch.inference_mode():
             while not self._stopping:
                 try:

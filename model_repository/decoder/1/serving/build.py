@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +15,12 @@ from ..network.decode_graphs import DecodeGraphs
 from ..network.kv_cache import KVCache
 from ..network.loader import Checkpoint, read_checkpoint, useful_threads
 from ..network.quantization import quantizer
-from ..network.qwen3 import Qwen3
+from ..network.qwen3 import Qwen3, Qwen3Config
 from ..parameters import Parameters
-
-logger = logging.getLogger(__name__)
+from .budget import TOKENS_OF_30_S, cache_tokens, chosen_dtype, parse_wish
+from .memory import memory_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# A spoken answer of 30 s: its embeddings, and the prompt and answer around it.
-TOKENS_OF_30_S = 30 * 13 + 26 + 30 * 13 + 64
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,13 @@ class Built:
 
     @property
     def summary(self) -> str:
-        tokens = self.engine.cache.extents.capacity
+        tokens, network = self.engine.cache.extents.capacity, self.engine.network
+        num_bytes = tokens * KVCache.token_bytes(*_shape(network.config), network.dtype)
         return (
-            f"KV cache of {tokens} tokens ({tokens // 13} s of audio): holds {tokens // TOKENS_OF_30_S} sequences of "
-            f"30 s at their longest, {self.engine.scheduler.limits.max_running} run at a time"
+            f"{str(network.dtype).removeprefix('torch.')} on {network.device}; "
+            f"KV cache of {tokens} tokens ({tokens // 13} s of audio, {num_bytes / 2**20:.0f} MB): holds "
+            f"{tokens // TOKENS_OF_30_S} sequences of 30 s at their longest, "
+            f"{self.engine.scheduler.limits.max_running} run at a time"
         )
 
 
@@ -49,16 +49,15 @@ def build(parameters: Parameters, folder: Path) -> Built:
     Raises ValueError where the device cannot do what is asked for or values do not fit each other, FileNotFoundError
     where a checkpoint is missing.
     """
-    device, dtype = torch.device(parameters.device), DTYPES[parameters.dtype]
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but this PyTorch sees no CUDA device: use cpu, or install the extra `cuda`")
+    device = _device(parameters.device)
     checkpoint = read_checkpoint(folder / parameters.checkpoint)
+    dtype = _dtype(parameters.dtype, device, checkpoint)
     torch.set_num_threads(parameters.num_threads or useful_threads(checkpoint.num_weights))
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high" if parameters.tf32 else "highest")
     network = _network(parameters, checkpoint, device, dtype)
     draft = _draft_network(parameters, folder, checkpoint, device, dtype)
-    cache, draft_cache = _caches(parameters.kv_cache_mb, network, draft)
+    cache, draft_cache = _caches(parameters.kv_cache_mb, parameters.max_running, network, draft)
     limits = SchedulerLimits(
         max_running=parameters.max_running,
         max_step_tokens=parameters.max_step_tokens,
@@ -100,6 +99,27 @@ def _room(parameters: Parameters, max_running: int) -> WaitingRoom:
     )
 
 
+def _device(name: str) -> torch.device:
+    """A device with its number, which this thread allocates on and records for from now on."""
+    device = torch.device(name)
+    if device.type != "cuda":
+        return device
+    if not torch.cuda.is_available():
+        raise ValueError("device is cuda, but this PyTorch sees no CUDA device: use cpu, or install the extra `cuda`")
+    device = torch.device("cuda", device.index or 0)
+    if device.index >= torch.cuda.device_count():
+        raise ValueError(f"device is {device}, but this PyTorch sees {torch.cuda.device_count()} CUDA devices")
+    torch.cuda.set_device(device)
+    return device
+
+
+def _dtype(name: str, device: torch.device, checkpoint: Checkpoint) -> torch.dtype:
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+    layers, heads, width = _shape(checkpoint.config)
+    values_per_token = 2 * layers * heads * width
+    return DTYPES[chosen_dtype(name, memory_of(device), checkpoint.num_weights, values_per_token, capability)]
+
+
 def _network(parameters: Parameters, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Qwen3:
     quantize = quantizer(parameters.quantization, device)
     packed = not parameters.torch_compile
@@ -117,17 +137,14 @@ def _draft_network(
     return _network(parameters, draft, device, dtype)
 
 
-def _caches(budget_mb: int, network: Qwen3, draft: Qwen3 | None) -> tuple[KVCache, KVCache | None]:
-    """One budget for both networks' keys and values, which lie at the same places."""
+def _caches(size: str, max_running: int, network: Qwen3, draft: Qwen3 | None) -> tuple[KVCache, KVCache | None]:
+    """One budget for both networks' keys and values, which lie at the same places; both are in memory by now."""
     networks = [network] if draft is None else [network, draft]
-    token_bytes = sum(KVCache.token_bytes(*_shape(one), one.dtype) for one in networks)
-    tokens = budget_mb * 2**20 // token_bytes
-    if tokens < TOKENS_OF_30_S:
-        need = -(-TOKENS_OF_30_S * token_bytes // 2**20)
-        raise ValueError(f"kv_cache_mb {budget_mb} holds {tokens} tokens; one sequence of 30 s needs {need} MB")
+    token_bytes = sum(KVCache.token_bytes(*_shape(one.config), one.dtype) for one in networks)
+    tokens = cache_tokens(parse_wish(size), memory_of(network.device), token_bytes, max_running)
 
     def cache(one: Qwen3, shared: KVCache | None) -> KVCache:
-        layers, heads, width = _shape(one)
+        layers, heads, width = _shape(one.config)
         extents = shared.extents if shared is not None else None
         return KVCache(layers, tokens, heads, width, one.device, one.dtype, extents)
 
@@ -135,8 +152,7 @@ def _caches(budget_mb: int, network: Qwen3, draft: Qwen3 | None) -> tuple[KVCach
     return own, cache(draft, own) if draft is not None else None
 
 
-def _shape(network: Qwen3) -> tuple[int, int, int]:
-    config = network.config
+def _shape(config: Qwen3Config) -> tuple[int, int, int]:
     return config.num_hidden_layers, config.num_key_value_heads, config.head_dim
 
 

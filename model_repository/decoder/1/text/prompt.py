@@ -56,6 +56,8 @@ class PromptBuilder:
         for content in sorted(special, key=len, reverse=True):
             self._special.setdefault(content[-1], []).append(content)
         self.build = lru_cache(maxsize=256)(self._build)
+        # The template's engine is imported and the template compiled now, not while the first client waits.
+        self.build("", None)
 
     def _build(self, context: str, language: str | None) -> tuple[list[int], list[int]]:
         """Token ids before and after the audio.

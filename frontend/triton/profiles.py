@@ -1,0 +1,179 @@
+"""Profiles of a model repository: which there are, what has to be loaded for one, and which backends it needs.
+
+A profile is a name: a model that has `configs/NAME.pbtxt` takes that, any other keeps its `config.pbtxt`. The default
+profile's name is "".
+
+python -m frontend.triton.profiles REPOSITORY [PROFILE]      the models to load, on one line
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+DEFAULT = ""
+# How the default profile is called by those who type.
+DEFAULT_WORD = "default"
+# Files and live streams; every profile serves both.
+SERVED = ("asr", "asr_stream")
+# A live session asks these by gRPC, so that Triton does not know that they belong to it. The others of its rooms are
+# steps of `asr` as well, which brings them along.
+ASKED_BY_STREAMS = ("fast_encoder", "fast_decoder")
+PLATFORMS = {"tensorrt_plan": "tensorrt", "onnxruntime_onnx": "onnxruntime", "ensemble": "ensemble"}
+# Part of every server, a backend of no folder.
+BUILT_IN = "ensemble"
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a Triton can do. backends: names of its backends; no_gpu: why no GPU can be used, "" where one can."""
+
+    backends: frozenset[str]
+    no_gpu: str = ""
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be served; the message is one line for whoever typed its name."""
+
+
+def named(profile: str) -> str:
+    """A profile's name as people read and type it."""
+    return profile or DEFAULT_WORD
+
+
+def profiles_of(repository: Path) -> list[str]:
+    """Every profile that some model has a configuration of, the default one first.
+
+    Raises ProfileError where there is no repository.
+    """
+    if not repository.is_dir():
+        raise ProfileError(f"there is no model repository at {repository}")
+    return [DEFAULT, *sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})]
+
+
+def models_of(repository: Path, profile: str = DEFAULT) -> tuple[str, ...]:
+    """What has to be loaded by name for a profile; the steps of an ensemble come along by themselves.
+
+    Raises ProfileError where a configuration cannot be read.
+    """
+    speaks_to = _parameters(_config(repository, "asr_stream", profile))
+    beside = [speaks_to[name] for name in ASKED_BY_STREAMS if speaks_to.get(name)]
+    return (*SERVED, *dict.fromkeys(beside))
+
+
+def backends_of(repository: Path, profile: str = DEFAULT) -> dict[str, str]:
+    """Backend of every model that a profile loads, its ensembles' steps among them, by the model's name.
+
+    Raises ProfileError where a configuration cannot be read.
+    """
+    found: dict[str, str] = {}
+    waiting = list(models_of(repository, profile))
+    while waiting:
+        model = waiting.pop(0)
+        if model in found:
+            continue
+        config = _config(repository, model, profile)
+        # A configuration that names neither is a Python model's, for which Triton wants nothing but its code.
+        found[model] = config.backend or PLATFORMS.get(config.platform, "python")
+        waiting += [step.model_name for step in config.ensemble_scheduling.step]
+    return found
+
+
+def parameter_of(repository: Path, model: str, profile: str, name: str) -> str:
+    """A parameter of a model under a profile, "" where its configuration does not name it."""
+    return _parameters(_config(repository, model, profile)).get(name, "")
+
+
+def needs_gpu(repository: Path, profile: str = DEFAULT) -> bool:
+    """Whether a model that a profile loads computes on an NVIDIA GPU."""
+    return any(_on_gpu(_config(repository, model, profile)) for model in backends_of(repository, profile))
+
+
+def lacking(repository: Path, profile: str, server: Server) -> str:
+    """What a server lacks for a profile, in words; "" where it can serve it."""
+    wanted = backends_of(repository, profile).items()
+    missing = {model: backend for model, backend in wanted if backend not in server.backends and backend != BUILT_IN}
+    if missing:
+        return "this Triton does not have its backends (" + _listed(missing) + "): NVIDIA's container does"
+    if server.no_gpu and needs_gpu(repository, profile):
+        return server.no_gpu
+    return ""
+
+
+def runnable(repository: Path, server: Server) -> list[str]:
+    """The profiles that a server can serve."""
+    return [profile for profile in profiles_of(repository) if not lacking(repository, profile, server)]
+
+
+def check_exists(repository: Path, profile: str) -> None:
+    """Raises ProfileError, which names those there are, where no model has a configuration of this profile."""
+    known = profiles_of(repository)
+    if profile not in known:
+        raise ProfileError(f"there is no profile {profile!r} in {repository}; there are {_names(known)}")
+
+
+def check_runs(repository: Path, profile: str, server: Server) -> None:
+    """Raises ProfileError, which names those that do, where a server cannot serve this profile."""
+    known = profiles_of(repository)
+    reason = lacking(repository, profile, server) if profile in known else f"there is none of that name in {repository}"
+    if reason:
+        here = _names(runnable(repository, server))
+        raise ProfileError(f"the profile {named(profile)!r} cannot be served here: {reason}; these can: {here}")
+
+
+def _names(profiles: list[str]) -> str:
+    return ", ".join(map(named, profiles))
+
+
+def _listed(missing: dict[str, str]) -> str:
+    return ", ".join(f"{model} wants {backend}" for model, backend in missing.items())
+
+
+def _on_gpu(config: model_config_pb2.ModelConfig) -> bool:
+    parameters = _parameters(config)
+    kinds = {group.kind for group in config.instance_group}
+    return (
+        model_config_pb2.ModelInstanceGroup.KIND_GPU in kinds
+        or parameters.get("device", "cpu") != "cpu"
+        or parameters.get("execution_provider", "cpu") != "cpu"
+    )
+
+
+def _config(repository: Path, model: str, profile: str) -> model_config_pb2.ModelConfig:
+    """A model's configuration under a profile, an empty one where it has none."""
+    chosen = repository / model / "configs" / f"{profile}.pbtxt"
+    path = chosen if profile and chosen.is_file() else repository / model / "config.pbtxt"
+    if not path.is_file():
+        return model_config_pb2.ModelConfig()
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path} cannot be read: {error}") from error
+
+
+def _parameters(config: model_config_pb2.ModelConfig) -> dict[str, str]:
+    return {name: value.string_value for name, value in config.parameters.items()}
+
+
+def main(arguments: list[str]) -> int:
+    """Print what to load; 2 where that cannot be told."""
+    if not 1 <= len(arguments) <= 2:
+        print("usage: python -m frontend.triton.profiles REPOSITORY [PROFILE]", file=sys.stderr)
+        return 2
+    repository, profile = Path(arguments[0]), arguments[1] if len(arguments) == 2 else DEFAULT
+    profile = DEFAULT if profile == DEFAULT_WORD else profile
+    try:
+        check_exists(repository, profile)
+        print(*models_of(repository, profile))
+    except ProfileError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,84 @@
+"""What a profile loads and needs, read from the repository itself."""
+
+import subprocess
+import sys
+
+import pytest
+
+from frontend.triton import profiles
+from frontend.triton.profiles import ProfileError, Server
+from tests.conftest import ROOT
+
+REPOSITORY = ROOT / "model_repository"
+PYTHON = Server(frozenset({"python"}))
+PYTHON_ON_CPU = Server(frozenset({"python"}), "no GPU can be used")
+CONTAINER = Server(frozenset({"python", "onnxruntime", "tensorrt"}))
+
+
+@pytest.mark.parametrize("profile", profiles.profiles_of(REPOSITORY))
+def test_two_sizes_load_the_small_rooms_that_streams_ask(profile):
+    expected = ("asr", "asr_stream")
+    if profile.endswith("two_sizes"):
+        expected += ("encoder_fast", "decoder_fast")
+    assert profiles.models_of(REPOSITORY, profile) == expected
+
+
+def test_backends_are_judged_of_what_a_profile_loads_alone():
+    rooms = {"asr", "asr_stream", "vad", "features", "encoder", "decoder"}
+    assert set(profiles.backends_of(REPOSITORY)) == rooms
+    assert set(profiles.backends_of(REPOSITORY, "speculative")) == rooms | {"encoder_fast"}
+    assert set(profiles.backends_of(REPOSITORY, "two_sizes")) == rooms | {"encoder_fast", "decoder_fast"}
+    assert set(profiles.backends_of(REPOSITORY, "speculative").values()) == {"python", "ensemble"}
+    assert profiles.backends_of(REPOSITORY, "tensorrt")["encoder"] == "tensorrt"
+    assert profiles.backends_of(REPOSITORY, "onnx_cpu")["encoder"] == "onnxruntime"
+
+
+def test_what_runs_where():
+    assert profiles.runnable(REPOSITORY, PYTHON_ON_CPU) == ["", "speculative", "two_sizes"]
+    assert {"cuda", "rtx"} == set(profiles.runnable(REPOSITORY, PYTHON)) - {"", "speculative", "two_sizes"}
+    assert profiles.runnable(REPOSITORY, CONTAINER) == profiles.profiles_of(REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    ("profile", "server", "why"),
+    [
+        ("tensorrt", PYTHON, "encoder wants tensorrt"),
+        ("onnx_cpu", PYTHON, "encoder wants onnxruntime"),
+        ("tensorrt_two_sizes", PYTHON, "encoder_fast wants tensorrt, encoder wants tensorrt"),
+        ("cuda", PYTHON_ON_CPU, "no GPU can be used"),
+        ("rtx", PYTHON_ON_CPU, "no GPU can be used"),
+        ("fast", PYTHON_ON_CPU, "there is none of that name"),
+    ],
+)
+def test_a_refusal_is_one_line_that_names_what_can_be_served(profile, server, why):
+    with pytest.raises(ProfileError) as raised:
+        profiles.check_runs(REPOSITORY, profile, server)
+    assert why in str(raised.value)
+    assert str(raised.value).endswith(", ".join(map(profiles.named, profiles.runnable(REPOSITORY, server))))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "asr_stream").mkdir()
+    (tmp_path / "asr_stream" / "config.pbtxt").write_text("nonsense {")
+    with pytest.raises(ProfileError, match=r"asr_stream/config\.pbtxt cannot be read"):
+        profiles.models_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "printed"),
+    [
+        ([str(REPOSITORY)], 0, "asr asr_stream\n"),
+        ([str(REPOSITORY), ""], 0, "asr asr_stream\n"),
+        ([str(REPOSITORY), "tensorrt_two_sizes"], 0, "asr asr_stream encoder_fast decoder_fast\n"),
+        ([str(REPOSITORY), "fast"], 2, ""),
+        (["/nowhere"], 2, ""),
+    ],
+)
+def test_the_command_that_the_container_asks(arguments, code, printed):
+    done = subprocess.run(
+        [sys.executable, "-m", "frontend.triton.profiles", *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (code, printed)
+    assert done.stderr.count("\n") == (code != 0)
