@@ -68,7 +68,7 @@ def up(user: User, variables: str = "") -> None:
 
 def clients(user: User) -> None:
     """What somebody installs who only speaks to the server: no torch, no Triton."""
-    user.types(f"{python_for_users()} -m venv .venv && .venv/bin/pip install --quiet -e .", timeout_s=900)
+    user.types(f"{python_for_users()} -m venv .venv && .venv/bin/pip install --quiet -e '.[clients]'", timeout_s=900)
 
 
 def file_by_curl(user: User) -> None:
