@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from frontend.app import create_app
 from frontend.guard.drain import Drain
+from frontend.guard.keys import KeysError
 from frontend.observe import logs
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
@@ -43,9 +44,8 @@ class DrainingServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-async def serve(settings: Settings) -> int:
+async def serve(app: FastAPI, settings: Settings) -> int:
     """Run the server; returns the process's exit code."""
-    app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -122,12 +122,13 @@ def main() -> int:
         return 2
     try:
         settings = planned(settings)
-    except ProfileError as error:
+        app = create_app(settings)
+    except (ProfileError, KeysError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     logs.install(settings.log_level, as_json=settings.log_json)
     try:
-        return uvloop.run(serve(settings))
+        return uvloop.run(serve(app, settings))
     except KeyboardInterrupt:
         # uvicorn has shut down in order by now and passes the signal on.
         return 0

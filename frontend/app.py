@@ -12,7 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from frontend import __version__, errors
 from frontend.api import compat, health, models, page, realtime, transcriptions, ws_transcribe
 from frontend.guard.drain import Drain
-from frontend.guard.keys import KeyGate
+from frontend.guard.keys import KeyGate, Keys
 from frontend.guard.limits import BodyLimit
 from frontend.observe import metrics as metrics_routes
 from frontend.observe import tracing
@@ -23,7 +23,7 @@ from frontend.triton.backend import Backend
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An application with its own backend, started and stopped with it."""
+    """An application with its own backend, started and stopped with it. Raises KeysError."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -41,8 +41,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = Metrics()
     app.add_middleware(BodyLimit, max_bytes=int(settings.max_upload_mb * 1e6) + 1_000_000)
-    if settings.api_keys or settings.api_keys_file or settings.requests_per_minute or settings.requests_at_a_time:
-        app.add_middleware(KeyGate, settings=settings)
+    keys = Keys.of(settings)
+    if keys.hashes or settings.requests_per_minute or settings.requests_at_a_time:
+        app.add_middleware(KeyGate, settings=settings, keys=keys)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]

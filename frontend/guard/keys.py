@@ -7,6 +7,7 @@ import hmac
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -49,6 +50,10 @@ class Client:
     running: int = 0
 
 
+class KeysError(ValueError):
+    """Keys were asked for, and what was given would let anybody in; the message says what."""
+
+
 @dataclass
 class Keys:
     """The keys' hashes: a key itself is kept nowhere, and comparing takes the same time for all."""
@@ -57,11 +62,15 @@ class Keys:
 
     @classmethod
     def of(cls, settings: Settings) -> Keys:
-        """From the setting and the file, one key a line; OSError where the file cannot be read."""
-        keys = list(settings.api_keys)
+        """From the setting and the file, one key a line.
+
+        Raises KeysError where keys are asked for and there is none, one is empty, or the file cannot be read.
+        """
+        keys = [key.strip() for key in settings.api_keys]
+        if "api_keys" in settings.model_fields_set and not all(keys or [""]):
+            raise KeysError("ASR_API_KEYS names no key, or an empty one: anybody would be let in")
         if settings.api_keys_file is not None:
-            lines = settings.api_keys_file.read_text(encoding="utf-8").splitlines()
-            keys += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+            keys += _keys_of(settings.api_keys_file)
         return cls([_hash(key) for key in keys])
 
     def find(self, key: str) -> int | None:
@@ -77,9 +86,9 @@ class Keys:
 class KeyGate:
     """Refuses what comes without a known key (401), too often or too much at once (429)."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys) -> None:
         self._app = app
-        self._keys = Keys.of(settings)
+        self._keys = keys
         self._per_minute = settings.requests_per_minute
         self._at_a_time = settings.requests_at_a_time
         self._clients: dict[int | None, Client] = {}
@@ -127,6 +136,17 @@ def _key(scope: Scope) -> str:
 
 def _is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
+
+
+def _keys_of(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeysError(f"ASR_API_KEYS_FILE: {path} cannot be read: {error}") from error
+    keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not keys:
+        raise KeysError(f"ASR_API_KEYS_FILE: {path} holds no key: anybody would be let in")
+    return keys
 
 
 def _hash(key: str) -> bytes:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from frontend.api.realtime_session import RealtimeMistake, RealtimeSession
 from frontend.api.transcription_request import checked_request
+from frontend.app import create_app
 from frontend.audio.joining import separator
 from frontend.audio.live_audio import LiveAudio, a_law, mu_law
 from frontend.audio.segments import WINDOW, SegmentRules, segments
 from frontend.audio.subtitles import Timed, srt, vtt
 from frontend.errors import ApiError
-from frontend.guard.keys import Bucket, Keys
+from frontend.guard.keys import Bucket, Keys, KeysError
 from frontend.settings import Settings
 
 RULES = SegmentRules(max_s=6.0, early_s=2.0, pause_ms=320, padding_ms=100)
@@ -175,3 +176,20 @@ def test_keys_come_from_the_setting_and_the_file(tmp_path):
     (tmp_path / "keys").write_text("# ours\nsecond\n\nthird\n")
     keys = Keys.of(Settings(api_keys=["first"], api_keys_file=tmp_path / "keys"))
     assert [keys.find(name) for name in ("first", "second", "third", "", "# ours", "fourth")] == [0, 1, 2] + [None] * 3
+
+
+@pytest.mark.parametrize("keys", [[], [""], ["good", " "]])
+def test_keys_that_were_asked_for_and_let_anybody_in_are_refused(keys):
+    with pytest.raises(KeysError, match="anybody"):
+        Keys.of(Settings(api_keys=keys))
+    assert Keys.of(Settings()).hashes == []
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n", "# none\n  # yet\n"])
+def test_a_file_without_keys_is_refused(tmp_path, text):
+    path = tmp_path / "keys"
+    path.write_text(text)
+    with pytest.raises(KeysError, match="no key"):
+        create_app(Settings(api_keys_file=path))
+    with pytest.raises(KeysError, match="cannot be read"):
+        create_app(Settings(api_keys_file=tmp_path / "missing"))
