@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(if $(INSTALLED_BEFORE),--clear )$(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRA),export,train,tracing,dev]' 'numpy<2; python_version < "3.13"'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 silero-vad==6.2.3
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 silero-vad==6.2.3 hibari-tts==0.2.1
 	@touch $@
 
 # A checkpoint that is named is the one that is served. Otherwise what is exported already stays, whatever was pulled
@@ -75,4 +75,4 @@ rehearse: setup
 	$(BIN)/python -m tests.rehearsal
 
 clean:
-	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/checkpoint model_repository/*/1/.unfinished model_repository/encoder/warmup
+	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/*.plan.json model_repository/*/[2-9]* model_repository/*/1/checkpoint model_repository/*/1/.unfinished model_repository/encoder/warmup

@@ -58,6 +58,7 @@ def download(file: HubFile, url: str, blobs: Path) -> None:
             raise ExportError(f"another process is downloading {file.name}: wait for it") from error
         if out.tell() > file.num_bytes:
             out.truncate(0)
+            out.seek(0)
         try:
             _complete(file, url, out)
         finally:
@@ -87,6 +88,8 @@ def _complete(file: HubFile, url: str, out: IO[bytes]) -> None:
             try:
                 for part in _parts(url, out):
                     out.write(part)
+                    if out.tell() > file.num_bytes:
+                        raise ExportError(f"{file.name} is longer than the hub said: {url} sends something else")
                     # Less than before where the server began anew.
                     bar.update(out.tell() - bar.n)
                 reason = "it ended too early"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -43,6 +44,9 @@ def decide(asked: str, repository: Path, fast: bool, other: Other) -> Do:
     decoder = decoder_folder(repository, fast)
     stamp = Stamp.read(decoder)
     if stamp is None:
+        if other is not Other.REPLACE and (decoder / "model.safetensors").exists():
+            replace = make("models", fast, asked)
+            raise ExportError(f"{decoder} has weights of which nothing tells whose they are: {replace} replaces them")
         return Do.ASKED
     whole = _is_whole(repository, fast)
     if _is_exported(asked, stamp, decoder):
@@ -77,18 +81,22 @@ def replacing(repository: Path, fast: bool) -> Iterator[None]:
     """
     marker, encoder = _marker(repository, fast), _encoder(repository, fast)
     before = _identity(encoder)
-    try:
-        make_folder(marker.parent)
-        marker.touch()
-    except OSError as error:
-        raise ExportError(f"cannot write to {marker.parent}: {error.strerror}") from error
-    try:
-        yield
-    except BaseException:
-        if _identity(encoder) == before:
-            marker.unlink()
-        raise
-    marker.unlink()
+    with contextlib.ExitStack() as held:
+        try:
+            make_folder(marker.parent)
+            # A process that is killed releases it.
+            fcntl.flock(held.enter_context(marker.open("ab")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ExportError(f"another export into {repository} is under way: wait for it") from error
+        except OSError as error:
+            raise ExportError(f"cannot write to {marker.parent}: {error.strerror}") from error
+        try:
+            yield
+        except BaseException:
+            if _identity(encoder) == before:
+                marker.unlink(missing_ok=True)
+            raise
+        marker.unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -16,6 +16,8 @@ from export.files import require_space
 from export.memory import require_memory
 
 # ORGANISATION/NAME, and a branch, tag or commit where one is asked for.
+# SHA-256 of large files, git's SHA-1 of small ones.
+HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 # What an export reads, of all that a repository may hold: weights, configuration, tokenizer, template.
 NEEDED = re.compile(
@@ -87,6 +89,9 @@ def _from_hub(asked: str, repository: str, wanted: str | None) -> Source:
         return _cached(asked, repository, wanted, "HF_HUB_OFFLINE is set")
     except (HTTPError, LocalEntryNotFoundError) as error:
         return _cached(asked, repository, wanted, _line(error))
+    except ValueError as error:
+        # A log-in page of a network's, a proxy's answer: no json, or an address that is none.
+        raise ExportError(f"{constants.ENDPOINT} is no hub: {_line(error)}") from error
     except OSError as error:
         raise ExportError(f"{asked} cannot be kept in {cache}: {error.strerror or _line(error)}") from error
     return Source(asked, Path(snapshot), Path(snapshot).name)
@@ -97,10 +102,15 @@ def _needed(asked: str, info: Any) -> list[HubFile]:
     wanted = [one for one in info.siblings or [] if NEEDED.fullmatch(one.rfilename)]
     if not any(one.rfilename.endswith(".safetensors") for one in wanted):
         raise ExportError(f"{asked} has no *.safetensors: it is no checkpoint that can be exported")
-    unknown = [one.rfilename for one in wanted if one.size is None or one.blob_id is None]
-    if unknown:
-        raise ExportError(f"the hub does not tell size and hash of {unknown[0]} of {asked}: HF_ENDPOINT is no full hub")
-    return [HubFile(one.rfilename, one.size, one.lfs.sha256 if one.lfs else one.blob_id) for one in wanted]
+    files = []
+    for one in wanted:
+        blob = one.lfs.sha256 if one.lfs else one.blob_id
+        # The hash becomes a path of the cache: nothing but a hash may.
+        if one.size is None or blob is None or not HASH.fullmatch(blob):
+            name = one.rfilename
+            raise ExportError(f"the hub does not tell size and hash of {name} of {asked}: HF_ENDPOINT is no full hub")
+        files.append(HubFile(one.rfilename, one.size, blob))
+    return files
 
 
 def _cached(asked: str, repository: str, wanted: str | None, reason: str) -> Source:

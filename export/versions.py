@@ -30,9 +30,16 @@ def version_folder(repository: Path, model: str, version: int) -> Path:
         raise ExportError(f"{repository} has no model {model}")
     folder = repository / model / str(version)
     if version > 1:
-        make_folder(folder)
-        for path in (*first.glob("*.py"), *(package.parent for package in first.glob("*/__init__.py"))):
-            link = folder / path.name
-            if not link.is_symlink():
-                link.symlink_to(Path("..") / "1" / path.name)
+        try:
+            _link(first, folder)
+        except OSError as error:
+            raise ExportError(f"cannot write to {folder}: {error.strerror}") from error
     return folder
+
+
+def _link(first: Path, folder: Path) -> None:
+    make_folder(folder)
+    for path in (*first.glob("*.py"), *(package.parent for package in first.glob("*/__init__.py"))):
+        link = folder / path.name
+        if not link.is_symlink():
+            link.symlink_to(Path("..") / "1" / path.name)

@@ -17,7 +17,7 @@ from frontend.guard.keys import KeysError
 from frontend.observe import logs
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
-from frontend.triton.profiles import ProfileError, check_exists, models_of
+from frontend.triton.profiles import ProfileError, at_hand, check_exists, models_of
 from frontend.triton.startup import decide
 
 
@@ -106,7 +106,7 @@ def planned(settings: Settings) -> Settings:
         plan = decide(settings)
         print(plan.line, flush=True)
         return settings.model_copy(update={"model_config_name": plan.profile})
-    if settings.profile is not None and settings.model_repository.is_dir():
+    if settings.profile is not None and at_hand(settings.model_repository):
         check_exists(settings.model_repository, settings.profile)
         models_of(settings.model_repository, settings.profile)
     return settings

@@ -9,7 +9,6 @@ import json
 import queue
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,14 +65,18 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m perf.grpc_client ADDRESS FILE", file=sys.stderr)
         return 2
+    from frontend.audio.decoding import AudioError
     from perf.speech.clips import recording
 
     url, path = arguments
     try:
-        for delta, result in transcribe(url, recording(Path(path))):
+        for delta, result in transcribe(url, recording(path)):
             print(delta, end="\n" if result else "", flush=True)
     except InferenceServerException as error:
         print(f"error: {explained(url, error.message())}", file=sys.stderr)
+        return 1
+    except (OSError, AudioError) as error:
+        print(f"error: {path}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -48,11 +48,13 @@ def ensure(arguments: Namespace) -> bool:
 def _export_all(source: Source, repository: Path, fast: bool) -> None:
     from export.checkpoint import Checkpoint
     from export.decoder import export_decoder
+    from export.encoder.other_versions import require_same_weights
     from export.vad import export_vad
     from export.warm_up import export_warm_up
 
     checkpoint = Checkpoint(source.folder)
     suffix = "_fast" if fast else ""
+    require_same_weights(repository / f"encoder{suffix}", checkpoint.fingerprint)
     with replacing(repository, fast):
         _export_encoder(checkpoint, repository / f"encoder{suffix}" / "1" / "model.onnx", "fp32", False)
         decoder = decoder_folder(repository, fast)

@@ -200,11 +200,22 @@ def _built(path: Path, options: BuildOptions) -> bytes:
     if options.timing_cache is not None:
         kept = options.timing_cache.read_bytes() if options.timing_cache.is_file() else b""
         cache = config.create_timing_cache(kept)
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+            # Of another TensorRT or another GPU, or cut off: measured anew.
+            cache = config.create_timing_cache(b"")
+            config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise ExportError(f"TensorRT could not build {path}: its log above says why")
     if cache is not None and options.timing_cache is not None:
-        options.timing_cache.parent.mkdir(parents=True, exist_ok=True)
-        options.timing_cache.write_bytes(bytes(config.get_timing_cache().serialize()))
+        _keep(options.timing_cache, config.get_timing_cache() or cache)
     return bytes(plan)
+
+
+def _keep(path: Path, cache: Any) -> None:
+    """For the next build; a plan that took minutes is not lost for it."""
+    try:
+        with staged(path) as folder:
+            (folder / path.name).write_bytes(bytes(cache.serialize()))
+    except (ExportError, AttributeError) as error:
+        print(f"         TensorRT's measurements are not kept: {error}")

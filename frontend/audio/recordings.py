@@ -184,12 +184,16 @@ class Recording:
 
     async def _vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
         lost: Exception | None = None
+        failures = 0
         async for client in self._attempts():
             try:
                 probabilities, state = await client.vad(pcm, state)
                 return probabilities, state
             except (TritonUnavailable, TritonRefused) as error:
                 lost = _passing(error)
+                failures += isinstance(error, TritonRefused) and not error.busy
+                if failures >= MOST_FAILURES:
+                    raise
         assert lost is not None
         raise lost
 

@@ -220,6 +220,6 @@ def _models(settings: Settings) -> tuple[str, ...]:
     """What the frontend needs loaded: all of the profile, or, of a Triton elsewhere whose repository is not at hand,
     what takes files and live streams."""
     profile, repository = settings.profile, settings.model_repository
-    if settings.triton_url is None or (profile is not None and repository.is_dir()):
+    if settings.triton_url is None or (profile is not None and profiles.at_hand(repository)):
         return profiles.models_of(repository, profile or profiles.DEFAULT)
     return profiles.SERVED

@@ -20,6 +20,8 @@ from pathlib import Path
 
 # PyTorch 2.13 and ONNX Runtime's GPU builds from PyPI are CUDA 13: they want this driver, and Turing or newer.
 MIN_DRIVER = 580
+# Of onnxruntime-gpu since 1.28.
+MIN_PYTHON = (3, 11)
 MIN_CAPABILITY = (7, 5)
 FIELDS = ("index", "uuid", "name", "driver_version", "memory.total", "memory.free", "compute_cap")
 QUERY = ("nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits")
@@ -98,6 +100,8 @@ def machine_verdict(gpus: list[Gpu] | str, environment: Mapping[str, str]) -> Ve
     if isinstance(gpus, str):
         return Verdict(None, gpus)
     seen = visible(gpus, environment)
+    if not seen and "MIG-" in environment.get("CUDA_VISIBLE_DEVICES", ""):
+        return Verdict(None, "CUDA_VISIBLE_DEVICES names a part of a GPU (MIG), which is not looked at: use containers")
     if not seen:
         hidden = "CUDA_VISIBLE_DEVICES hides every NVIDIA GPU" if gpus else "nvidia-smi shows no GPU that works"
         return Verdict(None, hidden)
@@ -143,8 +147,13 @@ def torch_cuda_version() -> str | None:
 
 
 def has_onnxruntime_gpu() -> bool:
+    """Whether it is there, and not overwritten by the package for CPUs, which writes the same folder."""
+    return _is_installed("onnxruntime-gpu") and not _is_installed("onnxruntime")
+
+
+def _is_installed(package: str) -> bool:
     try:
-        version("onnxruntime-gpu")
+        version(package)
     except PackageNotFoundError:
         return False
     return True
@@ -165,6 +174,8 @@ def inspect() -> Host:
 
 def main(arguments: list[str]) -> int:
     verdict = machine_verdict(query(), os.environ)
+    if verdict.gpu and sys.version_info < MIN_PYTHON:
+        verdict = Verdict(None, f"{verdict.reason} is there, but ONNX Runtime's CUDA 13 build wants Python 3.11")
     if arguments == ["extra"]:
         print("cuda" if verdict.gpu else "cpu")
     else:

@@ -209,6 +209,8 @@ class EmbeddedTriton:
             f"--model-repository={settings.model_repository}",
             f"--backend-directory={prepare_backends(settings.cache_dir)}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory_prefix}",
+            # Its name, by which it is told from another one that listens where this one was to.
+            f"--id={self._shared_memory_prefix}",
             "--model-control-mode=explicit",
             # Before a model is loaded Triton asks it for its tensors, which is a second of waiting: all do so at once.
             "--model-load-thread-count=8",
@@ -238,7 +240,7 @@ class EmbeddedTriton:
                     raise TritonError(f"the embedded Triton ended at once; {_reason(self.log_path)}")
                 try:
                     answer = await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=1.0)
-                    if answer.ready:
+                    if answer.ready and await self._is_ours(stub):
                         return
                 except grpc.aio.AioRpcError:
                     pass
@@ -246,6 +248,11 @@ class EmbeddedTriton:
         raise TritonError(
             f"Triton was not ready in {self._settings.triton_start_timeout_s:g} s: {_reason(self.log_path)}"
         )
+
+    async def _is_ours(self, stub: service_pb2_grpc.GRPCInferenceServiceStub) -> bool:
+        """Triton listens when its models are loaded: until then somebody else's may answer at the port."""
+        answer = await stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=1.0)
+        return bool(answer.name == self._shared_memory_prefix)
 
 
 def _reason(log_path: Path) -> str:
@@ -265,4 +272,6 @@ def remove_stale_shared_memory() -> None:
     for path in SHARED_MEMORY.glob("qwen3_asr_*"):
         owner = path.name.split("_")[2]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            path.unlink(missing_ok=True)
+            # What another user's left is that user's to remove.
+            with contextlib.suppress(PermissionError):
+                path.unlink(missing_ok=True)

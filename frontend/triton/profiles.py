@@ -8,6 +8,7 @@ python -m frontend.triton.profiles REPOSITORY [PROFILE]      the models to load,
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,11 @@ def lacking(repository: Path, profile: str, server: Server) -> str:
 def runnable(repository: Path, server: Server) -> list[str]:
     """The profiles that a server can serve."""
     return [profile for profile in profiles_of(repository) if not lacking(repository, profile, server)]
+
+
+def at_hand(repository: Path) -> bool:
+    """Whether this user can read a repository: in a container it may be somebody else's."""
+    return os.access(repository / "asr" / "config.pbtxt", os.R_OK)
 
 
 def check_exists(repository: Path, profile: str) -> None:

@@ -43,11 +43,15 @@ def decide(settings: Settings, inspect: Callable[[], Host] = hardware.inspect) -
         profiles.check_runs(repository, named, Server(EMBEDDED_BACKENDS, no_gpu))
         if profiles.needs_gpu(repository, named):
             return Plan(named, _line(repository, named, gpu, ""))
+        if settings.device == "cuda":
+            raise ProfileError(f"ASR_DEVICE=cuda, but the profile {profiles.named(named)!r} computes on the CPU")
         return Plan(named, _line(repository, named, None, "the profile was named"))
     if gpu and not host.onnxruntime_gpu:
         gpu, reason = None, f"{reason} is there, but onnxruntime-gpu is not installed"
     if gpu and GPU_PROFILE not in profiles.profiles_of(repository):
         gpu, reason = None, f"{reason} is there, but this model repository has no profile {GPU_PROFILE}"
+    if settings.device == "cuda" and gpu is None:
+        raise ProfileError(f"ASR_DEVICE=cuda: {reason}")
     profile = GPU_PROFILE if gpu else DEFAULT
     profiles.check_runs(repository, profile, Server(EMBEDDED_BACKENDS))
     return Plan(profile, _line(repository, profile, gpu, reason))
@@ -57,7 +61,8 @@ def _line(repository: Path, profile: str, gpu: Gpu | None, reason: str) -> str:
     where = gpu.summary if gpu else f"the CPU ({os.cpu_count()} cores, {hardware.available_memory_gb():.1f} GB free)"
     dtype = profiles.parameter_of(repository, "decoder", profile, "dtype") or "auto"
     if dtype == "auto":
-        dtype = "float32"
+        # On a CPU the decoder decides when it knows the checkpoint, and says so in Triton's log.
+        dtype = "float32 if it fits, else bfloat16"
         if gpu:
             dtype = "bfloat16" if gpu.capability >= BFLOAT16_CAPABILITY else "float16"
     cache = profiles.parameter_of(repository, "decoder", profile, "kv_cache_mb")

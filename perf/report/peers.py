@@ -18,7 +18,7 @@ from perf.report.page import Report, twice
 from perf.speech.clips import mixed_clips
 
 WHY_BEHIND = (
-    "Where `asr` is behind: a peer is one program with all clips in hand; a clip here passes Triton's queues and five "
+    "Where `asr` is behind: a peer is one program with all clips in hand; a clip here passes Triton's queues and four "
     "processes and is streamed, which for a network of 1.4 million weights is most of the work. What remains with the "
     "weights of the 0.6B model is below, under engines."
 )

@@ -14,9 +14,9 @@ RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
 HUMAN_SPEECH = Path(__file__).resolve().parents[3] / "shared" / "speech" / "fsdd" / "recordings"
 
 
-def recording(path: Path) -> NDArray[np.float32]:
+def recording(path: Path | str) -> NDArray[np.float32]:
     """A sound file as float32 PCM at 16 kHz."""
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         return decode(file, max_seconds=600)
 
 

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory):
     if not (ROOT / "model_repository" / "decoder" / "1" / "checkpoint" / "export.json").is_file():
-        pytest.fail("the models are not exported: run `make models`")
+        pytest.fail("the models are not exported: run `make tiny`")
     return Settings(cache_dir=tmp_path_factory.mktemp("cache"))
 
 

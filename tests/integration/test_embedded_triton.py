@@ -1,5 +1,6 @@
 """The child process: started, stopped, and gone whatever happens to its parent."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -121,3 +122,16 @@ def test_the_child_ends_with_its_parent(tmp_path, how):
     assert not any(m.is_running() and m.status() != psutil.STATUS_ZOMBIE for m in family)
     remove_stale_shared_memory()
     assert shared_memory_of(parent.pid) == []
+
+
+async def test_servers_that_start_together_do_not_take_each_others_answers_for_their_own(settings):
+    """Both see the port free; Triton listens when its models are loaded."""
+    wanted = settings.model_copy(update={"triton_grpc_port": free_port()})
+    servers = [EmbeddedTriton(wanted, models=("features",)) for _ in range(2)]
+    try:
+        await asyncio.gather(*(server.start() for server in servers))
+        assert len({server.url for server in servers}) == 2
+        assert all(server.is_running() for server in servers)
+    finally:
+        for server in servers:
+            await server.stop()

@@ -31,21 +31,21 @@ PORTS = {"ASR_PORT": 8080, "TRITON_HTTP_PORT": 8000, "TRITON_GRPC_PORT": 8001, "
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make rehearse", description=__doc__)
     parser.add_argument("--break", dest="fault", choices=["weights", "keys"], help="break one thing, to see it found")
-    parser.add_argument("--keep", action="store_true", help="keep the images, so that the next rehearsal is shorter")
+    parser.add_argument("--keep", action="store_true", help="keep our images: the next rehearsal is shorter")
     parser.add_argument("--gpu-images", action="store_true", help="build the images of a GPU host as well (gigabytes)")
     arguments = parser.parse_args()
     started, ledger = time.monotonic(), Ledger()
     try:
         with host() as here:
-            made = stand_ins.make(here.docker_host, ROOT / ".cache" / "rehearsal")
             try:
+                stand_ins.make(here.docker_host, ROOT / ".cache" / "rehearsal")
                 rehearse(here, ledger, arguments.fault, gpu_images=arguments.gpu_images)
-            finally:
                 used_mb = disk_mb(here)
+            finally:
+                # What stands for NVIDIA's images must not lie about for the next build.
+                stand_ins.remove(here.docker_host)
                 if not arguments.keep:
                     remove_images(here)
-                    # What stands for NVIDIA's images must not lie about for the next build.
-                    stand_ins.remove(here.docker_host, made)
     except RehearsalFailed as failure:
         print(f"\nFAILED after {', '.join(ledger.passed) or 'nothing'}: {failure}", file=sys.stderr)
         return 1

@@ -34,16 +34,19 @@ class Host:
 
 def run(*command: str | Path, timeout_s: float = 600.0, environment: Mapping[str, str] | None = None) -> str:
     """What a command prints. Raises RehearsalFailed with the end of it where it fails."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RehearsalFailed(f"`{' '.join(map(str, command))}` took more than {timeout_s:.0f} s") from error
     if done.returncode != 0:
         raise RehearsalFailed(f"`{' '.join(map(str, command))}` failed:\n{done.stdout[-3000:]}")
     return done.stdout

@@ -15,6 +15,7 @@ from tests.rehearsal.host import RehearsalFailed, run
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BASE = "asr-rehearsal-base"
+LABEL = "asr-rehearsal=stand-in"
 PACKAGES = "python3,python3-pip,python3-venv,libpython3.11,ca-certificates,curl"
 
 
@@ -35,9 +36,8 @@ def base_images() -> dict[str, str]:
     return names
 
 
-def make(docker_host: str, cache: Path) -> list[str]:
-    """Build those that the daemon has not; returns their names, for `remove`."""
-    made = []
+def make(docker_host: str, cache: Path) -> None:
+    """Build those that the daemon has not."""
     environment = {"DOCKER_HOST": docker_host, "DOCKER_BUILDKIT": "0"}
     missing = {part: name for part, name in base_images().items() if not _has(name, docker_host)}
     if missing and not _has(BASE, docker_host):
@@ -49,9 +49,8 @@ def make(docker_host: str, cache: Path) -> list[str]:
     for part, name in missing.items():
         print(f"stand-in {name}", flush=True)
         file = HERE / "stand_ins" / f"{part}.Dockerfile"
-        run("docker", "build", "--network", "host", "--tag", name, "--file", file, file.parent, environment=environment)
-        made.append(name)
-    return made
+        labelled = ("--label", LABEL, "--tag", name)
+        run("docker", "build", "--network", "host", *labelled, "--file", file, file.parent, environment=environment)
 
 
 def _has(image: str, docker_host: str) -> bool:
@@ -99,7 +98,11 @@ def _pip_of_this_host(context: Path) -> str:
     return "\n".join([*lines, "COPY pip.conf /etc/pip.conf", ""])
 
 
-def remove(docker_host: str, names: list[str]) -> None:
-    """Take the stand-ins away again, so that nobody builds on them by mistake."""
-    for name in (*names, BASE, f"{BASE}:bare"):
-        subprocess.run(["docker", "--host", docker_host, "rmi", "--force", name], capture_output=True, check=False)
+def remove(docker_host: str) -> None:
+    """Take the stand-ins away again, also those of a rehearsal that was interrupted: nobody is to build on them by
+    mistake. An image of the same name that is none of ours stays."""
+    for name in base_images().values():
+        command = ["docker", "--host", docker_host, "image", "inspect", "--format", "{{json .Config.Labels}}", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0 and LABEL.partition("=")[0] in done.stdout:
+            subprocess.run(["docker", "--host", docker_host, "rmi", "--force", name], capture_output=True, check=False)

@@ -54,18 +54,21 @@ class User:
             print(f"$ {line}", flush=True)
         started = time.monotonic()
         typed = line.replace("docker compose", "compose")
-        done = subprocess.run(
-            ["/bin/bash", "-eo", "pipefail", "-c", typed],
-            cwd=self.clone,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            **_identity(self.uid, self._host.group),
-        )
+        try:
+            done = subprocess.run(
+                ["/bin/bash", "-eo", "pipefail", "-c", typed],
+                cwd=self.clone,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+                **_identity(self.uid, self._host.group),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RehearsalFailed(f"`{line}` took more than {timeout_s:.0f} s") from error
         if (done.returncode == 0) == fails:
             verb = "did not fail" if fails else f"failed with {done.returncode}"
             raise RehearsalFailed(f"`{line}` {verb} after {time.monotonic() - started:.0f} s:\n{done.stdout[-4000:]}")

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from export import ensure, stamp
+from export.encoder.other_versions import require_same_weights
 from export.ensure import Do, Other, decide, decoder_folder, kept, replacing
 from export.errors import ExportError
 from export.stamp import FORMAT, Stamp, stamp_of
@@ -46,6 +47,7 @@ def exported(repository, folder, asked=None, revision=None, **changes):
 
 @pytest.mark.parametrize("other", list(Other))
 def test_nothing_there_is_exported(repository, other):
+    (decoder_folder(repository, False) / "model.safetensors").unlink()
     assert decide(str(TINY), repository, False, other) is Do.ASKED
 
 
@@ -55,6 +57,37 @@ def test_what_is_there_is_left(repository, mine, other):
     assert decide(str(mine), repository, False, other) is Do.NOTHING
     exported(repository, TINY)
     assert decide("export/tiny/tiny", ROOT / repository, False, other) is Do.NOTHING
+
+
+@pytest.mark.parametrize("stamp", [None, "{torn", "[]"])
+def test_weights_that_nothing_tells_whose_they_are_stay(repository, stamp):
+    if stamp is not None:
+        (decoder_folder(repository, False) / "export.json").write_text(stamp)
+    for other in (Other.KEEP, Other.REFUSE):
+        with pytest.raises(ExportError, match="nothing tells whose"):
+            decide(str(TINY), repository, False, other)
+    assert decide(str(TINY), repository, False, Other.REPLACE) is Do.ASKED
+
+
+def test_two_exports_do_not_mix(repository):
+    with (
+        replacing(repository, False),
+        pytest.raises(ExportError, match="another export"),
+        replacing(repository, False),
+    ):
+        pass
+    with replacing(repository, False):
+        pass
+
+
+def test_an_engine_of_another_checkpoint_is_not_served_in_place_of_the_new_one(repository):
+    second = repository / "encoder" / "2"
+    second.mkdir()
+    require_same_weights(repository / "encoder", "new")
+    for weights, told in (("new", None), ("old", f"rm -r {second}")):
+        (second / "model.plan.json").write_text(json.dumps({"weights_sha256": weights}))
+        with contextlib.nullcontext() if told is None else pytest.raises(ExportError, match=told):
+            require_same_weights(repository / "encoder", "new")
 
 
 def test_a_checkpoint_that_is_named_replaces_another(repository, mine):
@@ -122,8 +155,6 @@ def test_exports_of_before_formats_were_numbered(repository, mine):
     assert decide(str(TINY), repository, False, Other.KEEP) is Do.KEEP
     assert decide("Qwen/Qwen3-ASR-0.6B", repository, False, Other.REPLACE) is Do.ASKED
     (decoder / "export.json").write_text(json.dumps({"name": "tiny", "weights_sha256": "0"}))
-    assert decide(str(TINY), repository, False, Other.KEEP) is Do.ASKED
-    (decoder / "export.json").write_text("half a fi")
     assert decide(str(TINY), repository, False, Other.KEEP) is Do.ASKED
 
 

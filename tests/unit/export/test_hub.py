@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from export import hub as hub_module
 from export import memory
 from export.download import WAITS_S
 from export.errors import ExportError
@@ -209,3 +211,10 @@ def test_all_of_tiny_and_no_other_format_is_needed():
         "original/model.safetensors",
     )
     assert not any(NEEDED.fullmatch(name) for name in others)
+
+
+@pytest.mark.parametrize("blob", ["../../escaped", "/tmp/escaped", "0" * 39, "A" * 40, None])
+def test_a_hub_does_not_choose_where_files_go(blob):
+    sibling = SimpleNamespace(rfilename="model.safetensors", size=1, blob_id=blob, lfs=None)
+    with pytest.raises(ExportError, match="no full hub"):
+        hub_module._needed("acme/tiny", SimpleNamespace(siblings=[sibling]))

@@ -106,3 +106,15 @@ def test_a_profile_of_the_gpu_can_be_named_without_onnxruntimes_cuda():
 def test_a_gpu_that_is_asked_for_and_not_there_is_a_refusal(settings, reason):
     with pytest.raises(ProfileError, match=reason):
         decide(settings, lambda: Host(Verdict(None, "no NVIDIA driver was found")))
+
+
+def test_a_gpu_that_was_asked_for_and_cannot_be_used_is_no_cpu():
+    settings = Settings(device="cuda")
+    with pytest.raises(ProfileError, match="onnxruntime-gpu is not installed"):
+        decide(settings, host(ADA, onnxruntime_gpu=False))
+    with pytest.raises(ProfileError, match="computes on the CPU"):
+        decide(Settings(device="cuda", model_config_name="default"), host(ADA))
+
+
+def test_a_part_of_a_gpu_is_named_as_the_reason():
+    assert "MIG" in machine(ADA, CUDA_VISIBLE_DEVICES="MIG-1234").reason

@@ -87,3 +87,15 @@ async def test_text_that_was_told_is_never_contradicted():
     other = [delta("four", 4), delta(" five", 5, {**RESULT, "text": "four five"})]
     with pytest.raises(TritonUnavailable, match="otherwise"):
         await heard(Scripted([WORDS[0], TritonUnavailable("gone")], *[other] * 1_000), patience_s=0.02)
+
+
+async def test_voice_activity_that_always_fails_is_given_up():
+    class Failing(Scripted):
+        async def vad(self, pcm, state):
+            self.names.append("vad")
+            raise TritonRefused("vad failed")
+
+    client = Failing()
+    with pytest.raises(TritonRefused, match="vad failed"):
+        await heard(client, rules=recordings.SegmentRules())
+    assert len(client.names) == recordings.MOST_FAILURES

@@ -1,5 +1,7 @@
 """What pyproject.toml's extras install together."""
 
+import contextlib
+import importlib.metadata
 import itertools
 import re
 
@@ -26,6 +28,17 @@ def test_one_onnxruntime_is_installed_whatever_comes_beside(serving):
         for beside in itertools.combinations(BESIDE, count):
             found = ONNX_RUNTIMES & set(names(serving, *beside))
             assert found == {"onnxruntime-gpu" if serving == "cuda" else "onnxruntime"}, (serving, *beside)
+
+
+def test_nothing_that_is_installed_brings_onnxruntime_along():
+    """What an extra names may ask for it in turn; what is installed without its dependencies may not matter."""
+    named = {name for extra in EXTRAS for name in names(extra)} - {"qwen3-asr-triton"}
+    asking = []
+    for name in named:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            lines = importlib.metadata.requires(name) or []
+            asking += [name for line in lines if re.match(r"onnxruntime\b(?!-)", line) and "extra ==" not in line]
+    assert asking == []
 
 
 def test_every_way_of_serving_has_the_same_torch():

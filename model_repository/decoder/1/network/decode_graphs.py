@@ -20,6 +20,8 @@ from .qwen3 import Qwen3, Span
 logger = logging.getLogger(__name__)
 
 SHORTEST_PAST = 256
+# One long file beside many short ones would make a bucket of many long ones: such a step goes the other way.
+MOST_GATHERED_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,25 @@ class DecodeGraphs:
         self._pool: Any = None
 
     def covers(self, spans: list[Span]) -> bool:
-        """Whether a step can run here: one token a sequence, and not more of them than the largest bucket."""
-        return len(spans) <= self._batches[-1] and all(span.length == 1 for span in spans)
+        """Whether a step can run here: one token a sequence, not more of them than the largest bucket, and keys and
+        values of a layer, which are gathered in the bucket's shape, within MOST_GATHERED_BYTES."""
+        if len(spans) > self._batches[-1] or any(span.length != 1 for span in spans):
+            return False
+        config = self._network.config
+        token_bytes = 2 * config.num_key_value_heads * config.head_dim * self._network.dtype.itemsize
+        batch, past = self._bucket(spans)
+        return batch * past * token_bytes <= MOST_GATHERED_BYTES
 
-    def run(self, embeddings: Tensor, spans: list[Span]) -> Tensor:
-        """embeddings [B, hidden_size] -> hidden states [B, hidden_size], as `Qwen3.forward` gives them."""
-        batch = next(size for size in self._batches if size >= len(spans))
+    def _bucket(self, spans: list[Span]) -> tuple[int, int]:
+        """Sequences, and positions of the longest, of the smallest bucket that holds them."""
         past = SHORTEST_PAST
         while past <= max(span.position for span in spans):
             past *= 2
+        return next(size for size in self._batches if size >= len(spans)), past
+
+    def run(self, embeddings: Tensor, spans: list[Span]) -> Tensor:
+        """embeddings [B, hidden_size] -> hidden states [B, hidden_size], as `Qwen3.forward` gives them."""
+        batch, past = self._bucket(spans)
         spare = batch - len(spans)
         # Spare rows are a first token at the place that belongs to nobody.
         positions = torch.tensor([span.position for span in spans] + [0] * spare)
