@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from frontend.triton.process import free_port
+from frontend.triton.process import free_port, is_free
 from tests.rehearsal import stand_ins, walk
 from tests.rehearsal.host import Host, RehearsalFailed, host, run
 from tests.rehearsal.user import User, own
@@ -104,18 +104,6 @@ def variables() -> dict[str, str]:
     ports = {name: str(usual if is_free(usual) else free_port()) for name, usual in PORTS.items()}
     files = f"docker-compose.yml:{ROOT / 'tests' / 'rehearsal' / 'compose.yml'}"
     return {**ports, "COMPOSE_FILE": files, "COMPOSE_PROJECT_NAME": "asr-rehearsal", "DOCKER_BUILDKIT": "0"}
-
-
-def is_free(port: int) -> bool:
-    import socket
-
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def unmend(path: Path, mended: str, broken: str) -> None:
