@@ -92,8 +92,12 @@ def test_cors(guarded):
 def test_the_log_is_json_with_request_ids(guarded):
     headers = {"authorization": "Bearer gamma", "x-request-id": "find-me"}
     httpx.get(f"{guarded.url}/v1/models", headers=headers, timeout=30)
-    lines = [json.loads(line) for line in guarded.log_path.read_text().splitlines() if line.startswith("{")]
-    mine = [line for line in lines if line.get("request_id") == "find-me"]
+    deadline = time.monotonic() + 20
+    mine = []
+    # The line is written when the answer has been sent.
+    while not mine and time.monotonic() < deadline:
+        lines = [json.loads(line) for line in guarded.log_path.read_text().splitlines() if line.startswith("{")]
+        mine = [line for line in lines if line.get("request_id") == "find-me"]
     assert mine
     assert mine[0]["route"] == "/v1/models"
     assert mine[0]["status"] == 200
