@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -119,8 +120,10 @@ class EmbeddedTriton:
     def _take_ports(self, grpc_port: int) -> None:
         self.grpc_port = grpc_port
         self.metrics_port = free_port()
-        self.log_path = self._settings.cache_dir / "logs" / f"triton-{os.getpid()}-{grpc_port}.log"
-        self._shared_memory_prefix = f"qwen3_asr_{os.getpid()}_{grpc_port}_"
+        # Two servers of one process may have tried for the same port.
+        token = secrets.token_hex(3)
+        self.log_path = self._settings.cache_dir / "logs" / f"triton-{os.getpid()}-{grpc_port}-{token}.log"
+        self._shared_memory_prefix = f"qwen3_asr_{os.getpid()}_{grpc_port}_{token}_"
 
     @property
     def url(self) -> str:
