@@ -117,7 +117,10 @@ def host() -> Iterator[Host]:
         return
     if os.geteuid() != 0:
         raise RehearsalFailed("no Docker daemon answers: start one, or run as root")
-    with tempfile.TemporaryDirectory(prefix="asr-rehearsal-docker-") as name, daemon(Path(name)) as docker_host:
+    with (
+        tempfile.TemporaryDirectory(prefix="asr-rehearsal-docker-", ignore_cleanup_errors=True) as name,
+        daemon(Path(name)) as docker_host,
+    ):
         yield Host(docker_host, True, _socket_group(docker_host), compose)
 
 
@@ -157,3 +160,12 @@ def daemon(folder: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """A daemon leaves mounts behind (its network namespace), and a folder with mounts cannot be removed."""
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        place = line.split()[1]
+        if Path(place).is_relative_to(folder):
+            subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
