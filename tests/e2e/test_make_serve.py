@@ -61,12 +61,21 @@ def test_the_checkpoint_that_is_named_is_the_one_that_is_served(clone, tmp_path)
             assert len(hub.ranges("model.safetensors")) == 2
             stamp = json.loads((clone / "model_repository/decoder/1/checkpoint/export.json").read_text())
             assert stamp["source"] == "acme/heard"
+            # The line is written by whoever asked for readiness last: it may come after our own answer.
+            said = until_said("heard is ready at", log_path)
+            assert "Serving on" in said
         finally:
             os.killpg(make.pid, signal.SIGTERM)
             make.wait(60)
-    said = log_path.read_text()
-    assert "Serving on" in said
-    assert "heard is ready at" in said
+
+
+def until_said(words, log_path):
+    deadline = time.monotonic() + 30
+    while words not in (said := log_path.read_text()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{words!r} is not said:\n{said[-3000:]}")
+        time.sleep(0.1)
+    return said
 
 
 def until_ready(url, make, log_path):
