@@ -16,7 +16,8 @@ router = APIRouter(tags=["health"])
 async def health(request: Request) -> JSONResponse:
     """State of the frontend, of Triton and of its models; 200 when a request would be answered now, else 503."""
     backend: Backend = request.app.state.backend
-    ready = await backend.is_ready()
+    readiness = await backend.readiness()
+    ready = backend.is_asleep or (bool(readiness) and all(readiness.values()))
     status = "failed" if backend.failure else "starting"
     if ready:
         status = "asleep" if backend.is_asleep else "ready"
@@ -32,7 +33,10 @@ async def health(request: Request) -> JSONResponse:
     body["profile"] = backend.profile
     client = backend.current
     # What has to be loaded, and whether it is; `models` is all that the repository has.
-    body["needed"] = await backend.readiness() or dict.fromkeys(backend.models, False)
+    body["needed"] = readiness or dict.fromkeys(backend.models, False)
+    if lost := backend.lost:
+        body["lost"] = lost
+    body["healed"] = backend.healed
     if client is not None:
         try:
             metrics = {"metrics": backend.metrics_url} if backend.metrics_url else {}

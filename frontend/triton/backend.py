@@ -15,6 +15,7 @@ from frontend.settings import Settings
 from frontend.triton import profiles
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 from frontend.triton.process import EmbeddedTriton, TritonError
+from frontend.triton.watcher import Pace, ServerLost, Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Backend:
         # Where they are not known, because Triton is somebody else's, None.
         self.profile = profiles.named(settings.profile or "") if settings.triton_url is None else settings.profile
         self.metrics_url: str | None = None
+        self._watcher: Watcher | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin; returns at once. `use` waits for the result."""
@@ -53,9 +56,7 @@ class Backend:
         if self._settings.triton_url is None:
             self._supervisor = asyncio.create_task(self._supervise(self._embedded))
         elif self._settings.load == "start" and not self._settings.idle_timeout:
-            # Its models are somebody else's care.
-            self._client = TritonClient(self._settings.triton_url)
-            self._ready.set()
+            self._supervisor = asyncio.create_task(self._supervise(self._elsewhere))
         else:
             self._supervisor = asyncio.create_task(self._supervise(self._remote))
 
@@ -117,7 +118,18 @@ class Backend:
         if client is None:
             return {}
         answers = await asyncio.gather(*(client.is_ready(model) for model in self.models))
-        return dict(zip(self.models, answers, strict=True))
+        lost = self.lost
+        return {model: ready and model not in lost for model, ready in zip(self.models, answers, strict=True)}
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """The models that cannot answer now although Triton may call them ready, and why."""
+        return self._watcher.unhealthy if self._watcher is not None else {}
+
+    @property
+    def healed(self) -> dict[str, int]:
+        """How often each model was loaded again because it was lost."""
+        return dict(self._watcher.healed) if self._watcher is not None else {}
 
     async def wait_failed(self) -> None:
         """Return when the embedded Triton could not be started at all."""
@@ -167,12 +179,28 @@ class Backend:
                 if self._is_idle():
                     logger.info("nobody works: Triton is ended")
                     return
+                if self._watching is not None and self._watching.done():
+                    triton.kill()
+                    raise TritonError(f"the embedded Triton does not answer any more (log: {triton.log_path})")
                 await asyncio.sleep(POLL_S)
             raise TritonError(f"the embedded Triton ended unexpectedly (log: {triton.log_path})")
         finally:
             self.metrics_url = None
             await self._shut()
             await triton.stop()
+
+    async def _elsewhere(self) -> None:
+        """A Triton by address that is always wanted: what of it is lost is loaded again, where that is allowed."""
+        assert self._settings.triton_url is not None
+        self._open(self._settings.triton_url)
+        try:
+            while True:
+                assert self._watching is not None
+                # It ends where the server answers nothing; the connection finds it again by itself.
+                await asyncio.wait([self._watching])
+                self._watch()
+        finally:
+            await self._shut()
 
     async def _remote(self) -> None:
         assert self._settings.triton_url is not None
@@ -184,6 +212,7 @@ class Backend:
             while not self._is_idle():
                 await asyncio.sleep(POLL_S)
             self._ready.clear()
+            await self._look_away()
             for model in self.models:
                 await client.unload(model)
             logger.info("nobody works: the models are unloaded")
@@ -198,13 +227,30 @@ class Backend:
         self._last_used = time.monotonic()
         self.failure = None
         self._served = True
+        self._watcher = None
+        self._watch()
         self._ready.set()
+
+    def _watch(self) -> None:
+        assert self._client is not None
+        if self._watcher is None:
+            self._watcher = Watcher(self._client, self.models, Pace(load_s=self._settings.triton_start_timeout_s))
+            self._client.on_failure = self._watcher.suspect
+        self._watching = asyncio.create_task(_watched(self._watcher))
 
     async def _shut(self) -> None:
         self._ready.clear()
+        await self._look_away()
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+    async def _look_away(self) -> None:
+        """What goes from now on is meant to go."""
+        watching, self._watching, self._watcher = self._watching, None, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
 
     def _is_idle(self) -> bool:
         """Decided and acted on in one step of the loop, so that nobody begins between the two."""
@@ -214,6 +260,14 @@ class Backend:
             self._ready.clear()
             self._wanted.clear()
         return idle
+
+
+async def _watched(watcher: Watcher) -> None:
+    """Until the server is lost."""
+    try:
+        await watcher.run()
+    except ServerLost as error:
+        logger.error("Triton answers nothing: %s", error)
 
 
 def _models(settings: Settings) -> tuple[str, ...]:

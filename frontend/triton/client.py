@@ -7,7 +7,8 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ CLOSE_GRACE_S = 2.0
 MAX_NAME = 100
 # What a full server says: the decoder and `asr_stream` of their places, Triton of queues that a profile may bound.
 BUSY = ("try again later", "maximum queue size", "timeout expired")
+# What is said of a model whose process is dead, or which is being loaded again: it will be back.
+LOST = ("is not healthy", "unknown model", "is not ready", "no available versions", "Stub process", "not found")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,19 @@ class TritonClient:
         self.url = url
         self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
         self._ending: set[asyncio.Task[None]] = set()
+        # When each model last answered a request that had to compute, and whom to tell that one failed.
+        self.answered: dict[str, float] = {}
+        self.on_failure: Callable[[str], None] = lambda _: None
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    @property
+    def stub(self) -> Any:
+        """The calls of Triton's gRPC service."""
+        return self._stub
+
+    def note(self, model: str) -> None:
+        """A model has answered."""
+        self.answered[model] = time.monotonic()
 
     async def close(self) -> None:
         """Calls under way may still fail by themselves, as they do where the server has died: a closed channel would
@@ -104,10 +119,10 @@ class TritonClient:
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
         await self._managed(self._stub.RepositoryModelLoad(request, timeout=timeout_s))
 
-    async def unload(self, model: str, timeout_s: float = 60.0) -> None:
-        """Unload a model, and what it is made of."""
+    async def unload(self, model: str, timeout_s: float = 60.0, *, alone: bool = False) -> None:
+        """Unload a model, and what it is made of, or that one alone."""
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
-        request.parameters["unload_dependents"].bool_param = True
+        request.parameters["unload_dependents"].bool_param = not alone
         await self._managed(self._stub.RepositoryModelUnload(request, timeout=timeout_s))
 
     async def _managed(self, call: Any) -> None:
@@ -183,10 +198,14 @@ class TritonClient:
         try:
             async for answer in call:
                 if answer.error_message:
-                    raise refused(answer.error_message)
+                    refusal = refused(answer.error_message)
+                    if isinstance(refusal, TritonUnavailable):
+                        self.on_failure(answer.error_message)
+                    raise refusal
                 delta = _delta(answer.infer_response)
                 yield delta
                 if delta.result is not None:
+                    self.note(model)
                     answered.set()
                     return
             raise TritonUnavailable("Triton ended the stream without a final answer")
@@ -266,12 +285,15 @@ def _elements(raw: bytes) -> Iterator[bytes]:
         yield raw[start:place]
 
 
-def refused(message: str) -> TritonRefused:
+def refused(message: str) -> TritonRefused | TritonUnavailable:
+    """What an error message of Triton or a model means: TritonUnavailable where the model itself is lost."""
     # An ensemble names itself in front of its step's message.
     message = re.sub(r"^in ensemble '[^']*', ", "", message)
     if message.startswith(INVALID):
         return TritonRefused(message.removeprefix(INVALID), invalid=True)
-    return TritonRefused(message, busy=any(sign in message for sign in BUSY))
+    if any(sign in message for sign in BUSY):
+        return TritonRefused(message, busy=True)
+    return TritonUnavailable(message) if any(sign in message for sign in LOST) else TritonRefused(message)
 
 
 def _details(error: grpc.aio.AioRpcError) -> str:

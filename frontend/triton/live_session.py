@@ -22,6 +22,7 @@ class LiveSession:
     """`send` never waits; `events` ends with `closed`. Leave it by `close`, whatever happened."""
 
     def __init__(self, client: TritonClient, request_id: str) -> None:
+        self._client = client
         self._requests: asyncio.Queue[Any] = asyncio.Queue()
         self._request_id = request_id
         # Triton takes any number but 0; this one is nobody else's.
@@ -59,6 +60,9 @@ class LiveSession:
             async for answer in self._call:
                 if answer.error_message:
                     error = refused(answer.error_message)
+                    if isinstance(error, TritonUnavailable):
+                        self._client.on_failure(answer.error_message)
+                        raise error
                     yield {"type": "error", "message": str(error), "fatal": not spoken, "busy": error.busy}
                     if not spoken:
                         return
@@ -68,6 +72,8 @@ class LiveSession:
                     continue
                 event = json.loads(answer.infer_response.raw_output_contents[0][4:])
                 spoken = True
+                if event["type"] in ("partial", "final"):
+                    self._client.note(MODEL)
                 yield event
                 if event["type"] == "closed":
                     self._requests.put_nowait(None)

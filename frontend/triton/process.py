@@ -204,6 +204,12 @@ class EmbeddedTriton:
         for path in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
             path.unlink(missing_ok=True)
 
+    def kill(self) -> None:
+        """End a server that answers nothing: it would not hear a request to stop."""
+        if self.is_running():
+            assert self._process is not None
+            self._process.kill()
+
     def _command(self) -> list[str]:
         settings = self._settings
         server = _wheel() / "bin" / "tritonserver"

@@ -1,0 +1,153 @@
+"""The least that each model can be asked, to learn whether somebody answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import AsyncIterator
+from enum import Enum
+from typing import Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2
+
+from frontend.triton.client import BUSY, INVALID, LOST, add_input, set_parameter
+
+SAMPLE_RATE_HZ = 16_000
+VAD_STATE = 320
+# A short block is the least that the encoder computes.
+FRAMES, MELS = 200, 128
+PRIORITY = 1
+
+
+class Answer(Enum):
+    """alive: it answered, be it that it is full. lost: its process or itself is gone. silent: no answer in time."""
+
+    ALIVE = "alive"
+    LOST = "lost"
+    SILENT = "silent"
+
+
+def kind_of(model: str) -> str:
+    """The room that a model is: those of a small checkpoint have its code."""
+    return model.removesuffix("_fast")
+
+
+async def probe(stub: Any, model: str, timeout_s: float) -> Answer:
+    """Ask a model by itself, without a forward pass where it can answer without one: some milliseconds."""
+    request = service_pb2.ModelInferRequest(model_name=model)
+    set_parameter(request, "priority_level", PRIORITY)
+    kind = kind_of(model)
+    if kind in ("vad", "features"):
+        samples = 512 if kind == "vad" else SAMPLE_RATE_HZ // 2
+        add_input(request, "PCM", "FP32", [samples], bytes(4 * samples))
+        if kind == "vad":
+            add_input(request, "STATE", "FP32", [VAD_STATE], bytes(4 * VAD_STATE))
+        else:
+            add_input(request, "SPEECH", "INT32", [1, 2], np.array([0, samples], dtype="<i4").tobytes())
+        return await _unary(stub, request, timeout_s)
+    if kind == "encoder":
+        add_input(request, "MEL", "FP32", [1, MELS, FRAMES], bytes(4 * MELS * FRAMES))
+        add_input(request, "FRAMES", "INT32", [1, 1], np.array([FRAMES], dtype="<i4").tobytes())
+        add_input(request, "CLIP_MAX", "FP32", [1, 1], bytes(4))
+        return await _unary(stub, request, timeout_s)
+    if kind == "decoder":
+        add_input(request, "EMBEDDINGS", "FP32", [1, 0, 1], b"")
+        add_input(request, "FRAMES", "INT32", [1, 1], bytes(4))
+        return await _streamed(stub, [request], timeout_s, _is_final)
+    if kind == "asr_stream":
+        return await _streamed(stub, _session(model, b""), timeout_s, _is_closed)
+    # An ensemble is nothing but what it is made of.
+    return Answer.ALIVE
+
+
+async def canary(stub: Any, model: str, timeout_s: float) -> Answer:
+    """Send half a second of sound through `asr` or `asr_stream`, which is taken as speech whatever it is, so that every
+    model on the way computes."""
+    noise = (np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ // 2) * 300).astype("<i2")
+    if kind_of(model) == "asr":
+        request = service_pb2.ModelInferRequest(model_name=model, id=f"canary.{secrets.token_hex(8)}")
+        add_input(request, "PCM", "FP32", [noise.size], (noise.astype("<f4") / 32_768).tobytes())
+        for name, value in (("vad", "off"), ("priority_level", PRIORITY)):
+            set_parameter(request, name, value)
+        return await _streamed(stub, [request], timeout_s, _is_final)
+    return await _streamed(stub, _session(model, noise.tobytes()), timeout_s, _is_closed)
+
+
+def _session(model: str, pcm16: bytes) -> list[Any]:
+    """The requests of a whole live session: its beginning with all of its samples, and its end."""
+    sequence = secrets.randbits(62) + 1
+    requests = []
+    for start, end in ((True, False), (False, True)):
+        request = service_pb2.ModelInferRequest(model_name=model)
+        for name, value in (("sequence_id", sequence), ("sequence_start", start), ("sequence_end", end)):
+            set_parameter(request, name, value)
+        if start:
+            set_parameter(request, "vad", "off")
+        if start and pcm16:
+            add_input(request, "PCM16", "INT16", [len(pcm16) // 2], pcm16)
+        requests.append(request)
+    return requests
+
+
+async def _unary(stub: Any, request: Any, timeout_s: float) -> Answer:
+    try:
+        await stub.ModelInfer(request, timeout=timeout_s)
+    except grpc.aio.AioRpcError as error:
+        return _of(error)
+    return Answer.ALIVE
+
+
+async def _streamed(stub: Any, requests: list[Any], timeout_s: float, is_last: Any) -> Answer:
+    answered = asyncio.Event()
+
+    async def sent() -> AsyncIterator[Any]:
+        for request in requests:
+            yield request
+        await answered.wait()
+
+    call = stub.ModelStreamInfer(sent(), timeout=timeout_s)
+    try:
+        async for answer in call:
+            if answer.error_message:
+                return judged(answer.error_message)
+            if is_last(answer.infer_response):
+                return Answer.ALIVE
+    except grpc.aio.AioRpcError as error:
+        return _of(error)
+    finally:
+        answered.set()
+        # What is answered ends by itself; its cancellation would be an error in Triton's log.
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(call.code(), 1.0)
+        call.cancel()
+    return Answer.LOST
+
+
+def _of(error: grpc.aio.AioRpcError) -> Answer:
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Answer.SILENT
+    return judged(error.details() or "") if error.code() is not grpc.StatusCode.CANCELLED else Answer.SILENT
+
+
+def judged(message: str) -> Answer:
+    """What an error says of the model: an answer that is an error was given by somebody, unless it says otherwise."""
+    if any(sign in message for sign in BUSY) or INVALID in message:
+        return Answer.ALIVE
+    return Answer.LOST if any(sign in message for sign in LOST) else Answer.ALIVE
+
+
+def _outputs(response: Any) -> dict[str, bytes]:
+    return {output.name: raw for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)}
+
+
+def _is_final(response: Any) -> bool:
+    return _outputs(response).get("FINAL", b"\0") != b"\0"
+
+
+def _is_closed(response: Any) -> bool:
+    event = _outputs(response).get("EVENT", b"")
+    return bool(event) and json.loads(event[4:])["type"] == "closed"
