@@ -50,12 +50,16 @@ CONTROL_REFUSED = "explicit model load / unload is not allowed"
 @dataclass(frozen=True)
 class Pace:
     """interval_s: between two rounds of small questions. canary_s: a way that nobody's request went for so long is
-    gone by a canary. answer_s: a question's deadline. hang_s: a model that answered nothing for so long is lost."""
+    gone by a canary. answer_s: a question's deadline. hang_s: a model that answered nothing for so long is lost.
+    state_s, server_hang_s: the same of the server, which tells its models' state itself. load_s: how long a model may
+    take to be there."""
 
     interval_s: float = 0.5
     canary_s: float = 5.0
     answer_s: float = 5.0
     hang_s: float = 20.0
+    state_s: float = 2.0
+    server_hang_s: float = 8.0
     load_s: float = 120.0
 
 
@@ -92,7 +96,7 @@ class Watcher:
         self._suspected.set()
 
     async def run(self) -> None:
-        """Until cancelled. Raises ServerLost where the server itself answers nothing for `hang_s`."""
+        """Until cancelled. Raises ServerLost where the server itself answers nothing for `server_hang_s`."""
         seen = time.monotonic()
         try:
             while True:
@@ -101,7 +105,7 @@ class Watcher:
                     seen = time.monotonic()
                 except TritonUnavailable as error:
                     self.unhealthy = dict.fromkeys(self._models, f"Triton does not answer: {error}")
-                    if time.monotonic() - seen > self._pace.hang_s:
+                    if time.monotonic() - seen > self._pace.server_hang_s:
                         raise ServerLost(str(error)) from error
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._suspected.wait(), self._pace.interval_s)
@@ -113,7 +117,7 @@ class Watcher:
 
     async def look(self) -> None:
         """One round: ask, and heal what is lost. Raises TritonUnavailable where the server does not answer."""
-        states = await self._client.repository(self._pace.answer_s)
+        states = await self._client.repository(self._pace.state_s)
         watched = [*self._models, *(name for name in states if name not in self._models and states[name] == READY)]
         asked = [name for name in watched if states.get(name) == READY]
         asking = asyncio.ensure_future(asyncio.gather(*(self._ask(name) for name in asked)))
@@ -190,7 +194,7 @@ class Watcher:
         if not self._may_control:
             return
         await asyncio.sleep(random.uniform(0, JITTER_S))
-        state = (await self._client.repository(self._pace.answer_s)).get(name)
+        state = (await self._client.repository(self._pace.state_s)).get(name)
         if state in ON_THEIR_WAY:
             return
         logger.error("%s is lost: %s; it is loaded again", name, reason)
