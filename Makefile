@@ -38,13 +38,12 @@ $(INSTALLED): pyproject.toml
 # A checkpoint that is named is the one that is served. Otherwise what is exported already stays, whatever was pulled
 # meanwhile, and tiny fills an empty house; tiny itself is exported again when it or the format of the files changed.
 models: setup
-	@$(BIN)/python -m export ensure $(CHECKPOINT) $(call unless_named,CHECKPOINT,--keep-other)
-	@$(BIN)/python -m export ensure --fast $(FAST_CHECKPOINT) $(call unless_named,FAST_CHECKPOINT,--keep-other)
+	@$(BIN)/python -m export ensure $(CHECKPOINT) $(call unless_named,CHECKPOINT,--keep-other) \
+		--fast-checkpoint $(FAST_CHECKPOINT) $(call unless_named,FAST_CHECKPOINT,--keep-other-fast)
 
 # The tests know what tiny hears.
 tiny: setup
-	@$(BIN)/python -m export ensure $(TINY) --refuse-other
-	@$(BIN)/python -m export ensure --fast $(FAST_TINY) --refuse-other
+	@$(BIN)/python -m export ensure $(TINY) --fast-checkpoint $(FAST_TINY) --refuse-other
 
 demo: models
 	$(BIN)/python -m perf demo

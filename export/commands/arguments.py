@@ -50,6 +50,8 @@ def for_ensure(parser: ArgumentParser) -> None:
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--keep-other", action="store_true", help="another checkpoint that is exported already stays")
     other.add_argument("--refuse-other", action="store_true", help="another checkpoint that is exported is an error")
+    parser.add_argument("--fast-checkpoint", help="the same for the small checkpoint of two, right after")
+    parser.add_argument("--keep-other-fast", action="store_true", help="another small one that is there already stays")
 
 
 def for_encoder(parser: ArgumentParser) -> None:

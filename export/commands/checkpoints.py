@@ -24,9 +24,18 @@ def export_all(arguments: Namespace) -> None:
 
 def ensure(arguments: Namespace) -> bool:
     """`all`, unless what is exported is this checkpoint in today's format; quick where it is."""
-    other = Other.KEEP if arguments.keep_other else Other.REFUSE if arguments.refuse_other else Other.REPLACE
-    repository, fast = arguments.repository, arguments.fast
-    do = decide(arguments.checkpoint, repository, fast, other)
+    refuse = Other.REFUSE if arguments.refuse_other else Other.REPLACE
+    other = Other.KEEP if arguments.keep_other else refuse
+    done = _ensure(arguments.checkpoint, arguments.repository, arguments.fast, other)
+    if arguments.fast_checkpoint:
+        # In the same process: most of a small export is the time that its libraries take to import.
+        other = Other.KEEP if arguments.keep_other_fast else refuse
+        done = _ensure(arguments.fast_checkpoint, arguments.repository, True, other) or done
+    return done
+
+
+def _ensure(checkpoint: str, repository: Path, fast: bool, other: Other) -> bool:
+    do = decide(checkpoint, repository, fast, other)
     if do is Do.NOTHING:
         return False
     stamp = Stamp.read(decoder_folder(repository, fast))
@@ -40,7 +49,7 @@ def ensure(arguments: Namespace) -> bool:
         again = folder_of(stamp.source)
         source = resolve(stamp.source, stamp.revision) if stamp.revision else Source(stamp.source, again)
     else:
-        source = resolve(arguments.checkpoint)
+        source = resolve(checkpoint)
     _export_all(source, repository, fast)
     return True
 

@@ -197,8 +197,9 @@ def test_the_command_is_quick_and_makes_what_is_missing(tmp_path, mine):
             cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
         )  # fmt: skip
 
-    made = ensure(mine, "--keep-other")
+    made = ensure(mine, "--keep-other", "--fast-checkpoint", TINY_FAST, "--keep-other-fast")
     assert made.returncode == 0, made.stderr
+    assert (tmp_path / "model_repository" / "decoder_fast" / "1" / "checkpoint" / "export.json").is_file()
     started = time.monotonic()
     again = ensure(mine)
     assert time.monotonic() - started < 5
@@ -232,7 +233,10 @@ def test_the_makefile_keeps_what_is_there_unless_a_checkpoint_is_named(words, ke
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
         env=environment,
     )  # fmt: skip
-    accurate, fast = (line for line in done.stdout.splitlines() if "export ensure" in line)
-    assert ("--keep-other" in accurate, "--keep-other" in fast) == (keeps, fast_keeps)
-    assert "--fast" in fast
-    assert not words or words[0].partition("=")[2] in (accurate if "FAST" not in words[0] else fast)
+    (command,) = done.stdout.replace("\\\n", " ").splitlines()
+    asked = command.split()[3:]
+    assert ("--keep-other" in asked, "--keep-other-fast" in asked) == (keeps, fast_keeps)
+    place = {"CHECKPOINT": 1, "FAST_CHECKPOINT": asked.index("--fast-checkpoint") + 1}
+    for word in words:
+        name, _, checkpoint = word.partition("=")
+        assert asked[place[name]] == checkpoint
