@@ -159,6 +159,32 @@ def test_a_failing_step_answers_everybody_in_it_and_the_engine_goes_on(alone):
     made.stop()
 
 
+@pytest.mark.parametrize("dead", [True, False], ids=["the device is dead", "every step fails"])
+def test_an_engine_that_cannot_compute_any_more_tells_everybody_and_says_so(dead):
+    made = kit.make_engine(max_running=1)
+    broken = threading.Event()
+    made.on_broken = broken.set
+    answers = []
+
+    def fails(*arguments):
+        answers.append(1)
+        raise RuntimeError("boom")
+
+    made.network.forward = fails
+    if dead:
+        # A tensor without storage cannot be read, as any on a GPU whose context is broken.
+        made._faults = kit.engine.Faults(made.network.embedding.to("meta"))
+    sequences = [kit.make_sequence(seed) for seed in range(20)]
+    for sequence in sequences:
+        made.submit(sequence)
+    assert broken.wait(30)
+    assert all(sequence.listener.ends == 1 for sequence in sequences)
+    assert len(answers) == (1 if dead else 10)
+    assert "started again" in sequences[-1].listener.error
+    with pytest.raises(kit.engine.EngineStopped, match="is not ready"):
+        made.submit(kit.make_sequence(21))
+
+
 def test_a_failing_scheduler_answers_everybody_and_the_engine_begins_anew(alone):
     made = kit.make_engine()
     running = kit.make_sequence(1, max_new_tokens=2000)

@@ -8,17 +8,18 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 import torch
 
 from ..network.decode_graphs import DecodeGraphs
 from ..network.kv_cache import KVCache
 from ..network.qwen3 import Qwen3, Span
+from .faults import Faults
 from .sampling import Scores
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
 from .speculator import Speculator
+from .stats import EngineStats
 from .waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
@@ -27,22 +28,12 @@ logger = logging.getLogger(__name__)
 CANCEL_REMEMBERED_S = 60.0
 # How often those that wait, thousands perhaps, are asked whether they still want to.
 SWEEP_S = 0.1
+STOPPING = "the decoder is stopping"
+BROKEN = "the decoder is not ready: it cannot compute any more and is started again"
 
 
 class EngineStopped(RuntimeError):
     """The engine is shutting down and takes nothing more."""
-
-
-@dataclass
-class EngineStats:
-    """Counts since the start; written by the engine's thread, read by anybody."""
-
-    steps: int = 0
-    step_seconds: float = 0.0
-    computed_tokens: int = 0
-    generated_tokens: int = 0
-    drafted_tokens: int = 0
-    accepted_tokens: int = 0
 
 
 class Engine:
@@ -75,7 +66,10 @@ class Engine:
         self._next_sweep = 0.0
         self._arrivals: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         self.room = room or WaitingRoom({}, {}, limits.max_running)
-        self._stopping = False
+        self._stopping, self._reason = False, STOPPING
+        # Called by the engine's thread when nothing can be computed any more and everybody was told.
+        self.on_broken: Callable[[], None] = lambda: None
+        self._faults = Faults(network.embedding)
         self._thread = threading.Thread(target=self._loop, name="decoder-engine", daemon=True)
 
     def start(self) -> None:
@@ -98,7 +92,7 @@ class Engine:
                 f"the request needs {sequence.max_tokens} tokens of KV cache; there are {self.cache.extents.capacity}"
             )
         if self._stopping:
-            raise EngineStopped("the decoder is stopping")
+            raise EngineStopped(self._reason)
         self.room.enter(sequence.priority)
         self._arrivals.put(sequence)
 
@@ -129,7 +123,9 @@ class Engine:
             arrival = self._arrivals.get()
             if isinstance(arrival, Sequence):
                 self.scheduler.add(arrival)
-        self._fail_all("the decoder is stopping")
+        self._fail_all(self._reason)
+        if self._reason == BROKEN:
+            self.on_broken()
 
     def _turn(self) -> None:
         self._take_arrivals()
@@ -142,12 +138,15 @@ class Engine:
             self._step(chunks)
             if self.speculator is not None:
                 self.speculator.propose(self.scheduler.running)
+            self._faults.none()
         except Exception as error:
             logger.exception("a step failed")
             # Some of them may have had their answer already.
             for sequence in [chunk.sequence for chunk in chunks if chunk.sequence in self.scheduler.running]:
                 self._end(sequence)
                 sequence.listener.on_error(f"the decoder failed: {error}")
+            if self._faults.are_for_good():
+                self._stopping, self._reason = True, BROKEN
 
     def _fail_all(self, message: str) -> None:
         for sequence in [*self.scheduler.running, *self.scheduler.waiting, *self.scheduler.evicted]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ from .inputs import AudioEmbeddings, checked_audio, checked_draft, checked_prior
 from .metrics import Metrics
 from .warm_up import warm_up
 
+# How long the last answers may take to be read.
+LAST_ANSWERS_S = 0.5
+
 
 class Adapter:
     def __init__(self, parameters: Parameters, folder: Path, name: str) -> None:
@@ -42,6 +47,7 @@ class Adapter:
         self.engine = built.engine
         self.outbox = Outbox(parameters.stream_interval_ms / 1000)
         self.metrics = Metrics(pb_utils, self.engine, name)
+        self.engine.on_broken = self._end_process
         self.outbox.start()
         self.metrics.start()
         self.engine.start()
@@ -63,6 +69,15 @@ class Adapter:
         self.metrics.stop()
         self.engine.stop()
         self.outbox.stop()
+
+    def _end_process(self) -> None:
+        """A context that is broken stays so as long as the process: the next one, which a watcher has loaded, has its
+        own."""
+        pb_utils.Logger.log_error("the decoder's process ends itself: nothing can be computed in it any more")
+        self.outbox.stop()
+        # The answers are on their way to the server, which reads them from this process.
+        time.sleep(LAST_ANSWERS_S)
+        os._exit(1)
 
     def _submit(self, request: Any, sink: TritonSink) -> None:
         parameters = json.loads(request.parameters() or "{}")

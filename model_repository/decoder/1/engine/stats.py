@@ -1,0 +1,17 @@
+"""What an engine counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class EngineStats:
+    """Counts since the start; written by the engine's thread, read by anybody."""
+
+    steps: int = 0
+    step_seconds: float = 0.0
+    computed_tokens: int = 0
+    generated_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
