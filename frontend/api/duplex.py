@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from frontend.guard.drain import Drain
-from frontend.triton.live_session import LiveSession
+from frontend.triton.lasting_session import LastingSession
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ LAST_WORDS_S = 15.0
 
 
 async def run(
-    session: LiveSession,
+    session: LastingSession,
     speak: Coroutine[Any, Any, None],
     listen: Coroutine[Any, Any, None],
     finish: Callable[[], None],

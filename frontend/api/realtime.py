@@ -19,7 +19,7 @@ from frontend.audio.live_audio import LiveAudio
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
-from frontend.triton.live_session import LiveSession
+from frontend.triton.lasting_session import LastingSession
 
 router = APIRouter()
 
@@ -40,7 +40,9 @@ async def realtime(websocket: WebSocket) -> None:
     session = RealtimeSession(_id("sess"), asked if asked in names else names[0])
     try:
         async with backend.use() as client:
-            connection = Connection(websocket, LiveSession(client, session.session_id), session, names)
+            connection = Connection(
+                websocket, LastingSession(client, session.session_id, backend.connected), session, names
+            )
             await connection.run(known_model=asked in names, asked=asked)
     except TritonUnavailable as error:
         await say(websocket, _error(str(error), kind="server_error"))
@@ -50,7 +52,7 @@ async def realtime(websocket: WebSocket) -> None:
 class Connection:
     """One client: its events become requests of a live session, and what that says becomes events again."""
 
-    def __init__(self, websocket: WebSocket, live: LiveSession, session: RealtimeSession, names: list[str]) -> None:
+    def __init__(self, websocket: WebSocket, live: LastingSession, session: RealtimeSession, names: list[str]) -> None:
         self._websocket = websocket
         self._live = live
         self._session = session

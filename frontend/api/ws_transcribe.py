@@ -13,7 +13,8 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from frontend.api import duplex
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
-from frontend.triton.live_session import RESERVED, LiveSession
+from frontend.triton.lasting_session import LastingSession
+from frontend.triton.live_session import RESERVED
 
 router = APIRouter()
 
@@ -37,7 +38,8 @@ async def transcribe(websocket: WebSocket) -> None:
         return
     try:
         async with backend.use() as client:
-            session = LiveSession(client, websocket.headers.get("x-request-id") or uuid.uuid4().hex)
+            name = websocket.headers.get("x-request-id") or uuid.uuid4().hex
+            session = LastingSession(client, name, backend.connected)
             session.send(parameters=asked)
             await duplex.run(
                 session,
@@ -51,7 +53,7 @@ async def transcribe(websocket: WebSocket) -> None:
         await websocket.close(TRY_AGAIN_LATER)
 
 
-async def _speak(websocket: WebSocket, session: LiveSession) -> None:
+async def _speak(websocket: WebSocket, session: LastingSession) -> None:
     """Pass on what the client sends, until it leaves or says `end`."""
     odd = b""
     while True:
@@ -71,7 +73,7 @@ async def _speak(websocket: WebSocket, session: LiveSession) -> None:
             return
 
 
-def command(session: LiveSession, text: str) -> str | None:
+def command(session: LastingSession, text: str) -> str | None:
     """Obey a text message; returns what is wrong with it, or None."""
     try:
         fields: Any = json.loads(text)
@@ -101,7 +103,7 @@ def _reserved(settings: Mapping[str, Any]) -> str | None:
     return None if wrong is None else f"{wrong} is no setting of a session"
 
 
-async def _listen(websocket: WebSocket, session: LiveSession) -> None:
+async def _listen(websocket: WebSocket, session: LastingSession) -> None:
     """Pass on what the session says, until it is closed."""
     code = NORMAL
     try:

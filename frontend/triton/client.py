@@ -36,6 +36,8 @@ MAX_NAME = 100
 BUSY = ("try again later", "maximum queue size", "timeout expired")
 # What is said of a model whose process is dead, or which is being loaded again: it will be back.
 LOST = ("is not healthy", "unknown model", "is not ready", "no available versions", "Stub process", "not found")
+# A live session that the model does not know: it was loaded again meanwhile.
+FORGOTTEN = ("must specify the START flag", "no session of this sequence")
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,7 @@ def refused(message: str) -> TritonRefused | TritonUnavailable:
         return TritonRefused(message.removeprefix(INVALID), invalid=True)
     if any(sign in message for sign in BUSY):
         return TritonRefused(message, busy=True)
-    return TritonUnavailable(message) if any(sign in message for sign in LOST) else TritonRefused(message)
+    return TritonUnavailable(message) if any(sign in message for sign in LOST + FORGOTTEN) else TritonRefused(message)
 
 
 def _details(error: grpc.aio.AioRpcError) -> str:

@@ -1,0 +1,144 @@
+"""What of a live session would have to be said again if its server were lost, and what was told already."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SAMPLE_RATE_HZ = 16_000
+# Sound before an utterance's beginning, for a detector of speech that has heard nothing yet.
+LEAD = SAMPLE_RATE_HZ // 2
+# While nobody speaks. What is older was judged long ago, also where a client sends faster than it speaks.
+SILENCE = 60 * SAMPLE_RATE_HZ
+# More than the longest utterance of the usual settings; `asr_stream` takes 120 s at a time.
+LONGEST = 110 * SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request as it was sent. position: the session's samples before it."""
+
+    position: int
+    pcm16: bytes = b""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    end: bool = False
+
+    @property
+    def after(self) -> int:
+        """The session's samples behind it."""
+        return self.position + len(self.pcm16) // 2
+
+
+class Journal:
+    """Samples from the beginning of the utterance that has no final yet, settings, and a clock that goes on."""
+
+    def __init__(self) -> None:
+        self._sent: deque[Sent] = deque()
+        self._changes: list[dict[str, Any]] = []
+        self._position = 0
+        # Where the stream of now begins, in samples and utterances of the session.
+        self._base = self._numbers = 0
+        # Before this sample everything has its final.
+        self._floor = 0
+        self._finals = 0
+        self._started: dict[int, int] = {}
+        self._stopped: set[int] = set()
+        self._stable: dict[int, str] = {}
+
+    def note(self, pcm16: bytes, parameters: Mapping[str, Any], *, end: bool) -> None:
+        """A request that is sent: int16 samples at 16 kHz, settings or a command."""
+        changes = {name: value for name, value in parameters.items() if name not in ("command", "hold")}
+        if changes:
+            self._changes.append(changes)
+        commands = {name: value for name, value in parameters.items() if name == "command"}
+        if pcm16 or commands or end:
+            self._sent.append(Sent(self._position, pcm16, commands, end))
+        self._position += len(pcm16) // 2
+        self._forget()
+
+    def again(self) -> list[Sent]:
+        """The requests of a stream that goes on where this one was lost; what it says is counted from there."""
+        self._forget()
+        self._numbers = self._finals
+        self._base = self._sent[0].position if self._sent else self._position
+        settings = {name: value for changes in self._changes for name, value in changes.items()}
+        return [Sent(self._base, parameters=settings), *self._sent]
+
+    def doubt(self) -> bool:
+        """The settings were refused all together, one of them as it was before: leave the newest ones out; false where
+        none are left."""
+        return bool(self._changes and self._changes.pop())
+
+    def told(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        """The event as it is to be told: in the session's time, with nothing said twice; None where it was told."""
+        event = self._in_the_sessions_time(event)
+        kind, number = event["type"], event.get("utterance", 0)
+        if kind == "speech_started":
+            if number in self._started:
+                return None
+            self._started[number] = event["start_sample"]
+        elif kind == "partial":
+            return self._going_on(event)
+        elif kind == "speech_stopped":
+            if number in self._stopped:
+                return None
+            self._stopped.add(number)
+        elif kind == "final" or (kind == "error" and number):
+            if kind == "final":
+                event["revised"] = not event["text"].startswith(self._stable.get(number, ""))
+            self._finals = max(self._finals, number)
+            self._is_done_before(event["end_sample"])
+            self._started.pop(number, None)
+            self._stopped.discard(number)
+            self._stable.pop(number, None)
+        elif kind in ("flushed", "reset"):
+            self._answered("flush" if kind == "flushed" else "reset")
+            self._is_done_before(event["end_sample"])
+            self._finals = max([self._finals, *self._started])
+            self._started.clear()
+        return event
+
+    def _in_the_sessions_time(self, event: dict[str, Any]) -> dict[str, Any]:
+        event = dict(event)
+        for name in ("start", "end"):
+            if f"{name}_sample" in event:
+                event[f"{name}_sample"] += self._base
+                event[name] = round(event[f"{name}_sample"] / SAMPLE_RATE_HZ, 6)
+        if event.get("utterance"):
+            event["utterance"] += self._numbers
+        return event
+
+    def _going_on(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        """A partial whose stable text goes on from what was told; None where it hears otherwise so far."""
+        told = self._stable.get(event["utterance"], "")
+        if not event["text"].startswith(told):
+            return None
+        if len(event["stable"]) < len(told):
+            event["stable"], event["unstable"] = told, event["text"][len(told) :]
+        self._stable[event["utterance"]] = event["stable"]
+        return event
+
+    def _answered(self, command: str) -> None:
+        """The first such command was obeyed, and whatever came before it."""
+        for index, sent in enumerate(self._sent):
+            if sent.parameters.get("command") == command:
+                self._sent = deque([*self._sent][index + 1 :])
+                return
+
+    def _is_done_before(self, sample: int) -> None:
+        self._floor = max(self._floor, sample)
+        self._forget()
+
+    def _forget(self) -> None:
+        open_at = min(self._started.values(), default=None)
+        needed = self._position - SILENCE if open_at is None else max(open_at - LEAD, self._position - LONGEST)
+        needed = max(needed, self._floor)
+        while self._sent and self._sent[0].pcm16 and self._sent[0].after <= needed:
+            self._sent.popleft()
+        first = self._sent[0] if self._sent else None
+        if first is not None and first.pcm16 and first.position < needed:
+            # What is done of a chunk is not said again: it would be an utterance of its own.
+            rest = first.pcm16[2 * (needed - first.position) :]
+            self._sent[0] = Sent(needed, rest, first.parameters, first.end)

@@ -1,0 +1,112 @@
+"""A live session that outlasts its server: where that is lost, another stream goes on from the last final."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from frontend.triton.client import TritonClient, TritonUnavailable
+from frontend.triton.journal import Journal
+from frontend.triton.live_session import LiveSession
+
+logger = logging.getLogger(__name__)
+
+RETRY_FIRST_S, RETRY_MOST_S = 0.2, 1.0
+# A model is back within seconds, a server that has to be started anew within some more.
+PATIENCE_S = 60.0
+# A session that is lost so often without a word may be what its server dies of.
+MOST_RESUMES = 5
+
+
+class LastingSession:
+    """`send` never waits; `events` ends with `closed`. Leave it by `close`, whatever happened.
+
+    Where Triton or a model of it is lost, the client hears nothing for a while, then an event `resumed`: each utterance
+    still gets exactly one final, times and numbers go on, stable text stays.
+    """
+
+    def __init__(
+        self, client: TritonClient, request_id: str, connected: Callable[[], Awaitable[TritonClient]] | None = None
+    ) -> None:
+        """connected: the connection there is, asked again where this one is lost; without it nothing is resumed."""
+        self._request_id = request_id
+        self._connected = connected
+        self._journal = Journal()
+        self._stream: LiveSession | None = LiveSession(client, request_id)
+        self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end was sent."""
+        return self._ended
+
+    def send(self, pcm16: bytes = b"", parameters: Mapping[str, Any] | None = None, *, end: bool = False) -> None:
+        """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end."""
+        if self._ended:
+            return
+        self._ended = end
+        self._journal.note(pcm16, parameters or {}, end=end)
+        if self._stream is not None:
+            self._stream.send(pcm16, parameters, end=end)
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """What the session says. A refused request is an event `error`; of the first one, a fatal one, and the last.
+
+        Raises TritonUnavailable where Triton is lost and does not come back.
+        """
+        opened, fresh, wordless = False, False, 0
+        lost_at, pause_s = 0.0, RETRY_FIRST_S
+        while True:
+            try:
+                assert self._stream is not None
+                async for event in self._stream.events():
+                    if event["type"] == "closed" and event.get("reason") == "cancelled" and self._connected:
+                        raise TritonUnavailable("the model was unloaded")
+                    refused = event["type"] == "error" and fresh and not event.get("utterance")
+                    if refused and (event.get("busy") or self._journal.doubt()):
+                        raise TritonUnavailable(event["message"])
+                    if event["type"] == "opened" and opened:
+                        lost_at, pause_s = 0.0, RETRY_FIRST_S
+                        wordless += 1
+                        event = {"type": "resumed"}
+                    elif event["type"] in ("partial", "final"):
+                        fresh, wordless = False, 0
+                    opened = True
+                    told = self._journal.told(event)
+                    if told is not None:
+                        yield told
+                    if event["type"] == "closed" or (event["type"] == "error" and event.get("fatal")):
+                        return
+                raise TritonUnavailable("the live stream ended")
+            except TritonUnavailable as error:
+                now = time.monotonic()
+                lost_at = lost_at or now
+                impatient = now - lost_at > PATIENCE_S or wordless > MOST_RESUMES
+                if self._connected is None or not opened or impatient:
+                    raise
+                logger.warning("live session %s is lost and goes on elsewhere: %s", self._request_id, error)
+                await self._abandon()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_MOST_S)
+            await self._go_on(await self._connected())
+            fresh = True
+
+    async def close(self) -> None:
+        """End the stream; what Triton still does for it is cancelled."""
+        if self._stream is not None:
+            await self._stream.close()
+
+    async def _abandon(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.close()
+
+    async def _go_on(self, client: TritonClient) -> None:
+        """Nothing waits between the journal's requests and the next one of the client."""
+        stream = LiveSession(client, self._request_id)
+        for sent in self._journal.again():
+            stream.send(sent.pcm16, sent.parameters, end=sent.end)
+        self._stream = stream

@@ -1,0 +1,88 @@
+"""What a live session says again after its server was lost, and what it does not tell twice."""
+
+import pytest
+
+from frontend.triton.journal import LEAD, LONGEST, SILENCE, Journal
+
+SECOND = 16_000
+
+
+def samples(count, value=1):
+    return value.to_bytes(2, "little") * count
+
+
+def filled(seconds):
+    journal = Journal()
+    journal.note(b"", {"language": "en"}, end=False)
+    for _ in range(seconds):
+        journal.note(samples(SECOND), {}, end=False)
+    return journal
+
+
+def started(number, start):
+    return {"type": "speech_started", "utterance": number, "start": start / SECOND, "start_sample": start}
+
+
+def final(number, start, end, text="one"):
+    place = {"start": start / SECOND, "start_sample": start, "end": end / SECOND, "end_sample": end}
+    return {"type": "final", "utterance": number, "text": text, "stable": "", "revised": False, **place}
+
+
+def test_the_utterance_without_a_final_is_said_again_and_counted_on():
+    journal = filled(10)
+    journal.told(started(1, 0))
+    assert journal.told(final(1, 0, 2 * SECOND))["utterance"] == 1
+    journal.told(started(2, 4 * SECOND))
+    begin, *again = journal.again()
+    assert begin.parameters == {"language": "en"}
+    assert again[0].position == 4 * SECOND - LEAD
+    assert again[-1].after == 10 * SECOND
+    assert sum(len(sent.pcm16) for sent in again) == 2 * (6 * SECOND + LEAD)
+    # The new stream's first utterance is the session's second one, which has begun already.
+    assert journal.told(started(1, LEAD)) is None
+    told = journal.told(final(1, LEAD, 3 * SECOND))
+    assert (told["utterance"], told["start_sample"], told["end"]) == (2, 4 * SECOND, 6.5)
+
+
+def test_stable_text_stays_and_a_final_that_differs_says_so():
+    journal = filled(3)
+    journal.told(started(1, 0))
+    place = {"utterance": 1, "start": 0.0, "start_sample": 0, "end": 2.0, "end_sample": 2 * SECOND}
+    partial = {"type": "partial", **place}
+    assert journal.told({**partial, "text": "four two one", "stable": "four two", "unstable": " one"})
+    journal.again()
+    shorter = journal.told({**partial, "text": "four two", "stable": "four", "unstable": " two"})
+    assert (shorter["stable"], shorter["unstable"]) == ("four two", "")
+    assert journal.told({**partial, "text": "for", "stable": "", "unstable": "for"}) is None
+    assert journal.told(final(1, 0, 2 * SECOND, "for two"))["revised"]
+
+
+def test_what_is_kept_is_bounded():
+    silent = filled(200)
+    assert sum(len(sent.pcm16) for sent in silent.again()) == 2 * SILENCE
+    speaking = filled(0)
+    speaking.told(started(1, 0))
+    for _ in range(200):
+        speaking.note(samples(SECOND), {}, end=False)
+    assert sum(len(sent.pcm16) for sent in speaking.again()) == 2 * LONGEST
+
+
+@pytest.mark.parametrize(("command", "event"), [("flush", "flushed"), ("reset", "reset")])
+def test_a_command_is_said_again_until_it_was_obeyed(command, event):
+    journal = filled(2)
+    journal.note(b"", {"command": command}, end=False)
+    journal.note(samples(SECOND), {}, end=False)
+    assert [sent.parameters.get("command") for sent in journal.again()].count(command) == 1
+    journal.told({"type": event, "end": 2.0, "end_sample": 2 * SECOND})
+    _, *again = journal.again()
+    assert [sent.position for sent in again] == [2 * SECOND]
+
+
+def test_settings_that_are_refused_all_together_are_left_out_from_the_newest_on():
+    journal = filled(1)
+    journal.note(b"", {"threshold": 9}, end=False)
+    assert journal.again()[0].parameters == {"language": "en", "threshold": 9}
+    assert journal.doubt()
+    assert journal.again()[0].parameters == {"language": "en"}
+    assert journal.doubt()
+    assert not journal.doubt()
