@@ -228,7 +228,7 @@ class EmbeddedTriton:
             f"--grpc-port={self.grpc_port}",
             "--metrics-address=127.0.0.1",
             f"--metrics-port={self.metrics_port}",
-            "--exit-timeout-secs=10",
+            "--exit-timeout-secs=5",
         ]
         if settings.otlp_endpoint:
             url = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
