@@ -23,6 +23,7 @@ URL_VARIABLE = "ASR_STREAM_TRITON_URL"
 class Adapter:
     def __init__(self, parameters: Parameters, name: str) -> None:
         """name: the model's, for metrics."""
+        self._min_interval_ms = parameters.min_partial_interval_ms
         # The embedded server's port is known only when it starts.
         url = os.environ.get(URL_VARIABLE) or parameters.triton_url
         self.runner = Runner(url, parameters, Metrics(pb_utils, name).publish)
@@ -49,7 +50,7 @@ class Adapter:
             bool(_control(request, "START")),
             bool(_control(request, "END")),
             _pcm(request),
-            settings=lambda settings: settings.changed(parameters),
+            settings=lambda settings: settings.changed(parameters, self._min_interval_ms),
             command=checked_command(parameters),
             hold=checked_hold(parameters),
             responder=sink,

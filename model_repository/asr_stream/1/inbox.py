@@ -12,6 +12,11 @@ import numpy as np
 from .rooms import Floats
 from .settings import SAMPLE_RATE_HZ, Settings
 
+# Shorter pieces are joined: a backlog of single samples would take a hundred times its memory.
+MIN_PIECE = 320
+# Each may cost a question to the decoder.
+MAX_COMMANDS = 100
+
 
 @dataclass(frozen=True)
 class Command:
@@ -40,6 +45,7 @@ class Inbox:
         self._max_backlog_s = max_backlog_s
         self._items: deque[Floats | Command | _Mark] = deque()
         self._num_samples = 0
+        self._num_commands = 0
         self._due: list[Callable[[], None]] = []
         self._arrived = asyncio.Event()
         self._awaited = False
@@ -58,11 +64,19 @@ class Inbox:
         if waiting_s + pcm.size / SAMPLE_RATE_HZ > self._max_backlog_s:
             raise ValueError(f"{waiting_s:.0f} s of audio wait to be heard: send no faster than they are taken")
         self._num_samples += pcm.size
+        last = self._items[-1] if self._items else None
+        if isinstance(last, np.ndarray) and last.size < MIN_PIECE:
+            self._items.pop()
+            pcm = np.concatenate([last, pcm])
         self._put(pcm)
 
     def command(self, name: str, change: Callable[[Settings], Settings] | None = None) -> None:
-        """Take a command at its place among the samples. Raises SessionEnded after the end."""
+        """Take a command at its place among the samples. Raises ValueError where too many wait, SessionEnded after
+        the end; an end is always taken."""
         self._refuse_after_the_end()
+        if self._num_commands >= MAX_COMMANDS and name != "end":
+            raise ValueError(f"{self._num_commands} commands wait to be obeyed: send no faster than they are taken")
+        self._num_commands += 1
         self.ended = name == "end"
         self._put(Command(name, change))
 
@@ -89,6 +103,7 @@ class Inbox:
                 break
             self._items.popleft()
             if isinstance(item, Command):
+                self._num_commands -= 1
                 return item
             if isinstance(item, _Mark):
                 self._due.append(item.tell)

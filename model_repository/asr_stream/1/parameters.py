@@ -25,7 +25,12 @@ class Parameters(Declared):
     # Triton forgets a sequence after max_sequence_idle_microseconds of config.pbtxt: the session has to be first.
     idle_s: float = parameter(30.0, "A session without a request for so long is finished and closed.", low=0)
     retry_s: float = parameter(
-        30.0, "While models fail, which heal by themselves, a final is tried again for so long.", low=0
+        60.0, "While models fail, which heal by themselves, a final is tried again for so long.", low=0.1
+    )
+    min_partial_interval_ms: int = parameter(
+        100,
+        "The smallest partial_interval_ms that a session may ask for, and the least time between two steps.",
+        low=20,
     )
 
     def __post_init__(self) -> None:
@@ -37,3 +42,13 @@ class Parameters(Declared):
     def two_sizes(self) -> bool:
         """Whether partials are the small checkpoint's."""
         return bool(self.fast_decoder)
+
+    @property
+    def call_timeout_s(self) -> float:
+        """Of one call of `vad`, `features` or an encoder: three of them fit into the patience."""
+        return min(20.0, self.retry_s / 3)
+
+    @property
+    def decode_timeout_s(self) -> float:
+        """Of one call of a decoder: after a stall there is time for another one."""
+        return self.retry_s / 2

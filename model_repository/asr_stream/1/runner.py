@@ -147,14 +147,15 @@ class Runner:
         if asked.pcm is not None:
             session.push(asked.pcm)
             self._counts.audio_seconds += asked.pcm.size / SAMPLE_RATE_HZ
-        line.listen(asked.responder)
+        # Where a command is refused, the session goes on speaking by the request before.
         if changes:
             session.command("settings", asked.settings)
         if asked.command:
             session.command(asked.command)
         if asked.end:
             session.command("end")
-        elif not asked.hold:
+        line.listen(asked.responder)
+        if not asked.end and not asked.hold:
             session.when_heard(lambda: line.leave(asked.responder))
 
     def _begin(self, sequence: int, settings: Callable[[Settings], Settings]) -> _Line:

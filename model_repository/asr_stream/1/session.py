@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -56,6 +57,7 @@ class Session:
         self._stable = StableText()
         self._latest: Heard | None = None
         self._latest_end = 0
+        self._stepped_at = -1e9
 
     @property
     def settings(self) -> Settings:
@@ -104,20 +106,29 @@ class Session:
                 await self._forget(utterance)
 
     async def _until_closed(self) -> str:
+        heard_at = time.monotonic()
         while True:
+            # Only audio keeps a place: whoever sends settings alone would hold it for ever.
+            left_s = heard_at + self._limits.idle_s - time.monotonic()
             try:
-                await self._inbox.arrival(self._limits.idle_s)
+                if left_s <= 0:
+                    raise asyncio.TimeoutError
+                await self._inbox.arrival(left_s)
             except asyncio.TimeoutError:
                 await self._flush("idle")
                 return "idle"
+            audio = False
             while (item := self._inbox.take(MAX_VAD_SAMPLES)) is not None:
                 if isinstance(item, Command):
                     if await self._obey(item):
                         return "end"
                 else:
+                    audio = True
                     await self._take(item)
             await self._step()
             self._inbox.tell_heard()
+            if audio:
+                heard_at = time.monotonic()
 
     async def _obey(self, command: Command) -> bool:
         """True where it was the end."""
@@ -159,7 +170,18 @@ class Session:
             await self._judge()
 
     async def _judge(self) -> None:
-        """Find speech in the samples that were not judged yet."""
+        """Find speech in the samples that were not judged yet; where the detector stays away, they are lost."""
+        try:
+            await self._find_speech()
+        except RoomFailed as error:
+            utterance = self._utterance
+            if utterance is None:
+                self._say({"type": "error", "message": f"audio is lost: {error}", "fatal": False})
+            else:
+                self._say(events.lost(utterance, self._buffer.end, error))
+            await self._reset()
+
+    async def _find_speech(self) -> None:
         async for probability in self._listening.probabilities():
             transition = self._endpointer.push(probability, self._settings)
             if transition is not None and transition.kind == "started":
@@ -249,6 +271,11 @@ class Session:
             return
         if self._settings.vad == "on" and self._endpointer.last_voice <= self._latest_end:
             return
+        # Faster than real time there is always enough new audio: files get their turns between the steps.
+        pause_s = self._stepped_at + self._limits.min_partial_interval_ms / 1000 - time.monotonic()
+        if pause_s > 0:
+            await asyncio.sleep(pause_s)
+        self._stepped_at = time.monotonic()
         try:
             heard = await utterance.hypothesis(end, self._options(), final=False)
         except RoomFailed as error:

@@ -8,6 +8,8 @@ from typing import Any
 
 SAMPLE_RATE_HZ = 16_000
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
+# Characters of the texts that a session may send; the decoder has its own bound, in tokens.
+MAX_LENGTHS = {"language": 100, "context": 20_000}
 COMMANDS = ("flush", "reset")
 # Triton's own, and what says what a request is rather than how the session goes on.
 OTHER = ("command", "hold")
@@ -39,7 +41,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.vad not in ("on", "off"):
-            raise ValueError(f"vad must be on or off, not {self.vad!r}")
+            raise ValueError(f"vad must be on or off, not {self.vad[:20]!r}")
+        for name, most in MAX_LENGTHS.items():
+            if len(getattr(self, name)) > most:
+                raise ValueError(f"{name} has {len(getattr(self, name))} characters; {most} are the most")
         for name, low, high in (
             ("threshold", 0.05, 0.95),
             ("prefix_padding_ms", 0, 2_000),
@@ -52,8 +57,11 @@ class Settings:
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must lie between {low} and {high}, not {getattr(self, name)}")
 
-    def changed(self, parameters: Mapping[str, Any]) -> Settings:
-        """These settings with what a request's parameters name; ValueError where a name or a value is wrong."""
+    def changed(self, parameters: Mapping[str, Any], min_partial_interval_ms: int = 20) -> Settings:
+        """These settings with what a request's parameters name; ValueError where a name or a value is wrong.
+
+        min_partial_interval_ms: the server's floor of what may be asked for: steps cost others their turns.
+        """
         changes: dict[str, Any] = {}
         for name, value in parameters.items():
             if name in OTHER or name.startswith(TRITONS):
@@ -64,6 +72,11 @@ class Settings:
                     f"unknown parameter {name!r}; known are {', '.join(self.__dataclass_fields__)}, command, hold"
                 )
             changes[name] = _converted(name, value, type(field.default))
+        interval_ms = changes.get("partial_interval_ms")
+        if interval_ms is not None and interval_ms < min_partial_interval_ms:
+            raise ValueError(
+                f"partial_interval_ms must be at least {min_partial_interval_ms} on this server, not {interval_ms}"
+            )
         return replace(self, **changes) if changes else self
 
     @property

@@ -22,7 +22,6 @@ from .rooms import Floats, Heard, Question, RoomFailed
 CHANNEL_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 # Live speech goes first in the decoder's waiting room.
 PRIORITY = 1
-CALL_TIMEOUT_S, DECODE_TIMEOUT_S = 20.0, 60.0
 INVALID = "INVALID_ARGUMENT: "
 # Outputs that are one string; the bytes of tokens are for clients.
 STRINGS = ("TEXT", "RESULT")
@@ -101,14 +100,14 @@ class TritonRooms:
 
     async def _infer(self, request: Any) -> dict[str, Any]:
         try:
-            return _outputs(await self._stub.ModelInfer(request, timeout=CALL_TIMEOUT_S))
+            return _outputs(await self._stub.ModelInfer(request, timeout=self._models.call_timeout_s))
         except grpc.aio.AioRpcError as error:
             raise _failed(request.model_name, error.details() or error.code().name) from error
 
     async def _stream(self, request: Any) -> AsyncIterator[dict[str, Any]]:
         """The answers of a decoupled model. Leaving early cancels the request."""
         answered = asyncio.Event()
-        call = self._stub.ModelStreamInfer(_once(request, answered), timeout=DECODE_TIMEOUT_S)
+        call = self._stub.ModelStreamInfer(_once(request, answered), timeout=self._models.decode_timeout_s)
         try:
             async for answer in call:
                 if answer.error_message:

@@ -30,7 +30,7 @@ class Fed:
             rooms,
             Settings().changed(settings),
             self.events.append,
-            parameters_room.Parameters(**fast, **(limits or {})),
+            parameters_room.Parameters(**fast, **{"min_partial_interval_ms": 20, **(limits or {})}),
         )
         self.task = asyncio.get_running_loop().create_task(self.session.run())
 
