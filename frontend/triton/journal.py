@@ -10,8 +10,9 @@ from typing import Any
 SAMPLE_RATE_HZ = 16_000
 # Sound before an utterance's beginning, for a detector of speech that has heard nothing yet.
 LEAD = SAMPLE_RATE_HZ // 2
-# While nobody speaks. What is older was judged long ago, also where a client sends faster than it speaks.
-SILENCE = 60 * SAMPLE_RATE_HZ
+# While nobody speaks: what is older was judged long ago, unless a client sends much faster than it speaks. That is
+# half a megabyte for each of hundreds of sessions.
+SILENCE = 20 * SAMPLE_RATE_HZ
 # More than the longest utterance of the usual settings; `asr_stream` takes 120 s at a time.
 LONGEST = 110 * SAMPLE_RATE_HZ
 

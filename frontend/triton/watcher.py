@@ -43,6 +43,8 @@ LATE_S = 3.0
 ON_THEIR_WAY = ("LOADING", "UNLOADING")
 # Where every model of the way answers by itself, the way's own failure may have been theirs a moment ago.
 MOST_STRIKES = 3
+# Between two trials to load what does not load.
+MOST_PAUSE_S = 30.0
 # What Triton says where models are somebody else's care.
 CONTROL_REFUSED = "explicit model load / unload is not allowed"
 
@@ -57,7 +59,8 @@ class Pace:
     interval_s: float = 0.5
     canary_s: float = 5.0
     answer_s: float = 5.0
-    hang_s: float = 20.0
+    # An encoder on a CPU may have a minute's work in line before a question, and is not lost.
+    hang_s: float = 120.0
     state_s: float = 2.0
     server_hang_s: float = 8.0
     load_s: float = 120.0
@@ -78,6 +81,9 @@ class Watcher:
         self._gone_by: dict[str, float] = {}
         self._missing: dict[str, float] = {}
         self._strikes: Counter[str] = Counter()
+        # What could not be loaded, how often, and when it is tried again.
+        self._failures: Counter[str] = Counter()
+        self._not_before: dict[str, float] = {}
         self._suspected = asyncio.Event()
         # Whose process is dead by what Triton told somebody's request.
         self._told_dead: set[str] = set()
@@ -191,7 +197,7 @@ class Watcher:
 
     async def _heal(self, name: str, reason: str) -> None:
         """Unload and load a model, unless somebody else did so meanwhile, or may not."""
-        if not self._may_control:
+        if not self._may_control or time.monotonic() < self._not_before.get(name, 0.0):
             return
         await asyncio.sleep(random.uniform(0, JITTER_S))
         state = (await self._client.repository(self._pace.state_s)).get(name)
@@ -208,11 +214,15 @@ class Watcher:
                 self._may_control = False
                 logger.error("models cannot be loaded again by us: %s", error)
                 return
-            logger.error("%s cannot be loaded again, it is tried once more: %s", name, error)
+            self._failures[name] += 1
+            pause_s = min(MOST_PAUSE_S, 2.0 ** self._failures[name])
+            self._not_before[name] = time.monotonic() + pause_s
+            logger.error("%s cannot be loaded again, which is tried once more in %.0f s: %s", name, pause_s, error)
             return
         self.healed[name] += 1
         self._answered.pop(name, None)
         self._strikes.pop(name, None)
+        self._failures.pop(name, None)
         self._told_dead.discard(name)
         self._back[name] = time.monotonic()
         self._suspected.set()
