@@ -209,7 +209,7 @@ class Watcher:
             if state == READY:
                 await self._client.unload(name, alone=True)
             await self._client.load(name, self._pace.load_s)
-        except TritonRefused as error:
+        except (TritonRefused, TritonUnavailable) as error:
             if CONTROL_REFUSED in str(error):
                 self._may_control = False
                 logger.error("models cannot be loaded again by us: %s", error)
