@@ -113,13 +113,14 @@ class Watcher:
                     self.unhealthy = dict.fromkeys(self._models, f"Triton does not answer: {error}")
                     if time.monotonic() - seen > self._pace.server_hang_s:
                         raise ServerLost(str(error)) from error
+                except Exception:
+                    # Our own mistake is no reason to give a server up.
+                    logger.exception("the models could not be looked at")
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._suspected.wait(), self._pace.interval_s)
                 self._suspected.clear()
         finally:
-            for canary in self._canaries.values():
-                canary.cancel()
-            self._canaries.clear()
+            self._recall()
 
     async def look(self) -> None:
         """One round: ask, and heal what is lost. Raises TritonUnavailable where the server does not answer."""
@@ -195,6 +196,11 @@ class Watcher:
                 self._canaries[name] = asyncio.create_task(sent)
         return answers
 
+    def _recall(self) -> None:
+        for canary in self._canaries.values():
+            canary.cancel()
+        self._canaries.clear()
+
     async def _heal(self, name: str, reason: str) -> None:
         """Unload and load a model, unless somebody else did so meanwhile, or may not."""
         if not self._may_control or time.monotonic() < self._not_before.get(name, 0.0):
@@ -223,6 +229,8 @@ class Watcher:
         self._answered.pop(name, None)
         self._strikes.pop(name, None)
         self._failures.pop(name, None)
+        # What was sent before it was lost says nothing of the new one.
+        self._recall()
         self._told_dead.discard(name)
         self._back[name] = time.monotonic()
         self._suspected.set()

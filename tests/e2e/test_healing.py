@@ -77,7 +77,7 @@ async def test_a_lost_process_is_seen_and_healed_and_no_file_is_lost(healing, mo
         assert {answer.json()["text"] for answer in answers} == {TEXT}
         health = (await client.get("/health")).json()
         assert "lost" not in health
-        assert health["healed"][model] == before + 1
+        assert health["healed"][model] > before
 
 
 CHUNK = 3_200
