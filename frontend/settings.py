@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         default=20.0, gt=0, description="How long it may take to stop before it is killed."
     )
 
+    hang_s: float = Field(
+        default=120.0,
+        gt=0,
+        description="A model that answers nothing for so long is loaded again; more than the longest line before one.",
+    )
     served_model_name: str | None = Field(
         default=None, description="Model name in the API; unset: the name of the checkpoint that was exported."
     )

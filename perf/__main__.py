@@ -6,8 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from perf.loads.commands import COMMANDS, guarded
+from perf.chaos import benchmark as chaos
+from perf.loads.commands import COMMANDS as LOADS
+from perf.loads.commands import Command, guarded
 from perf.results import NoFigures, check_json
+
+COMMANDS: dict[str, Command] = {
+    **LOADS,
+    "chaos": ("faults under load, and a ledger of what was sent and answered", chaos.add_arguments, chaos.run),
+}
 
 
 def main() -> int:

@@ -46,6 +46,7 @@ class Backend:
         # Where they are not known, because Triton is somebody else's, None.
         self.profile = profiles.named(settings.profile or "") if settings.triton_url is None else settings.profile
         self.metrics_url: str | None = None
+        self._pace = Pace(load_s=settings.triton_start_timeout_s, hang_s=settings.hang_s)
         self._watcher: Watcher | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -234,7 +235,7 @@ class Backend:
     def _watch(self) -> None:
         assert self._client is not None
         if self._watcher is None:
-            self._watcher = Watcher(self._client, self.models, Pace(load_s=self._settings.triton_start_timeout_s))
+            self._watcher = Watcher(self._client, self.models, self._pace)
             self._client.on_failure = self._watcher.suspect
         self._watching = asyncio.create_task(_watched(self._watcher))
 

@@ -79,6 +79,8 @@ class Watcher:
         self._pace = pace or Pace()
         self._answered: dict[str, float] = {}
         self._gone_by: dict[str, float] = {}
+        # When a request or a canary last came out at the end of its way.
+        self._went: dict[str, float] = {}
         self._missing: dict[str, float] = {}
         self._strikes: Counter[str] = Counter()
         # What could not be loaded, how often, and when it is tried again.
@@ -137,6 +139,7 @@ class Watcher:
             asking.cancel()
         answers = dict.fromkeys(dead, Answer.LOST) or dict(zip(asked, await asking, strict=True))
         answers |= self._returned(asked)
+        answers |= self._silent(answers)
         away = {name: "it is not loaded" for name in self._models if states.get(name) != READY}
         lost = {name: reason for name in answers if (reason := self._reason(name, answers[name]))}
         self.unhealthy = away | lost
@@ -191,10 +194,35 @@ class Watcher:
                 del self._canaries[name]
                 if canary.result() is not Answer.ALIVE:
                     answers[name] = canary.result()
+                else:
+                    self._went[name] = time.monotonic()
             elif canary is None and probes.kind_of(name) in SERVED and self._is_due(name):
                 sent = probes.canary(self._client.stub, name, self._pace.answer_s)
                 self._canaries[name] = asyncio.create_task(sent)
         return answers
+
+    def _silent(self, answers: dict[str, Answer]) -> dict[str, Answer]:
+        """Whoever stands still although it answers small questions: the decoder where files get no answer for
+        `hang_s`, `asr_stream` where only live streams get none. What else is on the way computes for its question."""
+        now = time.monotonic()
+        silent = {}
+        for name in answers:
+            if probes.kind_of(name) not in SERVED:
+                continue
+            self._went[name] = max(self._went.get(name, now), self._client.answered.get(name, 0.0))
+            if now - self._went[name] > self._pace.hang_s:
+                silent[probes.kind_of(name)] = name
+        if "asr" in silent:
+            blamed = silent["asr"].replace("asr", "decoder", 1)
+        elif "asr_stream" in silent:
+            blamed = silent["asr_stream"]
+        else:
+            return {}
+        others = [answer for name, answer in answers.items() if probes.kind_of(name) not in SERVED]
+        if blamed not in answers or any(answer is not Answer.ALIVE for answer in others):
+            return {}
+        self._went.clear()
+        return {blamed: Answer.LOST}
 
     def _recall(self) -> None:
         for canary in self._canaries.values():
@@ -229,6 +257,7 @@ class Watcher:
         self._answered.pop(name, None)
         self._strikes.pop(name, None)
         self._failures.pop(name, None)
+        self._went.clear()
         # What was sent before it was lost says nothing of the new one.
         self._recall()
         self._told_dead.discard(name)
@@ -244,7 +273,7 @@ async def watch(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     client = TritonClient(settings.triton_url)
-    watcher = Watcher(client)
+    watcher = Watcher(client, pace=Pace(load_s=settings.triton_start_timeout_s, hang_s=settings.hang_s))
 
     async def forever() -> None:
         while True:
