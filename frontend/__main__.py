@@ -17,6 +17,7 @@ from frontend.guard.keys import KeysError
 from frontend.observe import logs
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
+from frontend.triton.control import NoControlKey, read_key
 from frontend.triton.profiles import ProfileError, at_hand, check_exists, models_of
 from frontend.triton.startup import decide
 
@@ -122,8 +123,9 @@ def main() -> int:
         return 2
     try:
         settings = planned(settings)
+        read_key(settings.triton_control_key_file)
         app = create_app(settings)
-    except (ProfileError, KeysError) as error:
+    except (ProfileError, KeysError, NoControlKey) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     logs.install(settings.log_level, as_json=settings.log_json)

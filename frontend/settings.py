@@ -65,6 +65,10 @@ class Settings(BaseSettings):
         le=65535,
         description="The embedded Triton's gRPC port on 127.0.0.1; another one where it is taken. 0: any free one.",
     )
+    triton_control_key_file: Path | None = Field(
+        default=None,
+        description="A file with the secret that Triton's control services ask for; the embedded one makes it.",
+    )
     cache_dir: Path = Field(
         default_factory=_cache_dir, description="Where the embedded Triton keeps backends and logs."
     )

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import anyio
 
 from frontend.settings import Settings
-from frontend.triton import profiles
+from frontend.triton import control, profiles
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 from frontend.triton.process import EmbeddedTriton, TritonError
 from frontend.triton.watcher import Pace, ServerLost, Watcher
@@ -174,7 +174,7 @@ class Backend:
             self.metrics_url = triton.metrics_url
             # What was loaded just now may have been exported since the last start.
             self.served_model_name = self._name()
-            self._open(triton.url)
+            self._open(triton.url, lambda: triton.control_key)
             logger.info("Triton is ready at %s (pid %s, log %s)", triton.url, triton.pid, triton.log_path)
             while triton.is_running():
                 if self._is_idle():
@@ -193,7 +193,7 @@ class Backend:
     async def _elsewhere(self) -> None:
         """A Triton by address that is always wanted: what of it is lost is loaded again, where that is allowed."""
         assert self._settings.triton_url is not None
-        self._open(self._settings.triton_url)
+        self._open(self._settings.triton_url, self._control_key)
         try:
             while True:
                 assert self._watching is not None
@@ -205,11 +205,11 @@ class Backend:
 
     async def _remote(self) -> None:
         assert self._settings.triton_url is not None
-        client = TritonClient(self._settings.triton_url)
+        client = TritonClient(self._settings.triton_url, self._control_key)
         try:
             for model in self.models:
                 await client.load(model, self._settings.triton_start_timeout_s)
-            self._open(self._settings.triton_url)
+            self._open(self._settings.triton_url, self._control_key)
             while not self._is_idle():
                 await asyncio.sleep(POLL_S)
             self._ready.clear()
@@ -223,8 +223,12 @@ class Backend:
             await self._shut()
             await client.close()
 
-    def _open(self, url: str) -> None:
-        self._client = TritonClient(url)
+    def _control_key(self) -> str:
+        """Of a Triton elsewhere; its file may be written after this process has begun."""
+        return control.read_key(self._settings.triton_control_key_file)
+
+    def _open(self, url: str, control_key: Callable[[], str]) -> None:
+        self._client = TritonClient(url, control_key)
         self._last_used = time.monotonic()
         self.failure = None
         self._served = True

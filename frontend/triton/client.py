@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.observe import tracing
+from frontend.triton import control
+from frontend.triton.renewals import Renewals, Unanswered
 
 # A clip of 512 s is 33 MB; gRPC's own limit is 4.
 CHANNEL_OPTIONS = [
@@ -68,12 +70,15 @@ class TritonUnavailable(Exception):
 class TritonClient:
     """A connection to one Triton, for any number of concurrent requests."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, control_key: Callable[[], str] = str) -> None:
+        """control_key: gives the secret of Triton's control services, "" where they ask for none."""
         self.url = url
+        self._control_key = control_key
         self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
         self._ending: set[asyncio.Task[None]] = set()
         # When each model last answered a request that had to compute, and whom to tell that one failed.
         self.answered: dict[str, float] = {}
+        self.renewals = Renewals()
         self.on_failure: Callable[[str], None] = lambda _: None
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -111,7 +116,8 @@ class TritonClient:
     async def repository(self, timeout_s: float = 2.0) -> dict[str, str]:
         """State of every model in the repository, by name."""
         try:
-            answer = await self._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout_s)
+            request = service_pb2.RepositoryIndexRequest()
+            answer = await self._stub.RepositoryIndex(request, timeout=timeout_s, metadata=self._control())
         except grpc.aio.AioRpcError as error:
             raise TritonUnavailable(_details(error)) from error
         return {model.name: model.state or "UNLOADED" for model in answer.models}
@@ -119,13 +125,13 @@ class TritonClient:
     async def load(self, model: str, timeout_s: float) -> None:
         """Load a model, and what it is made of. Raises TritonRefused or TritonUnavailable."""
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
-        await self._managed(self._stub.RepositoryModelLoad(request, timeout=timeout_s))
+        await self._managed(self._stub.RepositoryModelLoad(request, timeout=timeout_s, metadata=self._control()))
 
     async def unload(self, model: str, timeout_s: float = 60.0, *, alone: bool = False) -> None:
         """Unload a model, and what it is made of, or that one alone."""
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         request.parameters["unload_dependents"].bool_param = not alone
-        await self._managed(self._stub.RepositoryModelUnload(request, timeout=timeout_s))
+        await self._managed(self._stub.RepositoryModelUnload(request, timeout=timeout_s, metadata=self._control()))
 
     async def _managed(self, call: Any) -> None:
         try:
@@ -141,7 +147,10 @@ class TritonClient:
         for name, value in (("PCM", pcm), ("STATE", state)):
             add_input(request, name, "FP32", [value.size], np.ascontiguousarray(value, dtype="<f4").tobytes())
         try:
-            response = await self._stub.ModelInfer(request, timeout=20.0, metadata=tracing.metadata())
+            call = self._stub.ModelInfer(request, timeout=20.0, metadata=tracing.metadata())
+            response = await self.renewals.answer(call, time.monotonic())
+        except Unanswered as error:
+            raise TritonUnavailable(str(error)) from error
         except grpc.aio.AioRpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise TritonUnavailable(_details(error)) from error
@@ -197,8 +206,9 @@ class TritonClient:
         except grpc.aio.UsageError as error:
             # The channel was closed between two calls.
             raise TritonUnavailable(str(error)) from error
+        sent = time.monotonic()
         try:
-            async for answer in call:
+            while (answer := await self.renewals.answer(call.read(), sent)) is not grpc.aio.EOF:
                 if answer.error_message:
                     refusal = refused(answer.error_message)
                     if isinstance(refusal, TritonUnavailable):
@@ -211,6 +221,8 @@ class TritonClient:
                     answered.set()
                     return
             raise TritonUnavailable("Triton ended the stream without a final answer")
+        except Unanswered as error:
+            raise TritonUnavailable(str(error)) from error
         except grpc.aio.AioRpcError as error:
             raise TritonUnavailable(_details(error)) from error
         finally:
@@ -219,6 +231,13 @@ class TritonClient:
             else:
                 call.cancel()
                 self._in_background(self.cancel(request_id))
+
+    def _control(self) -> tuple[tuple[str, str], ...] | None:
+        try:
+            key = self._control_key()
+        except control.NoControlKey as error:
+            raise TritonUnavailable(str(error)) from error
+        return ((control.GRPC_HEADER, key),) if key else None
 
     def live_stream(self, requests: AsyncIterator[Any]) -> Any:
         """A gRPC stream of requests and answers, as long as a live session lasts."""

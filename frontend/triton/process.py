@@ -20,6 +20,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.settings import Settings
+from frontend.triton import control
 from frontend.triton.profiles import models_of
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,10 @@ class EmbeddedTriton:
         self._profile = settings.profile or ""
         self.models = models if models is not None else models_of(settings.model_repository, self._profile)
         self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self.control_key = control.kept_key(settings.triton_control_key_file)
+        except control.NoControlKey as error:
+            raise TritonError(str(error)) from error
         wanted = settings.triton_grpc_port
         self._take_ports(wanted if wanted and is_free(wanted) else free_port())
 
@@ -221,6 +226,8 @@ class EmbeddedTriton:
             # Its name, by which it is told from another one that listens where this one was to.
             f"--id={self._shared_memory_prefix}",
             "--model-control-mode=explicit",
+            # Who sends sound over gRPC may not load models, which is to run code as this user.
+            f"--grpc-restricted-protocol={control.restriction(self.control_key)}",
             # Before a model is loaded Triton asks it for its tensors, which is a second of waiting: all do so at once.
             "--model-load-thread-count=8",
             "--allow-http=false",

@@ -25,7 +25,7 @@ import grpc
 
 from frontend.observe import logs
 from frontend.settings import Settings
-from frontend.triton import probes
+from frontend.triton import control, probes
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 from frontend.triton.probes import Answer
 from frontend.triton.profiles import SERVED
@@ -92,6 +92,7 @@ class Watcher:
         self._back: dict[str, float] = {}
         self._canaries: dict[str, asyncio.Task[Answer]] = {}
         self._may_control = True
+        self._was_unhealthy = False
         self.unhealthy: dict[str, str] = {}
         self.healed: Counter[str] = Counter()
 
@@ -143,6 +144,10 @@ class Watcher:
         away = {name: "it is not loaded" for name in self._models if states.get(name) != READY}
         lost = {name: reason for name in answers if (reason := self._reason(name, answers[name]))}
         self.unhealthy = away | lost
+        if self._was_unhealthy and not self.unhealthy:
+            # Whoever healed it.
+            self._client.renewals.note()
+        self._was_unhealthy = bool(self.unhealthy)
         if self.unhealthy:
             # Files and live streams go through every model.
             unhealthy = ", ".join(self.unhealthy)
@@ -272,7 +277,7 @@ async def watch(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    client = TritonClient(settings.triton_url)
+    client = TritonClient(settings.triton_url, lambda: control.read_key(settings.triton_control_key_file))
     watcher = Watcher(client, pace=Pace(load_s=settings.triton_start_timeout_s, hang_s=settings.hang_s))
 
     async def forever() -> None:
@@ -295,6 +300,11 @@ def main() -> int:
     logs.install(settings.log_level, as_json=settings.log_json)
     if settings.triton_url is None:
         print("error: ASR_TRITON_URL names no Triton; the embedded one is watched by its frontend", file=sys.stderr)
+        return 2
+    try:
+        control.read_key(settings.triton_control_key_file)
+    except control.NoControlKey as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return asyncio.run(watch(settings))
 

@@ -10,6 +10,7 @@ import tritonclient.grpc.aio as triton_client
 from tritonclient.utils import InferenceServerException
 
 from frontend.triton.client import TritonClient
+from frontend.triton.control import GRPC_HEADER
 from frontend.triton.process import EmbeddedTriton
 from perf.live_client import LiveClient
 from tests.conftest import ROOT
@@ -210,9 +211,10 @@ async def test_a_decoder_that_is_loaded_again_costs_no_word(small, english):
 
     async def feed(client):
         await fed(english[:30_000], pause_s=0.02)(client)
+        secret = {GRPC_HEADER: small.control_key}
         async with InferenceServerClient(small.url) as server:
-            await server.unload_model("decoder")
-            loading = asyncio.create_task(server.load_model("decoder"))
+            await server.unload_model("decoder", headers=secret)
+            loading = asyncio.create_task(server.load_model("decoder", headers=secret))
             await fed(english[30_000:], pause_s=0.02)(client)
             await loading
 
@@ -288,3 +290,20 @@ async def test_requests_that_do_not_hold_end_when_they_are_heard(triton, client,
     assert said[-1]["type"] == "closed"
     assert of(said, "partial"), "steps are part of being heard"
     assert of(said, "final")[0]["text"] == of(expected, "final")[0]["text"]
+
+
+async def test_who_only_sends_sound_cannot_control_the_server(small):
+    async with InferenceServerClient(small.url) as server:
+        assert await server.is_server_ready()
+        for headers in (None, {GRPC_HEADER: "guessed"}):
+            for call in (
+                server.load_model("decoder", headers=headers),
+                server.unload_model("decoder", headers=headers),
+                server.get_model_repository_index(headers=headers),
+                server.get_system_shared_memory_status(headers=headers),
+                server.update_log_settings({"log_verbose_level": 1}, headers=headers),
+                server.update_trace_settings(settings={"trace_level": "OFF"}, headers=headers),
+            ):
+                with pytest.raises(InferenceServerException, match="restricted"):
+                    await call
+        assert await server.get_model_repository_index(headers={GRPC_HEADER: small.control_key})

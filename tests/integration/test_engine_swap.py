@@ -28,7 +28,8 @@ def repository(tmp_path_factory):
 
 async def versions(client):
     """Versions of the encoder that serve, by Triton's index of the repository."""
-    index = await client._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(ready=True), timeout=5)
+    request = service_pb2.RepositoryIndexRequest(ready=True)
+    index = await client._stub.RepositoryIndex(request, timeout=5, metadata=client._control())
     return sorted(int(model.version) for model in index.models if model.name == "encoder")
 
 
@@ -39,7 +40,7 @@ async def test_engines_are_swapped_under_load_without_a_failed_request(settings,
     server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}))
     staged = new.parent.rename(repository.parent / "2")
     await server.start()
-    client = TritonClient(server.url)
+    client = TritonClient(server.url, lambda: server.control_key)
     expected = [await text(client, english), await text(client, chinese)]
     answered, stop = 0, asyncio.Event()
 
@@ -82,7 +83,7 @@ async def test_an_engine_that_does_not_load_leaves_the_old_one_serving(settings,
     server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}), models=("asr",))
     shutil.move(folder, repository.parent / "bad")
     await server.start()
-    client = TritonClient(server.url)
+    client = TritonClient(server.url, lambda: server.control_key)
     try:
         expected = await text(client, english)
         (repository.parent / "bad" / "model.onnx").write_bytes(b"no model")
@@ -101,7 +102,7 @@ async def test_half_precision_and_a_fixed_length_serve_as_they_are(settings, rep
     export_encoder(Checkpoint(TINY), repository / "encoder" / "1" / "model.onnx", "fp16")
     server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}), models=("asr",))
     await server.start()
-    client = TritonClient(server.url)
+    client = TritonClient(server.url, lambda: server.control_key)
     try:
         assert await text(client, english) == "four two seven nine zero one five"
         assert await text(client, chinese) == "三八零二六"
