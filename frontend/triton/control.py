@@ -9,7 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
-# Triton calls a restricted service by the header that it wants, with this in front of its name (gRPC) or without (HTTP).
+# Triton calls a restricted service by the header that it wants: by gRPC with a prefix, by HTTP without.
 HEADER = "asr-control"
 GRPC_HEADER = f"triton-grpc-protocol-{HEADER}"
 SERVICES = "model-repository,shared-memory,logging,trace"

@@ -207,12 +207,11 @@ async def test_streams_that_evict_each_other_stay_exact(small, english):
 
 async def test_a_decoder_that_is_loaded_again_costs_no_word(small, english):
     """The decoder goes away in mid-stream and comes back: the session tries again and loses nothing."""
-    from tritonclient.grpc.aio import InferenceServerClient
 
     async def feed(client):
         await fed(english[:30_000], pause_s=0.02)(client)
         secret = {GRPC_HEADER: small.control_key}
-        async with InferenceServerClient(small.url) as server:
+        async with triton_client.InferenceServerClient(small.url) as server:
             await server.unload_model("decoder", headers=secret)
             loading = asyncio.create_task(server.load_model("decoder", headers=secret))
             await fed(english[30_000:], pause_s=0.02)(client)
@@ -293,7 +292,7 @@ async def test_requests_that_do_not_hold_end_when_they_are_heard(triton, client,
 
 
 async def test_who_only_sends_sound_cannot_control_the_server(small):
-    async with InferenceServerClient(small.url) as server:
+    async with triton_client.InferenceServerClient(small.url) as server:
         assert await server.is_server_ready()
         for headers in (None, {GRPC_HEADER: "guessed"}):
             for call in (

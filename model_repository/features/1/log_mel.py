@@ -73,8 +73,8 @@ def _segments() -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float32
 def _mel_power(power: NDArray[np.float32]) -> NDArray[np.float32]:
     """power float32 [frames, 201] -> float32 [frames, 128].
 
-    A frame's sums are the same whatever frames stand beside it, which a matrix product does not promise: BLAS may add in
-    another order for another number of rows, and then a live stream's block would not be the offline one.
+    A frame's sums are the same whatever frames stand beside it, which a matrix product does not promise: BLAS may add
+    in another order for another number of rows, and then a live stream's block would not be the offline one.
     """
     first, empty, rising, falling = _segments()
     rises = np.add.reduceat(power * rising, first, axis=1)
