@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from frontend import __version__
 from frontend.triton.backend import Backend
-from frontend.triton.client import TritonUnavailable
+from frontend.triton.client import TritonRefused, TritonUnavailable
 
 router = APIRouter(tags=["health"])
 
@@ -41,7 +43,9 @@ async def health(request: Request) -> JSONResponse:
         try:
             metrics = {"metrics": backend.metrics_url} if backend.metrics_url else {}
             body["triton"] = {**await client.server_metadata(), "url": client.url, **metrics}
-            body["models"] = await client.repository()
+            # A server whose control services ask for a secret that we were not given does not tell.
+            with contextlib.suppress(TritonRefused):
+                body["models"] = await client.repository()
         except TritonUnavailable as error:
             body["failure"] = str(error)
     return JSONResponse(body, status_code=200 if ready else 503)

@@ -38,6 +38,8 @@ MAX_NAME = 100
 BUSY = ("try again later", "maximum queue size", "timeout expired")
 # What is said of a model whose process is dead, or which is being loaded again: it will be back.
 LOST = ("is not healthy", "unknown model", "is not ready", "no available versions", "Stub process", "not found")
+# What is said to whoever does not send the secret of the control services.
+RESTRICTED = "protocol is restricted"
 # A live session that the model does not know: it was loaded again meanwhile.
 FORGOTTEN = ("must specify the START flag", "no session of this sequence")
 
@@ -114,11 +116,13 @@ class TritonClient:
         return bool(answer.ready)
 
     async def repository(self, timeout_s: float = 2.0) -> dict[str, str]:
-        """State of every model in the repository, by name."""
+        """State of every model in the repository, by name. Raises TritonRefused where that is not ours to ask."""
         try:
             request = service_pb2.RepositoryIndexRequest()
             answer = await self._stub.RepositoryIndex(request, timeout=timeout_s, metadata=self._control())
         except grpc.aio.AioRpcError as error:
+            if RESTRICTED in (error.details() or ""):
+                raise TritonRefused(error.details() or "") from error
             raise TritonUnavailable(_details(error)) from error
         return {model.name: model.state or "UNLOADED" for model in answer.models}
 
@@ -137,6 +141,8 @@ class TritonClient:
         try:
             await call
         except grpc.aio.AioRpcError as error:
+            if RESTRICTED in (error.details() or ""):
+                raise TritonRefused(error.details() or "") from error
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise TritonUnavailable(_details(error)) from error
             raise refused(error.details() or "") from error

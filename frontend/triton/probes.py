@@ -21,6 +21,8 @@ VAD_STATE = 320
 # A short block is the least that the encoder computes.
 FRAMES, MELS = 200, 128
 PRIORITY = 1
+# What `asr` and `asr_stream` are made of.
+ROOMS = ("vad", "features", "encoder", "decoder")
 
 
 class Answer(Enum):

@@ -91,7 +91,7 @@ class Watcher:
         self._told_dead: set[str] = set()
         self._back: dict[str, float] = {}
         self._canaries: dict[str, asyncio.Task[Answer]] = {}
-        self._may_control = True
+        self._may_ask = self._may_control = True
         self._was_unhealthy = False
         self.unhealthy: dict[str, str] = {}
         self.healed: Counter[str] = Counter()
@@ -127,7 +127,7 @@ class Watcher:
 
     async def look(self) -> None:
         """One round: ask, and heal what is lost. Raises TritonUnavailable where the server does not answer."""
-        states = await self._client.repository(self._pace.state_s)
+        states = await self._states()
         watched = [*self._models, *(name for name in states if name not in self._models and states[name] == READY)]
         asked = [name for name in watched if states.get(name) == READY]
         asking = asyncio.ensure_future(asyncio.gather(*(self._ask(name) for name in asked)))
@@ -158,6 +158,20 @@ class Watcher:
         for name, reason in (lost | long_away).items():
             if self._is_to_heal(name, lost):
                 await self._heal(name, reason)
+
+    async def _states(self) -> dict[str, str]:
+        """Of each model. Where a server does not let us ask for all of them, those that files and live streams need are
+        asked for one by one, and none is loaded by us. Raises TritonUnavailable where the server does not answer."""
+        if self._may_ask:
+            try:
+                return await self._client.repository(self._pace.state_s)
+            except TritonRefused as error:
+                self._may_ask = self._may_control = False
+                logger.warning("models cannot be loaded again by us: %s", error)
+        await self._client.server_metadata(self._pace.state_s)
+        names = [*self._models, *(room for room in probes.ROOMS if room not in self._models)]
+        ready = await asyncio.gather(*(self._client.is_ready(name, self._pace.state_s) for name in names))
+        return {name: READY for name, is_ready in zip(names, ready, strict=True) if is_ready}
 
     def _reason(self, name: str, answer: Answer) -> str:
         """Why a model is lost, or nothing where it is not."""
