@@ -128,6 +128,11 @@ class Engine:
         """Forget what a session keeps."""
         self._arrivals.put(lambda: self.scheduler.sessions.end(name))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for anything, but for what has just arrived."""
+        return not (self.scheduler.running or self.scheduler.waiting or self._launched)
+
     def _loop(self) -> None:
         if self.network.device.type == "cuda":
             # A thread begins on the first GPU: graphs would be recorded there, whatever the network's is.
@@ -210,7 +215,7 @@ class Engine:
 
     def _take_arrivals(self) -> None:
         """Move what has arrived to the scheduler; waits only when there is nothing else to do."""
-        idle = not (self.scheduler.running or self.scheduler.waiting or self._launched)
+        idle = self.is_idle
         while True:
             try:
                 arrival = self._arrivals.get(block=idle)

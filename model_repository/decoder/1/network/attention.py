@@ -63,14 +63,15 @@ def by_sequence(
     """The CPU's: each sequence's keys and values are one slice of the arena, nothing is padded or copied.
 
     query [T, heads, head_dim]; keys and values [tokens of the arena, key-value heads, head_dim]; row_starts and
-    kv_starts int32 [B + 1] (the last of kv_starts means nothing), kv_lengths int32 [B]; masks: `causal_masks`.
+    kv_starts int32 [B + 1] (the last of kv_starts means nothing), kv_lengths int32 [B]; masks: `causal_masks`, or none.
     Returns [T, heads, head_dim].
     """
     num_kv_heads, head_dim = keys.shape[1:]
     groups = query.shape[1] // num_kv_heads
     out = torch.empty_like(query)
-    starts, waiting = row_starts.tolist(), iter(masks)
-    for row, after, start, length in zip(starts, starts[1:], kv_starts.tolist(), kv_lengths.tolist(), strict=False):
+    starts, lengths = row_starts.tolist(), kv_lengths.tolist()
+    waiting = iter(masks or causal_masks(starts, lengths, groups))
+    for row, after, start, length in zip(starts, starts[1:], kv_starts.tolist(), lengths, strict=False):
         num_rows = after - row
         if not num_rows:
             continue
