@@ -80,7 +80,6 @@ class LocalAsr:
         checkpoint = room("decoder", "network.loader").read_checkpoint(folder)
         config = checkpoint.config
         device, dtype = torch.device(device_name), torch.float32
-        self._device = device
         quantize = decoder["quantization"].quantizer(quantization, device)
         cache = decoder["kv_cache"].KVCache(
             config.num_hidden_layers, kv_cache_tokens, config.num_key_value_heads, config.head_dim, device, dtype
@@ -135,7 +134,7 @@ class LocalAsr:
         for audio in audios:
             collector = Collector()
             params = self._decoder["sampling"].SamplingParams(max_new_tokens=max_new_tokens or audio.shape[0] + 64)
-            prompt = self._decoder["sequence"].Prompt(before, audio.to(self._device), after)
+            prompt = self._decoder["sequence"].Prompt(before, audio, after)
             self.engine.submit(self._decoder["sequence"].Sequence("", prompt, params, 2, collector))
             collectors.append(collector)
         return [self._result(collector, language, timeout_s) for collector in collectors]

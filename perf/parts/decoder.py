@@ -14,12 +14,13 @@ from export.local import Collector
 from export.rooms import room
 from perf.models.random_model import SIZES, decoder_weights, encoder
 from perf.parts.decoder_bulk import under_bulk
+from perf.parts.decoder_dispatch import dispatch
 from perf.parts.decoder_setting import AFTER, BEFORE, ROWS_PER_S, TOKENS_PER_S, Setting, run
 from perf.results import kept, write_json
 
 sessions = room("decoder", "engine.sessions")
 
-PARTS = ("batching", "transformers", "live_step", "under_bulk")
+PARTS = ("batching", "transformers", "live_step", "under_bulk", "dispatch")
 
 
 def benchmark(
@@ -27,14 +28,15 @@ def benchmark(
 ) -> int:
     """Print and write what was measured; where parts are not all of PARTS, the file's other figures stay."""
     dimensions = SIZES[size]
-    weights = decoder_weights(dimensions.decoder)
+    # What is counted alone needs none.
+    weights = {} if parts == ["dispatch"] else decoder_weights(dimensions.decoder)
     setting = Setting(dimensions, torch.device(device), getattr(torch, dtype), quick, weights)
     print(f"decoder {size}, {dtype} on {device}, {torch.get_num_threads()} threads")
     parts = parts or list(PARTS)
     figures: dict[str, Any] = {}
     if len(parts) < len(PARTS):
         figures = kept(json_path, "decoder.")
-    measures = dict(zip(PARTS, (_batching, _transformers, _live_step, under_bulk), strict=True))
+    measures = dict(zip(PARTS, (_batching, _transformers, _live_step, under_bulk, _dispatch), strict=True))
     for part in parts:
         measured = measures[part](setting)
         for name, value in measured.items():
@@ -60,6 +62,10 @@ def _batching(setting: Setting) -> dict[str, float]:
         engine.stop()
     figures = {f"decoder.tokens_per_s_x{count}": rate for count, rate in rates.items()}
     return {**figures, "decoder.x16_over_x1": rates[16] / rates[1]}
+
+
+def _dispatch(setting: Setting) -> dict[str, float]:
+    return dispatch(setting.dimensions)
 
 
 def _ragged(setting: Setting) -> list[tuple[float, int]]:

@@ -63,7 +63,7 @@ class Setting:
         cached = session.cached_rows if session is not None else 0
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randn(int(seconds * ROWS_PER_S), self.dimensions.decoder.hidden_size, generator=generator)
-        rows = (rows[cached:] * 0.03).to(self.device, self.dtype)
+        rows = rows[cached:] * 0.03
         prompt = sequence_room.Prompt(list(range(BEFORE)), rows, list(range(AFTER)), cached)
         params = sampling.SamplingParams(num_tokens, min_new_tokens=num_tokens, repetition_guard=False)
         return sequence_room.Sequence("", prompt, params, priority, Collector(), draft or (), session)

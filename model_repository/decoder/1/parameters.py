@@ -40,17 +40,30 @@ class Parameters(Declared):
     tf32: bool = parameter(False, "On CUDA: TF32 in float32 products.", on_cuda=True)
     cuda_graphs: bool = parameter(
         False,
-        "Steps in which every sequence adds one token, in fixed shapes, replayed as CUDA graphs.",
+        "Steps in fixed shapes, all recorded at load and replayed as CUDA graphs: in float16 and bfloat16 on Ampere "
+        "and later.",
         on_cuda=True,
     )
     torch_compile: bool = parameter(
         False,
         "The same steps, compiled at the first use of each shape (which needs a C++ compiler, and minutes for a large "
-        "network).",
+        "network); on a CPU those in which every sequence adds one token.",
+    )
+    look_ahead: bool = parameter(
+        False,
+        "Plan and launch a step while the one before still runs, where every sequence adds one token to that: the "
+        "host's work hides behind the GPU's.",
+        on_cuda=True,
+    )
+    attention_splits: int = parameter(
+        0,
+        "On CUDA: over how many blocks a decoding sequence's keys are spread; 0: as is fastest, 1: a sequence's sums "
+        "do not depend on who runs beside it.",
+        low=0,
     )
     decode_batches: tuple[int, ...] = parameter(
         (1, 2, 4, 8, 16, 32, 64),
-        "The fixed shapes of such steps: so many sequences.",
+        "The fixed shapes of steps in which every sequence adds one token: so many sequences.",
         on_cuda=(1, 2, 4, 8, 16, 32, 64, 128),
         low=1,
     )

@@ -16,7 +16,12 @@ scheduler = room("decoder", "engine.scheduler")
 sequence = room("decoder", "engine.sequence")
 sampling = room("decoder", "engine.sampling")
 sessions = room("decoder", "engine.sessions")
-decode_graphs = room("decoder", "network.decode_graphs")
+runner = room("decoder", "network.runner")
+shapes = room("decoder", "network.shapes")
+layout = room("decoder", "network.layout")
+attention = room("decoder", "network.attention")
+step = room("decoder", "network.step")
+choosing = room("decoder", "network.choosing")
 speculator = room("decoder", "engine.speculator")
 waiting_room = room("decoder", "engine.waiting_room")
 
@@ -30,6 +35,8 @@ CONFIG = qwen3.Qwen3Config(
     head_dim=16,
 )
 CPU = torch.device("cpu")
+# Set by the fixture `way`.
+AS_ON_A_GPU = False
 
 
 def network(device=CPU, dtype=torch.float32, seed=0):
@@ -39,6 +46,11 @@ def network(device=CPU, dtype=torch.float32, seed=0):
 def cache(tokens=4096, device=CPU, dtype=torch.float32, extents=None):
     shape = (CONFIG.num_key_value_heads, CONFIG.head_dim)
     return kv_cache.KVCache(CONFIG.num_hidden_layers, tokens, *shape, device, dtype, extents)
+
+
+def with_flash_attentions_arguments(query, keys, values, row_starts, kv_starts, kv_lengths, masks, *rest):
+    """The reference of CUDA's kernel: it has nothing but what that is given."""
+    return attention.by_sequence(query, keys, values, row_starts, kv_starts, kv_lengths, [], *rest)
 
 
 class Collector:
@@ -79,17 +91,29 @@ def make_engine(
     dtype=torch.float32,
     batches=(),
     draft_seed=None,
+    look_ahead=False,
     **limits,
 ):
     """batches: CUDA graphs for them; draft_seed: a draft network of these random weights."""
     where = torch.device(device)
     target, arena = network(where, dtype), cache(tokens, where, dtype)
-    graphs = decode_graphs.DecodeGraphs(target, arena, list(batches), record=True, compiled=False) if batches else None
+    bounds = scheduler.SchedulerLimits(**limits)
+    as_on_a_gpu = AS_ON_A_GPU and device == "cpu"
+    if as_on_a_gpu:
+        # Steps in fixed shapes, CUDA's attention, and the next step planned while one runs.
+        target.attention, look_ahead, batches = with_flash_attentions_arguments, True, (1, 2, 4, 8)
+    ends = frozenset(end_ids)
+    most = max(bounds.max_step_tokens, bounds.max_running), bounds.max_running
+    fixed = shapes.Shapes(list(batches), *most) if batches else None
+    steps = runner.StepRunner(target, arena, *most, ends, fixed)
+    if batches and not as_on_a_gpu:
+        steps.record()
     drafter = None
     if draft_seed is not None:
         own = cache(tokens, where, dtype, arena.extents)
-        drafter = speculator.Speculator(network(where, dtype, draft_seed), own, 3, frozenset(end_ids), 32)
-    made = engine.Engine(target, arena, scheduler.SchedulerLimits(**limits), end_ids, places, graphs, drafter)
+        drafts = runner.StepRunner(network(where, dtype, draft_seed), own, max(32, most[0]), most[1])
+        drafter = speculator.Speculator(drafts, 3, ends, 32)
+    made = engine.Engine(target, arena, bounds, end_ids, places, steps, drafter, look_ahead=look_ahead)
     made.start()
     return made
 
@@ -104,14 +128,13 @@ def make_sequence(
     draft=(),
     session=None,
     drafted=False,
-    device="cpu",
     **params,
 ):
     """Random networks loop: the guard against it is off unless it is asked for."""
     generator = torch.Generator().manual_seed(seed)
     cached_rows = session.cached_rows if session else 0
     # A stream's audio is the same from its beginning, however long it has become.
-    audio = torch.randn(400, CONFIG.hidden_size, generator=generator)[cached_rows:num_audio].to(device)
+    audio = torch.randn(400, CONFIG.hidden_size, generator=generator)[cached_rows:num_audio]
     before = torch.randint(0, 90, (5,), generator=generator).tolist()
     prompt = sequence.Prompt(before, audio, torch.randint(0, 90, (3,), generator=generator).tolist(), cached_rows)
     params = sampling.SamplingParams(max_new_tokens, temperature, seed, **{"repetition_guard": False, **params})

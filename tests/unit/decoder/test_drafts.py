@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 
 from tests.unit.decoder import engine_kit as kit
 
+pytestmark = pytest.mark.usefixtures("way")
+
 SEEDS = [1, 2, 3, 4]
 
 
 @pytest.fixture(scope="module")
-def plain():
+def plain(way):
     made = kit.make_engine()
     tokens = {seed: kit.run(made, [kit.make_sequence(seed)])[0] for seed in SEEDS}
     sampled = {seed: kit.run(made, [kit.make_sequence(seed, temperature=0.8)])[0] for seed in SEEDS}

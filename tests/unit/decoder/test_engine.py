@@ -6,11 +6,13 @@ import pytest
 
 from tests.unit.decoder import engine_kit as kit
 
+pytestmark = pytest.mark.usefixtures("way")
+
 SHAPES = [(seed, 3 + seed * 13 % 90) for seed in range(24)]
 
 
 @pytest.fixture(scope="module")
-def alone():
+def alone(way):
     """Every sequence's tokens when it runs by itself."""
     made = kit.make_engine()
     tokens = {seed: kit.run(made, [kit.make_sequence(seed, num)])[0] for seed, num in SHAPES}

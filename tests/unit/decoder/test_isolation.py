@@ -6,11 +6,13 @@ import pytest
 
 from tests.unit.decoder import engine_kit as kit
 
+pytestmark = pytest.mark.usefixtures("way")
+
 SHAPES = [(seed, 3 + seed * 13 % 90) for seed in range(8)]
 
 
 @pytest.fixture(scope="module")
-def alone():
+def alone(way):
     """Every sequence's tokens when it runs by itself."""
     made = kit.make_engine()
     tokens = {seed: kit.run(made, [kit.make_sequence(seed, num)])[0] for seed, num in SHAPES}
@@ -27,15 +29,15 @@ def test_a_temperature_near_zero_is_greedy(alone):
 
 
 def test_what_goes_wrong_with_one_request_is_its_own(alone):
-    """A request whose embeddings make the network overflow, and one whose sampler fails, in a batch with others."""
+    """A request whose embeddings make the network overflow, and one whose listener fails, in a batch with others."""
     made = kit.make_engine(max_running=24)
     sequences = [kit.make_sequence(seed, num) for seed, num in SHAPES]
     sequences[2].prompt.audio.fill_(float("nan"))
 
     def fail(*_):
-        raise RuntimeError("no such draw")
+        raise RuntimeError("nobody listens")
 
-    sequences[5].sampler.choose = fail
+    sequences[5].listener.on_tokens = fail
     for one in sequences:
         made.submit(one)
     assert all(one.listener.done.wait(30) for one in sequences)

@@ -25,7 +25,11 @@ def reference():
 
 
 def span(row, length, position, kv_start):
-    return kit.qwen3.Span(row, length, position, kv_start)
+    return kit.layout.Span(row, length, position, kv_start)
+
+
+def laid(*spans):
+    return kit.layout.Layout.of(spans, kit.CONFIG.num_attention_heads // kit.CONFIG.num_key_value_heads, kit.CPU)
 
 
 @torch.inference_mode()
@@ -34,7 +38,7 @@ def test_one_pass_equals_transformers(reference):
     net = kit.network()
     expected = reference(ids[None]).last_hidden_state[0]
     torch.testing.assert_close(
-        net.forward(net.embed(ids), [span(0, 37, 0, 0)], kit.cache()), expected, atol=2e-5, rtol=0
+        net.forward(net.embed(ids), laid(span(0, 37, 0, 0)), kit.cache()), expected, atol=2e-5, rtol=0
     )
 
 
@@ -46,7 +50,7 @@ def test_chunks_and_ragged_batches_equal_one_pass(reference):
     rows = {0: [], 1: []}
     for step in range(4):
         parts = [first[step * 7 : step * 7 + 7], second[step : step + 1]]
-        spans = [span(0, 7, step * 7, 100), span(7, 1, step, 0)]
+        spans = laid(span(0, 7, step * 7, 100), span(7, 1, step, 0))
         hidden = net.forward(net.embed(torch.cat(parts)), spans, cache)
         rows[0].append(hidden[:7])
         rows[1].append(hidden[7:])

@@ -3,10 +3,13 @@
 import random
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.decoder import engine_kit as kit
+
+pytestmark = pytest.mark.usefixtures("way")
 
 Request = kit.sessions.SessionRequest
 BLOCK = 8
@@ -32,8 +35,8 @@ def test_only_what_is_new_is_computed():
     made = kit.make_engine()
     first = step(made, 1, 30, 0, 3 * BLOCK)
     computed = []
-    forward = made.network.forward
-    made.network.forward = lambda rows, spans, cache: (computed.append(rows.shape[0]), forward(rows, spans, cache))[1]
+    launch = made.runner.launch
+    made.runner.launch = lambda step: (computed.append(step.num_rows), launch(step))[1]
     second = step(made, 1, 40, 3 * BLOCK, 4 * BLOCK)
     assert first.listener.ids == plain(1, 30)
     assert second.listener.ids == plain(1, 40)

@@ -8,6 +8,8 @@ import pytest
 
 from tests.unit.decoder import engine_kit as kit
 
+pytestmark = pytest.mark.usefixtures("way")
+
 Request = kit.sessions.SessionRequest
 BLOCK = 8
 KINDS = [(seed, 10 + 7 * seed) for seed in range(12)]

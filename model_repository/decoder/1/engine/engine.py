@@ -8,14 +8,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import torch
 
-from ..network.decode_graphs import DecodeGraphs
 from ..network.kv_cache import KVCache
-from ..network.qwen3 import Qwen3, Span
+from ..network.qwen3 import Qwen3
+from ..network.runner import Flight, StepRunner
 from .faults import Faults
-from .sampling import Scores
+from .planner import Part, plan
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
 from .speculator import Speculator
@@ -36,6 +37,22 @@ class EngineStopped(RuntimeError):
     """The engine is shutting down and takes nothing more."""
 
 
+@dataclass(frozen=True)
+class Launched:
+    """A step on its way."""
+
+    flight: Flight
+    parts: list[Part]
+    num_rows: int
+    started: float
+
+    @property
+    def is_foreseeable(self) -> bool:
+        """Whether each sequence adds at most one token by it, so that the next step can be planned before it is
+        known."""
+        return all(part.count <= 1 and not part.sequence.draft for part in self.parts)
+
+
 class Engine:
     """Continuous batching over one network: sequences join and leave between steps.
 
@@ -49,14 +66,21 @@ class Engine:
         limits: SchedulerLimits,
         end_ids: Collection[int],
         room: WaitingRoom | None = None,
-        graphs: DecodeGraphs | None = None,
+        runner: StepRunner | None = None,
         speculator: Speculator | None = None,
+        *,
+        look_ahead: bool = False,
     ) -> None:
-        """room: bounds who waits, and nobody where it is left out; graphs: runs the steps that it covers; speculator:
-        drafts for those sequences that bring audio for it."""
+        """room: bounds who waits, and nobody where it is left out; runner: runs the steps, one by one where it is left
+        out; speculator: drafts for those sequences that bring audio for it; look_ahead: plan and launch a step while
+        the one before still runs, where each sequence adds one token to that."""
         self.network = network
-        self.graphs = graphs
+        most_rows = max(limits.max_step_tokens, limits.max_running)
+        self.runner = runner or StepRunner(network, cache, most_rows, limits.max_running, frozenset(end_ids))
         self.speculator = speculator
+        self._look_ahead = look_ahead and speculator is None
+        self._launched: Launched | None = None
+        self._landed = 0.0
         self.cache = cache
         self.scheduler = Scheduler(limits, cache)
         self.end_ids = frozenset(end_ids)
@@ -104,6 +128,11 @@ class Engine:
         """Forget what a session keeps."""
         self._arrivals.put(lambda: self.scheduler.sessions.end(name))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for anything, but for what has just arrived."""
+        return not (self.scheduler.running or self.scheduler.waiting or self._launched)
+
     def _loop(self) -> None:
         if self.network.device.type == "cuda":
             # A thread begins on the first GPU: graphs would be recorded there, whatever the network's is.
@@ -116,6 +145,7 @@ class Engine:
                     # Nobody may be left waiting, and nothing that may be inconsistent is gone on with.
                     logger.exception("the engine failed and begins anew")
                     self._fail_all(f"the decoder failed: {error}")
+                    self._launched = None
                     self.cache.extents.reset()
                     self.scheduler = Scheduler(self.scheduler.limits, self.cache)
         # What was submitted while the last turn ran has not been seen by the scheduler.
@@ -132,19 +162,49 @@ class Engine:
         self._drop_unwanted()
         chunks = self.scheduler.schedule()
         self._answer_evicted()
-        if not chunks:
+        before, self._launched = self._launched, None
+        launched = self._launch(chunks) if chunks else None
+        if before is not None:
+            self._land(before)
+        if launched is None:
             return
+        if self._look_ahead and launched.is_foreseeable:
+            for part in launched.parts:
+                part.sequence.ahead = part.first if part.count and not part.sequence.is_over else None
+            self._launched = launched
+            return
+        self._land(launched)
+        speculator = self.speculator
+        if speculator is not None:
+            self._guarded(lambda: speculator.propose(self.scheduler.running), [])
+
+    def _launch(self, chunks: list[Chunk]) -> Launched | None:
+        """Begin a step; None where it failed."""
+        launched: list[Launched] = []
+
+        def launch() -> None:
+            started = time.monotonic()
+            step, parts = plan(chunks)
+            launched.append(Launched(self.runner.launch(step), parts, step.num_rows, started))
+
+        self._guarded(launch, [chunk.sequence for chunk in chunks])
+        return launched[0] if launched else None
+
+    def _land(self, launched: Launched) -> None:
+        """Wait for a step and hand its tokens out."""
+        self._guarded(lambda: self._tell(launched), [part.sequence for part in launched.parts])
+
+    def _guarded(self, work: Callable[[], object], sequences: list[Sequence]) -> None:
+        """What fails here ends these sequences, and the engine where nothing can be computed any more."""
         try:
-            self._step(chunks)
-            if self.speculator is not None:
-                self.speculator.propose(self.scheduler.running)
-            self._faults.none()
+            work()
         except Exception as error:
             logger.exception("a step failed")
             # Some of them may have had their answer already.
-            for sequence in [chunk.sequence for chunk in chunks if chunk.sequence in self.scheduler.running]:
-                self._end(sequence)
-                sequence.listener.on_error(f"the decoder failed: {error}")
+            for sequence in sequences:
+                if not sequence.is_over:
+                    self._end(sequence)
+                    sequence.listener.on_error(f"the decoder failed: {error}")
             if self._faults.are_for_good():
                 self._stopping, self._reason = True, BROKEN
 
@@ -155,7 +215,7 @@ class Engine:
 
     def _take_arrivals(self) -> None:
         """Move what has arrived to the scheduler; waits only when there is nothing else to do."""
-        idle = not (self.scheduler.running or self.scheduler.waiting)
+        idle = self.is_idle
         while True:
             try:
                 arrival = self._arrivals.get(block=idle)
@@ -191,71 +251,55 @@ class Engine:
         while self.scheduler.evicted:
             self._finish(self.scheduler.evicted.pop(), "evicted")
 
-    def _step(self, chunks: list[Chunk]) -> None:
-        table = self.network.embedding
-        started = time.monotonic()
-        spans, rows, judged = [], [], []
-        judged_rows: list[int] = []
-        row = 0
-        for chunk in chunks:
-            sequence, start = chunk.sequence, chunk.sequence.num_computed
-            assert sequence.extent is not None
-            spans.append(Span(row, chunk.length, start, sequence.extent.start))
-            rows.append(sequence.rows(start, start + chunk.length, table))
-            row += chunk.length
-            num_draft = start + chunk.length - sequence.num_tokens
-            # The last known token's row chooses the next one, and each draft token's row the one after it.
-            if num_draft >= 0:
-                judged.append((sequence, num_draft + 1))
-                judged_rows += range(row - num_draft - 1, row)
-            sequence.num_computed += min(chunk.length, sequence.num_pending)
-        if self.graphs is not None and self.graphs.covers(spans):
-            hidden = self.graphs.run(torch.cat(rows), spans)
-        else:
-            hidden = self.network.forward(torch.cat(rows), spans, self.cache)
-        if judged:
-            scores = Scores.of(self.network.logits(hidden[judged_rows]))
-            first = 0
-            for sequence, count in judged:
-                self._accept_or_end(sequence, scores, range(first, first + count))
-                first += count
-        seconds = time.monotonic() - started
-        self.scheduler.pace.observe(row, seconds)
+    def _tell(self, launched: Launched) -> None:
+        tokens, logprobs = launched.flight.tokens()
+        for part in launched.parts:
+            if part.sequence.is_over:
+                # It ended by the step before, when this one was on its way.
+                continue
+            part.sequence.ahead = None
+            if part.count:
+                rows = slice(part.first, part.first + part.count)
+                self._accept_or_end(part.sequence, tokens[rows], logprobs[rows])
+        now = time.monotonic()
+        seconds = now - max(launched.started, self._landed)
+        self._landed = now
+        self.scheduler.pace.observe(launched.num_rows, seconds)
         self.stats.steps += 1
         self.stats.step_seconds += seconds
-        self.stats.computed_tokens += row
+        self.stats.computed_tokens += launched.num_rows
+        self._faults.none()
 
-    def _accept_or_end(self, sequence: Sequence, scores: Scores, rows: range) -> None:
+    def _accept_or_end(self, sequence: Sequence, tokens: list[int], logprobs: list[float]) -> None:
         """What goes wrong with one sequence's tokens ends that one; the others of the step have theirs."""
         try:
-            self._accept(sequence, scores, rows)
+            self._accept(sequence, tokens, logprobs)
         except Exception as error:
             logger.exception("the tokens of a request cannot be chosen")
-            if sequence in self.scheduler.running:
+            if not sequence.is_over:
                 self._end(sequence)
                 sequence.listener.on_error(f"the decoder failed: {error}")
 
-    def _accept(self, sequence: Sequence, scores: Scores, rows: range) -> None:
+    def _accept(self, sequence: Sequence, tokens: list[int], logprobs: list[float]) -> None:
         """Append the tokens that decoding one by one would have chosen, as far as the draft foresaw them.
 
-        rows: those of `scores` that are the sequence's, one and as many as draft tokens were in this step. The token
-        after the last foreseen one comes for free; what follows in the draft was computed in vain and is forgotten, its
-        place in the KV cache taken by the next token.
+        tokens: those after the sequence's rows, one and as many as draft tokens were in this step. The token after the
+        last foreseen one comes for free; what follows in the draft was computed in vain and is forgotten, its place in
+        the KV cache taken by the next token.
         """
         sequence.timings.first_token = sequence.timings.first_token or time.monotonic()
         params, reason = sequence.params, ""
-        for row in rows:
-            if not math.isfinite(scores.normalizers[row]):
+        for index, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
+            if not math.isfinite(logprob):
                 raise ArithmeticError("the network computed no numbers for this request")
-            banned = self.end_ids if len(sequence.output_ids) < params.min_new_tokens else ()
-            token = sequence.sampler.choose(scores.logits[row], scores.likeliest[row], banned)
             if token in self.end_ids:
                 reason = "stop"
                 break
+            may_end = len(sequence.output_ids) >= params.min_new_tokens
             sequence.output_ids.append(token)
-            sequence.unshown.append((token, scores.logprob(row, token)))
+            sequence.unshown.append((token, logprob))
             self.stats.generated_tokens += 1
-            if params.repetition_guard and sequence.guard.push(token) and not banned:
+            if params.repetition_guard and sequence.guard.push(token) and may_end:
                 reason = "repetition"
                 break
             if len(sequence.output_ids) >= params.max_new_tokens:
@@ -266,7 +310,7 @@ class Engine:
                 break
             sequence.num_accepted += 1
             # The last row's token was foreseen too, but not yet computed.
-            sequence.num_computed += row != rows[-1]
+            sequence.num_computed += index + 1 < len(tokens)
         # From the first token on that the draft network did not foresee, it has to compute anew.
         sequence.draft_computed = min(sequence.draft_computed, sequence.num_tokens - 1)
         if reason:

@@ -69,10 +69,12 @@ class Scheduler:
         """The next step: a token of all who decode, and as much of prompts and drafts as fits, urgent ones first."""
         self._admit()
         now = time.monotonic()
-        lengths = {sequence: 1 for sequence in self.running if sequence.num_pending == 1}
+        # Whose last token is on its way has nothing more to compute.
+        running = [sequence for sequence in self.running if not sequence.is_full]
+        lengths = {sequence: 1 for sequence in running if sequence.num_pending == 1}
         budget = self.limits.max_step_tokens - len(lengths)
         budget_of_others = min(budget, self._rows_beside_live(now, len(lengths)))
-        longer = [sequence for sequence in self.running if sequence.num_pending > 1 or sequence.draft]
+        longer = [sequence for sequence in running if sequence.num_pending > 1 or sequence.draft]
         for sequence in sorted(longer, key=lambda s: (self._level(s), s.number)):
             # A draft is verified in the same pass as the end of the prompt.
             wanted = sequence.num_pending + len(sequence.draft) - lengths.get(sequence, 0)
@@ -107,6 +109,7 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Forget a sequence, wherever it is, and free what it holds."""
+        sequence.is_over = True
         if sequence in self.running:
             self.running.remove(sequence)
         elif sequence in self.waiting:

@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..network.kv_cache import Extent
+from ..network.step import AHEAD, Choice
 from ..text.repetition import RepetitionGuard
-from .sampling import Sampler, SamplingParams
+from .sampling import SamplingParams
 from .sessions import SessionRequest
 
 _numbers = itertools.count()
@@ -99,8 +101,11 @@ class Sequence:
         self.params = params
         self.priority = priority
         self.listener = listener
-        self.sampler = Sampler(params)
         self.output_ids: list[int] = []
+        # Where the step that runs has the next token, which the device knows and the host does not; None: nowhere.
+        self.ahead: int | None = None
+        # It has its answer, or was told that there is none.
+        self.is_over = False
         # Tokens not yet verified.
         self.draft: list[int] = []
         self.num_drafted = 0
@@ -119,13 +124,23 @@ class Sequence:
         self.timings = Timings()
 
     @property
+    def num_chosen(self) -> int:
+        """Tokens of the answer, the one that only the device knows among them."""
+        return len(self.output_ids) + (self.ahead is not None)
+
+    @property
     def num_tokens(self) -> int:
-        return len(self.prompt) + len(self.output_ids)
+        return len(self.prompt) + self.num_chosen
 
     @property
     def num_pending(self) -> int:
         """Tokens that have to be computed before the next one can be chosen; a draft comes on top."""
         return self.num_tokens - self.num_computed
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its last token was chosen, and only has to be told."""
+        return self.num_chosen >= self.params.max_new_tokens
 
     @property
     def max_tokens(self) -> int:
@@ -137,20 +152,38 @@ class Sequence:
         self.draft = list(itertools.islice(draft, self.params.max_new_tokens - len(self.output_ids)))
         self.num_drafted += len(self.draft)
 
-    def rows(self, start: int, end: int, table: Tensor, audio: Tensor | None = None) -> Tensor:
-        """Input rows of positions `start` to `end`, the draft's after the last token: [end - start, hidden_size].
+    def choice(self, index: int) -> Choice:
+        """How the token after the last one is chosen, and after as many of the draft as `index` says."""
+        return self.params.choice(self.num_chosen + index)
 
-        table: the embedding matrix [vocab_size, hidden_size]; the audio's positions take its embeddings: the prompt's
-        or, for another network, those given.
+    def ids(
+        self, start: int, end: int, first_audio: int, audio: Tensor | None = None
+    ) -> tuple[NDArray[np.int32], Tensor | None]:
+        """Ids of positions `start` to `end`, the draft's after the last token, as `Step.add` wants them, and the rows
+        of the audio that they call by -1 - `first_audio` and so on.
+
+        audio: [rows, hidden_size], the prompt's where it is left out.
         """
         audio = self.prompt.audio if audio is None else audio
         if start < self.prompt.num_cached:
             raise ValueError("rows that were left out cannot be computed again")
         audio_start = len(self.prompt.before) + self.prompt.cached_rows
         audio_end = audio_start + audio.shape[0]
-        if end <= audio_start:
-            return table[self.prompt.before[start:end]]
-        before = self.prompt.before[start:] if start < audio_start else []
-        after = [*self.prompt.after, *self.output_ids, *self.draft][max(0, start - audio_end) : max(0, end - audio_end)]
-        heard = audio[max(0, start - audio_start) : max(0, end - audio_start)]
-        return torch.cat([table[before], heard.to(table.device, table.dtype), table[after]])
+        if start >= audio_end:
+            return np.array(self._after(start - audio_end, end - audio_end), dtype=np.int32), None
+        first, last = max(0, start - audio_start), min(end, audio_end) - audio_start
+        before = self.prompt.before[start:end] if start < audio_start else []
+        if last <= first:
+            return np.array(before, dtype=np.int32), None
+        heard = np.arange(-1 - first_audio, -1 - first_audio - (last - first), -1, dtype=np.int32)
+        after = self._after(0, end - audio_end) if end > audio_end else []
+        return np.concatenate([before, heard, after], dtype=np.int32, casting="unsafe"), audio[first:last]
+
+    def _after(self, start: int, end: int) -> list[int]:
+        """Tokens behind the audio: of the prompt, of the answer, of the draft."""
+        suffix = self.prompt.after
+        if end - start == 1 and len(suffix) <= start < len(suffix) + len(self.output_ids):
+            # What most steps are: one more token of the answer.
+            return [self.output_ids[start - len(suffix)]]
+        unknown = [] if self.ahead is None else [AHEAD - self.ahead]
+        return [*suffix, *self.output_ids, *unknown, *self.draft][start:end]

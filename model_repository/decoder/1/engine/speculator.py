@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
+import numpy as np
 
-from ..network.kv_cache import KVCache
-from ..network.qwen3 import Qwen3, Span
+from ..network.runner import StepRunner
+from ..network.step import Step
+from .planner import add_rows
 from .sequence import Sequence
 
 
@@ -18,12 +19,12 @@ class Speculator:
     its own arena as the large network's do in theirs: a sequence's extent counts for both.
     """
 
-    def __init__(self, network: Qwen3, cache: KVCache, num_tokens: int, end_ids: frozenset[int], max_rows: int) -> None:
-        """num_tokens: guesses at a time. max_rows: rows of one pass; longer prompts are taken in by several turns."""
+    def __init__(self, runner: StepRunner, num_tokens: int, end_ids: frozenset[int], max_rows: int) -> None:
+        """runner: of the draft network and its cache. num_tokens: guesses at a time. max_rows: rows of one pass; longer
+        prompts are taken in by several turns."""
         if num_tokens < 1:
             raise ValueError("draft_tokens must be at least 1")
-        self._network = network
-        self._cache = cache
+        self._runner = runner
         self._num_tokens = num_tokens
         self._end_ids = end_ids
         self._max_rows = max_rows
@@ -65,35 +66,28 @@ class Speculator:
 
     def _catch_up(self, sequences: list[Sequence]) -> list[tuple[Sequence, int]]:
         """Take in what is known and was not yet seen here; returns those that are done, and their next tokens."""
-        spans, rows, last, done = [], [], [], []
-        row = 0
+        step, done = Step(), []
         for sequence in sequences:
-            assert sequence.extent is not None
             start = sequence.draft_computed
-            length = min(sequence.num_tokens - start, self._max_rows - row)
+            length = min(sequence.num_tokens - start, self._max_rows - step.num_rows)
             if length <= 0:
                 break
-            spans.append(Span(row, length, start, sequence.extent.start))
-            rows.append(sequence.rows(start, start + length, self._network.embedding, sequence.draft_audio))
-            row += length
+            add_rows(step, sequence, start, length, sequence.draft_audio)
             sequence.draft_computed += length
             if sequence.draft_computed == sequence.num_tokens:
-                last.append(row - 1)
+                step.judge(step.num_rows - 1)
                 done.append(sequence)
-        if not spans:
+        if not step.num_rows:
             return []
-        hidden = self._network.forward(torch.cat(rows), spans, self._cache)
-        if not done:
-            return []
-        likeliest = self._network.logits(hidden[last]).argmax(dim=-1).tolist()
+        likeliest, _ = self._runner.launch(step).tokens()
         return list(zip(done, likeliest, strict=True))
 
     def _next(self, sequences: list[Sequence], tokens: list[int]) -> list[int]:
         """Take in one guess of each sequence; returns the next ones."""
-        spans = []
-        for row, sequence in enumerate(sequences):
+        step = Step()
+        for row, (sequence, token) in enumerate(zip(sequences, tokens, strict=True)):
             assert sequence.extent is not None
-            spans.append(Span(row, 1, sequence.draft_computed, sequence.extent.start))
+            step.add(np.array([token], dtype=np.int32), sequence.draft_computed, sequence.extent.start)
+            step.judge(row)
             sequence.draft_computed += 1
-        hidden = self._network.forward(self._network.embedding[tokens], spans, self._cache)
-        return self._network.logits(hidden).argmax(dim=-1).tolist()
+        return self._runner.launch(step).tokens()[0]

@@ -113,12 +113,6 @@ class KVCache:
         for arena in (self._keys, self._values):
             arena[:, target : target + length] = arena[:, source : source + length]
 
-    def gather(self, layer: int, index: Tensor) -> tuple[Tensor, Tensor]:
-        """index int64 [B, L] of tokens of the arena -> keys and values, copies [B, key-value heads, L, head_dim]."""
-        return self._keys[layer][index].transpose(1, 2), self._values[layer][index].transpose(1, 2)
-
-    def read(self, layer: int, start: int, length: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of one sequence, views [1, key-value heads, length, head_dim]."""
-        keys = self._keys[layer, start : start + length].transpose(0, 1).unsqueeze(0)
-        values = self._values[layer, start : start + length].transpose(0, 1).unsqueeze(0)
-        return keys, values
+    def layer(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of a layer, views [tokens of the arena, key-value heads, head_dim]."""
+        return self._keys[layer], self._values[layer]

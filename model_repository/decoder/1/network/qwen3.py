@@ -1,7 +1,8 @@
-"""Qwen3 over ragged batches: every token of a step in one flat row of tensors, attention per sequence.
+"""Qwen3 over ragged batches: every token of a step in one flat row of tensors, attention in one call a layer.
 
 A step mixes prompts, parts of prompts and single new tokens of many sequences. All matrix products run over the flat
-rows; attention reads each sequence's keys and values as one slice of the KV cache, so nothing is padded or gathered.
+rows; attention reads each sequence's keys and values where they lie in the KV cache (attention.py). No operation's
+shape depends on anything but the number of rows and sequences, none waits for the device: so a step can be recorded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .attention import ragged_attention
 from .kv_cache import KVCache
+from .layout import Layout
 from .products import Product, product
 
 
@@ -56,19 +59,6 @@ class Qwen3Config:
             rms_norm_eps=config.get("rms_norm_eps", 1e-6),
             rope_theta=rope.get("rope_theta") or config.get("rope_theta") or 1_000_000.0,
         )
-
-
-@dataclass(frozen=True)
-class Span:
-    """One sequence's part of a step: rows `row` to `row + length`, whose first token is at `position` of the sequence.
-
-    kv_start: where the sequence begins in the KV cache.
-    """
-
-    row: int
-    length: int
-    position: int
-    kv_start: int
 
 
 @dataclass(frozen=True)
@@ -137,78 +127,54 @@ class Qwen3:
             )
             for i in range(config.num_hidden_layers)
         ]
+        # A test may have the reference of all kernels instead.
+        self.attention: Callable[..., Tensor] = ragged_attention
         half = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device) / config.head_dim
         self._frequencies = 1.0 / config.rope_theta**half
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """ids int64 [T] -> [T, hidden_size]."""
-        return functional.embedding(ids, self.embedding)
+    def embed(self, ids: Tensor, audio: Tensor | None = None) -> Tensor:
+        """ids int32 or int64 [T] -> [T, hidden_size]: of a token its embedding, of -1 - i row i of `audio`, which is
+        [N, hidden_size] in the network's own number format."""
+        if audio is None:
+            return functional.embedding(ids, self.embedding)
+        tokens = functional.embedding(ids.clamp(min=0), self.embedding)
+        heard = functional.embedding((-1 - ids).clamp_(min=0), audio)
+        return torch.where((ids < 0)[:, None], heard, tokens)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [R, hidden_size] -> float32 [R, vocab_size]."""
         return self.head(hidden).float()
 
-    def forward(self, embeddings: Tensor, spans: list[Span], cache: KVCache) -> Tensor:
+    def forward(self, embeddings: Tensor, layout: Layout, cache: KVCache) -> Tensor:
         """Run one step and write its keys and values into the cache.
 
-        embeddings: [T, hidden_size], the rows of all spans. Returns normalized hidden states [T, hidden_size].
-        """
-        positions = torch.tensor([p for s in spans for p in range(s.position, s.position + s.length)])
-        slots = torch.tensor([s.kv_start + s.position + i for s in spans for i in range(s.length)])
-        masks = [self._mask(span) for span in spans]
-
-        def attend(layer: int, query: Tensor) -> Tensor:
-            return self._attention(layer, query, spans, masks, cache)
-
-        return self._layers(embeddings, positions.to(self.device), slots.to(self.device), cache, attend)
-
-    def decode(self, embeddings: Tensor, positions: Tensor, starts: Tensor, length: int, cache: KVCache) -> Tensor:
-        """One new token of each of B sequences, with shapes that depend on B and `length` alone: the same result as
-        `forward`, for graphs and compilers, which want the same shapes again and again.
-
-        embeddings [B, hidden_size]; positions int64 [B] of the tokens in their sequences, all below `length`; starts
-        int64 [B] of the sequences in the KV cache. Returns normalized hidden states [B, hidden_size].
+        embeddings: [T, hidden_size]. Returns normalized hidden states [T, hidden_size].
         """
         config = self.config
-        # Beyond a sequence's end stands what belongs to others, or to nobody: masked, whatever it is.
-        steps = torch.arange(length, device=self.device)
-        index = (starts[:, None] + steps[None, :]).clamp_(max=cache.num_slots - 1)
-        seen = (steps[None, :] <= positions[:, None])[:, None, None, :]
-        groups = config.num_attention_heads // config.num_key_value_heads
-
-        def attend(layer: int, query: Tensor) -> Tensor:
-            keys, values = cache.gather(layer, index)
-            q = query.view(-1, config.num_key_value_heads, groups, config.head_dim)
-            return functional.scaled_dot_product_attention(q, keys, values, attn_mask=seen).reshape(query.shape[0], -1)
-
-        return self._layers(embeddings, positions, starts + positions, cache, attend)
-
-    def _layers(
-        self,
-        embeddings: Tensor,
-        positions: Tensor,
-        slots: Tensor,
-        cache: KVCache,
-        attend: Callable[[int, Tensor], Tensor],
-    ) -> Tensor:
-        """All layers over flat rows [T, hidden_size].
-
-        attend: a layer's number and its query [T, heads, head_dim] -> [T, heads * head_dim], called once the layer's
-        keys and values are in the cache.
-        """
-        config = self.config
-        cosine, sine = self._rotation(positions)
-        widths = [config.num_attention_heads + config.num_key_value_heads, config.num_key_value_heads]
+        cosine, sine = self._rotation(layout.positions)
+        widths = [config.num_attention_heads, config.num_key_value_heads]
         hidden = embeddings
         for index, layer in enumerate(self.layers):
             x = self._rms_norm(hidden, layer.input_norm)
             qkv = layer.qkv(x).view(x.shape[0], -1, config.head_dim)
-            # Queries and keys are normalized and rotated alike: together, for half of the calls.
-            heads, value = qkv.split(widths, dim=1)
-            heads = functional.rms_norm(heads, heads.shape[-1:], eps=config.rms_norm_eps) * layer.qk_norm
-            query, key = _rotate(heads, cosine, sine).split([widths[0] - widths[1], widths[1]], dim=1)
-            cache.write(index, slots, key, value)
-            hidden = hidden + layer.o(attend(index, query))
+            # Queries and keys are normalized and rotated alike: together, for half of the calls. Values only stand
+            # beside them there: a part of the rows would have to be copied for the kernel.
+            normed = functional.rms_norm(qkv, qkv.shape[-1:], eps=config.rms_norm_eps)
+            heads, value = normed[:, : sum(widths)] * layer.qk_norm, qkv[:, sum(widths) :]
+            query, key = _rotate(heads, cosine, sine).split(widths, dim=1)
+            cache.write(index, layout.slots, key, value)
+            attended = self.attention(
+                query,
+                *cache.layer(index),
+                layout.row_starts,
+                layout.kv_starts,
+                layout.kv_lengths,
+                layout.masks,
+                layout.most_rows,
+                layout.longest,
+                layout.splits,
+            )
+            hidden = hidden + layer.o(attended.flatten(1))
             gate, up = layer.gate_up(self._rms_norm(hidden, layer.post_norm)).chunk(2, dim=-1)
             hidden = hidden + layer.down(functional.silu(gate) * up)
         return self._rms_norm(hidden, self.norm)
@@ -222,37 +188,6 @@ class Qwen3:
         cosine, sine = angles.cos(), angles.sin()
         cosine, sine = torch.cat([cosine, cosine], dim=-1), torch.cat([-sine, sine], dim=-1)
         return cosine[:, None, :].to(self.dtype), sine[:, None, :].to(self.dtype)
-
-    def _mask(self, span: Span) -> Tensor | None:
-        """Causal mask of a span with more than one row, repeated for the query heads of one key head."""
-        if span.length == 1:
-            return None
-        rows = torch.arange(span.position, span.position + span.length, device=self.device)
-        seen = torch.arange(span.position + span.length, device=self.device)[None, :] <= rows[:, None]
-        return seen.repeat(self.config.num_attention_heads // self.config.num_key_value_heads, 1)
-
-    def _attention(
-        self, layer: int, query: Tensor, spans: list[Span], masks: list[Tensor | None], cache: KVCache
-    ) -> Tensor:
-        """query [T, heads, head_dim] -> [T, heads * head_dim]."""
-        config = self.config
-        groups = config.num_attention_heads // config.num_key_value_heads
-        out = torch.empty_like(query)
-        for span, mask in zip(spans, masks, strict=True):
-            keys, values = cache.read(layer, span.kv_start, span.position + span.length)
-            if span.length == 1:
-                q = query[span.row].view(1, config.num_key_value_heads, groups, config.head_dim)
-                attended = functional.scaled_dot_product_attention(q, keys, values)
-                out[span.row] = attended.view(-1, config.head_dim)
-                continue
-            rows = slice(span.row, span.row + span.length)
-            # The query heads that share a key head become rows of one product: keys are never repeated.
-            q = query[rows].view(span.length, config.num_key_value_heads, groups, config.head_dim)
-            q = q.permute(1, 2, 0, 3).reshape(1, config.num_key_value_heads, groups * span.length, config.head_dim)
-            attended = functional.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
-            attended = attended.view(config.num_key_value_heads, groups, span.length, config.head_dim)
-            out[rows] = attended.permute(2, 0, 1, 3).reshape(span.length, -1, config.head_dim)
-        return out.flatten(1)
 
 
 def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

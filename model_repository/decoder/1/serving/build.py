@@ -11,11 +11,12 @@ from ..engine.engine import Engine
 from ..engine.scheduler import PRIORITIES, SchedulerLimits
 from ..engine.speculator import Speculator
 from ..engine.waiting_room import WaitingRoom
-from ..network.decode_graphs import DecodeGraphs
 from ..network.kv_cache import KVCache
 from ..network.loader import Checkpoint, read_checkpoint, useful_threads
 from ..network.quantization import quantizer
 from ..network.qwen3 import Qwen3, Qwen3Config
+from ..network.runner import StepRunner
+from ..network.shapes import Shapes
 from ..parameters import Parameters
 from .budget import TOKENS_OF_30_S, cache_tokens, chosen_dtype, parse_wish
 from .memory import memory_of
@@ -67,23 +68,20 @@ def build(parameters: Parameters, folder: Path) -> Built:
         aging_s=parameters.aging_s,
         session_idle_s=parameters.session_idle_s,
     )
+    end_ids = frozenset(checkpoint.end_ids)
     speculator = None
     if draft is not None and draft_cache is not None:
-        speculator = Speculator(
-            draft,
-            draft_cache,
-            parameters.draft_tokens,
-            frozenset(checkpoint.end_ids),
-            limits.max_step_tokens,
-        )
+        drafts = _runner(parameters, draft, draft_cache, end_ids)
+        speculator = Speculator(drafts, parameters.draft_tokens, end_ids, limits.max_step_tokens)
     engine = Engine(
         network,
         cache,
         limits,
         checkpoint.end_ids,
         _room(parameters, limits.max_running),
-        graphs=_graphs(parameters, network, cache),
+        runner=_runner(parameters, network, cache, end_ids),
         speculator=speculator,
+        look_ahead=parameters.look_ahead,
     )
     return Built(engine, checkpoint, draft.config.hidden_size if draft is not None else 0)
 
@@ -156,8 +154,21 @@ def _shape(config: Qwen3Config) -> tuple[int, int, int]:
     return config.num_hidden_layers, config.num_key_value_heads, config.head_dim
 
 
-def _graphs(parameters: Parameters, network: Qwen3, cache: KVCache) -> DecodeGraphs | None:
-    record, compiled = parameters.cuda_graphs, parameters.torch_compile
-    if not record and not compiled:
-        return None
-    return DecodeGraphs(network, cache, list(parameters.decode_batches), record=record, compiled=compiled)
+def _runner(parameters: Parameters, network: Qwen3, cache: KVCache, end_ids: frozenset[int]) -> StepRunner:
+    most_rows, most_sequences = max(parameters.max_step_tokens, parameters.max_running), parameters.max_running
+    shapes = None
+    if parameters.cuda_graphs or parameters.torch_compile:
+        shapes = Shapes(list(parameters.decode_batches), most_rows, most_sequences)
+    runner = StepRunner(
+        network,
+        cache,
+        most_rows,
+        most_sequences,
+        end_ids,
+        shapes,
+        compiled=parameters.torch_compile,
+        splits=parameters.attention_splits,
+    )
+    if parameters.cuda_graphs:
+        runner.record()
+    return runner

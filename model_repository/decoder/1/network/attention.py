@@ -1,0 +1,182 @@
+"""Attention of one layer over a ragged step, as one operator with a kernel for each kind of device.
+
+Sequence b has the rows `row_starts[b]` to `row_starts[b + 1]`, its last ones, and its keys and values lie in the arena
+from `kv_starts[b]` on, `kv_lengths[b]` of them with the step's own. Row i of r sees the first `kv_lengths[b] - r + i +
+1`: causal from the end. Query heads that share a key-value head lie side by side.
+
+On CUDA this is PyTorch's `torch.nn.attention.varlen`, FlashAttention 2 for Ampere and later (Ada, Hopper and Blackwell
+among them), in float16 and bfloat16. What is relied on, as PyTorch 2.13 has it: with `seqused_k` the start of a
+sequence's keys is read from `cu_seq_k` and its length from `seqused_k` alone, so starts may lie anywhere in an arena
+and in any order; a window of (-1, 0) is causal from the end; rows behind the last sequence are left alone; what is not
+read at record time is read anew when a CUDA graph is replayed, but for `max_q` and `max_k`, which bound the launch.
+Pages (`block_table`) would have to be multiples of 256 tokens, which a live session's second of speech is not: extents
+it is. Keys are split over blocks only where every sequence has one row, never by how many sequences there are when
+`splits` is 1. What FlashAttention does not take (float32, Turing) is gathered, which copies keys and values.
+
+All kernels are compared with `gathered`, which takes the very same arguments.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+NAMESPACE, NAME = "qwen3_asr", "ragged_attention"
+SCHEMA = (
+    f"{NAME}(Tensor query, Tensor keys, Tensor values, Tensor row_starts, Tensor kv_starts, Tensor kv_lengths, "
+    "Tensor[] masks, int most_rows, int longest, int splits) -> Tensor"
+)
+# FlashAttention 2 needs Ampere.
+FLASH_FROM = (8, 0)
+
+
+def has_flash(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether FlashAttention takes this format on this CUDA device."""
+    return dtype in (torch.float16, torch.bfloat16) and torch.cuda.get_device_capability(device) >= FLASH_FROM
+
+
+def causal_masks(row_starts: list[int], kv_lengths: list[int], groups: int) -> list[Tensor]:
+    """What `by_sequence` wants: for each sequence of more than one row, bool [groups * rows, kv_length], made once a
+    step for all layers."""
+    masks = []
+    for first, after, length in zip(row_starts, row_starts[1:], kv_lengths, strict=False):
+        num_rows = after - first
+        if num_rows > 1:
+            rows = torch.arange(length - num_rows, length)
+            masks.append((torch.arange(length)[None, :] <= rows[:, None]).repeat(groups, 1))
+    return masks
+
+
+def by_sequence(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    row_starts: Tensor,
+    kv_starts: Tensor,
+    kv_lengths: Tensor,
+    masks: list[Tensor],
+    most_rows: int,
+    longest: int,
+    splits: int,
+) -> Tensor:
+    """The CPU's: each sequence's keys and values are one slice of the arena, nothing is padded or copied.
+
+    query [T, heads, head_dim]; keys and values [tokens of the arena, key-value heads, head_dim]; row_starts and
+    kv_starts int32 [B + 1] (the last of kv_starts means nothing), kv_lengths int32 [B]; masks: `causal_masks`, or none.
+    Returns [T, heads, head_dim].
+    """
+    num_kv_heads, head_dim = keys.shape[1:]
+    groups = query.shape[1] // num_kv_heads
+    out = torch.empty_like(query)
+    starts, lengths = row_starts.tolist(), kv_lengths.tolist()
+    waiting = iter(masks or causal_masks(starts, lengths, groups))
+    for row, after, start, length in zip(starts, starts[1:], kv_starts.tolist(), lengths, strict=False):
+        num_rows = after - row
+        if not num_rows:
+            continue
+        own_keys = keys[start : start + length].transpose(0, 1).unsqueeze(0)
+        own_values = values[start : start + length].transpose(0, 1).unsqueeze(0)
+        if num_rows == 1:
+            q = query[row].view(1, num_kv_heads, groups, head_dim)
+            out[row] = functional.scaled_dot_product_attention(q, own_keys, own_values).reshape(-1, head_dim)
+            continue
+        # The query heads that share a key head become rows of one product: keys are never repeated.
+        q = query[row:after].view(num_rows, num_kv_heads, groups, head_dim).permute(1, 2, 0, 3)
+        q = q.reshape(1, num_kv_heads, groups * num_rows, head_dim)
+        attended = functional.scaled_dot_product_attention(q, own_keys, own_values, attn_mask=next(waiting))
+        attended = attended.reshape(num_kv_heads, groups, num_rows, head_dim)
+        out[row:after] = attended.permute(2, 0, 1, 3).reshape(num_rows, -1, head_dim)
+    return out
+
+
+def gathered(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    row_starts: Tensor,
+    kv_starts: Tensor,
+    kv_lengths: Tensor,
+    masks: list[Tensor],
+    most_rows: int,
+    longest: int,
+    splits: int,
+) -> Tensor:
+    """The same on any device from tensors alone, in shapes that `most_rows` and `longest` fix: rows are padded, keys
+    and values copied. The reference of the others, and CUDA's for what FlashAttention does not take."""
+    groups = query.shape[1] // keys.shape[1]
+    counts = (row_starts[1:] - row_starts[:-1])[:, None]
+    steps = torch.arange(most_rows, device=query.device)[None, :]
+    # Rows that a sequence does not have are its first one again; nobody reads what comes of them.
+    rows = (row_starts[:-1, None] + torch.where(steps < counts, steps, 0)).clamp_(max=query.shape[0] - 1)
+    places = torch.arange(longest, device=query.device)
+    index = (kv_starts[:-1, None] + places[None, :]).clamp_(0, keys.shape[0] - 1)
+    own_keys = keys[index].transpose(1, 2).repeat_interleave(groups, dim=1)
+    own_values = values[index].transpose(1, 2).repeat_interleave(groups, dim=1)
+    last_seen = kv_lengths[:, None] - counts + steps
+    # Sequences without a row see the first place, so that nothing is divided by nothing.
+    seen = places[None, None, :] <= last_seen.clamp(min=0)[:, :, None]
+    q = query[rows].transpose(1, 2)
+    attended = functional.scaled_dot_product_attention(q, own_keys, own_values, attn_mask=seen[:, None])
+    attended = attended.transpose(1, 2).reshape(-1, *query.shape[1:])
+    # Back to flat rows: row t is the (t - first)-th of its sequence.
+    flat = torch.arange(query.shape[0], device=query.device)
+    owner = (torch.searchsorted(row_starts[1:].contiguous(), flat.to(row_starts.dtype), right=True)).clamp_(
+        max=kv_lengths.shape[0] - 1
+    )
+    return attended[owner * most_rows + (flat - row_starts[owner]).clamp_(0, most_rows - 1)]
+
+
+def flash(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    row_starts: Tensor,
+    kv_starts: Tensor,
+    kv_lengths: Tensor,
+    masks: list[Tensor],
+    most_rows: int,
+    longest: int,
+    splits: int,
+) -> Tensor:
+    """CUDA's: FlashAttention where the device and the dtype allow it."""
+    if not has_flash(query.device, query.dtype):
+        return gathered(query, keys, values, row_starts, kv_starts, kv_lengths, masks, most_rows, longest, splits)
+    from torch.nn.attention.varlen import varlen_attn_out
+
+    out = torch.empty_like(query)
+    varlen_attn_out(
+        out,
+        query,
+        keys,
+        values,
+        row_starts,
+        kv_starts,
+        most_rows,
+        longest,
+        # One row sees all keys; told so, the kernel takes the heads of a group together and may split the keys.
+        window_size=(-1, -1) if most_rows == 1 else (-1, 0),
+        enable_gqa=True,
+        seqused_k=kv_lengths,
+        num_splits=splits or None,
+    )
+    return out
+
+
+def _shape_only(query: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(query)
+
+
+def _register() -> None:
+    """Once a process, under whichever name this room was imported."""
+    if hasattr(getattr(torch.ops, NAMESPACE), NAME):
+        return
+    library.define(SCHEMA, tags=torch.Tag.pt2_compliant_tag)
+    library.impl(NAME, by_sequence, "CPU")
+    library.impl(NAME, flash, "CUDA")
+    library.impl(NAME, _shape_only, "Meta")
+
+
+library = torch.library.Library(NAMESPACE, "FRAGMENT")
+_register()
+ragged_attention = getattr(getattr(torch.ops, NAMESPACE), NAME)

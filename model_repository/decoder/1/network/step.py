@@ -1,0 +1,156 @@
+"""A step as the host plans it: numbers only, in arrays that become one copy to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Ints = NDArray[np.int32]
+# Of a row that is chosen: the row of the step, and how it is drawn.
+JUDGED_FIELDS = 6
+# Ids from here down: AHEAD - i is the token that was chosen for the judged row i of the step before, which the host
+# does not know yet.
+AHEAD = -(1 << 30)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the token after a row is chosen (see `Draws`); the default is the likeliest token, whichever it is."""
+
+    temperature: float = 0.0
+    seed: int = 0
+    number: int = 0
+    banned: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        return not self.temperature and not self.banned
+
+
+PLAIN = Choice()
+
+
+@dataclass
+class Step:
+    """Rows of many sequences, one sequence after the other.
+
+    ids: a token's id; -1 - i for row i of the audio; AHEAD - i, where `is_ahead`.
+    """
+
+    ids: list[Ints] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    kv_starts: list[int] = field(default_factory=list)
+    audio: list[Tensor] = field(default_factory=list)
+    judged: list[int] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
+    num_rows: int = 0
+    num_audio: int = 0
+    is_ahead: bool = False
+
+    def add(self, ids: Ints, position: int, kv_start: int, audio: Tensor | None = None) -> None:
+        """The next tokens of a sequence, the first of them at `position`; kv_start: where it begins in the KV cache.
+
+        audio: [N, hidden_size] on the host, whose rows `ids` calls by -1 - `num_audio` as it is now, and so on.
+        """
+        self.ids.append(ids)
+        self.positions.append(position)
+        self.lengths.append(ids.size)
+        self.kv_starts.append(kv_start)
+        self.num_rows += ids.size
+        if audio is not None:
+            self.audio.append(audio)
+            self.num_audio += audio.shape[0]
+
+    def judge(self, row: int, choice: Choice = PLAIN) -> None:
+        """Choose the token after this row."""
+        self.judged.append(row)
+        self.choices.append(choice)
+
+    @property
+    def num_sequences(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def most_rows(self) -> int:
+        """Of one sequence."""
+        return max(self.lengths)
+
+    @property
+    def longest(self) -> int:
+        """Keys of one sequence, those of this step among them."""
+        return max(p + n for p, n in zip(self.positions, self.lengths, strict=True))
+
+    @property
+    def is_plain(self) -> bool:
+        return all(choice is PLAIN or choice.is_plain for choice in self.choices)
+
+    def pack(self, out: Ints, rows: int, sequences: int, spare_slot: int) -> None:
+        """Fill `out` [packed_size(rows, sequences)] with the layout in a shape of so many rows and sequences.
+
+        Rows that only fill the shape up write to `spare_slot`. Where every sequence has one row, sequences that fill up
+        have one as well; otherwise they have none.
+        """
+        parts = split(out, rows, sequences)
+        count, num_rows = self.num_sequences, self.num_rows
+        lengths = np.array(self.lengths, dtype=np.int32)
+        positions = np.array(self.positions, dtype=np.int32)
+        kv_starts = np.array(self.kv_starts, dtype=np.int32)
+        np.concatenate(self.ids, out=parts.ids[:num_rows])
+        np.cumsum(lengths, out=parts.row_starts[1 : count + 1])
+        parts.row_starts[0] = 0
+        if num_rows == count:
+            parts.positions[:count], parts.slots[:count] = positions, kv_starts + positions
+        else:
+            own = np.arange(num_rows, dtype=np.int32) - np.repeat(parts.row_starts[:count], lengths)
+            parts.positions[:num_rows] = own + np.repeat(positions, lengths)
+            parts.slots[:num_rows] = parts.positions[:num_rows] + np.repeat(kv_starts, lengths)
+        parts.kv_starts[:count], parts.kv_lengths[:count] = kv_starts, positions + lengths
+        parts.ids[num_rows:] = parts.positions[num_rows:] = 0
+        parts.slots[num_rows:] = spare_slot
+        one_each = self.most_rows == 1 and rows == sequences
+        spare = np.arange(count + 1, sequences + 1, dtype=np.int32) if one_each else num_rows
+        parts.row_starts[count + 1 :] = spare
+        parts.kv_starts[count:], parts.kv_lengths[count:] = spare_slot, 1
+
+    def judged_chunks(self, size: int) -> Iterator[tuple[int, Ints]]:
+        """The rows whose tokens are chosen, so many at a time: how many there are, and int32 [JUDGED_FIELDS, count]."""
+        for first in range(0, len(self.judged), size):
+            choices = self.choices[first : first + size]
+            count = len(choices)
+            out = np.zeros((JUDGED_FIELDS, count), dtype=np.int32)
+            out[0] = self.judged[first : first + size]
+            if not self.is_plain:
+                out[1] = np.array([c.temperature for c in choices], dtype=np.float32).view(np.int32)
+                out[2:4] = np.array([c.seed for c in choices], dtype=np.int64).view(np.int32).reshape(count, 2).T
+                out[4] = [c.number for c in choices]
+                out[5] = [c.banned for c in choices]
+            yield count, out
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Views of a packed layout, arrays on the host or tensors on the device."""
+
+    ids: Any
+    positions: Any
+    slots: Any
+    row_starts: Any
+    kv_starts: Any
+    kv_lengths: Any
+
+
+def packed_size(rows: int, sequences: int) -> int:
+    return 3 * rows + 2 * (sequences + 1) + sequences
+
+
+def split(packed: Any, rows: int, sequences: int) -> Parts:
+    """The parts of a packed layout; works on arrays and on tensors."""
+    sizes = (rows, rows, rows, sequences + 1, sequences + 1, sequences)
+    ends = np.cumsum(sizes).tolist()
+    return Parts(*(packed[end - size : end] for size, end in zip(sizes, ends, strict=True)))

@@ -1,0 +1,96 @@
+"""What a step dispatches does not grow with its sequences, and nothing crosses between the devices but what is meant
+to."""
+
+import pytest
+import torch
+
+from perf.models.counting_device import counting, device
+from perf.models.random_model import SIZES
+from perf.parts import decoder_dispatch
+from tests.unit.decoder import engine_kit as kit
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return decoder_dispatch.dispatch(SIZES["0.6b"])
+
+
+def test_a_step_is_a_handful_of_launches_however_many_take_part(figures):
+    assert 28 * 10 < figures["decoder.kernels_1x1"] <= 700
+    assert figures["decoder.kernels_64x1"] == figures["decoder.kernels_1x1"]
+    assert figures["decoder.kernels_64x110"] <= 1.05 * figures["decoder.kernels_1x1"]
+    assert figures["decoder.views_64x110"] <= 1_000
+    assert figures["decoder.kv_copied_bytes"] == 0
+
+
+def test_a_step_is_sent_in_two_copies_and_waited_for_once(figures):
+    assert figures["decoder.copies_to_device"] == 2
+    assert figures["decoder.syncs"] == 1
+    assert figures["decoder.loop_copies_to_device_most"] == 2
+    assert figures["decoder.loop_syncs_most"] == 1
+    assert figures["decoder.loop_kv_copied_bytes"] == 0
+
+
+def test_live_steps_are_recorded(figures):
+    assert figures["decoder.live_steps"] > 200
+    assert figures["decoder.graph_share_live"] >= 0.98
+
+
+def sequences():
+    """Greedy, drawn, drafted, kept, and not allowed to end."""
+    kinds = [{}, {"temperature": 0.9}, {"draft": [1, 2, 3]}, {"min_new_tokens": 5}]
+    kinds += [{"session": kit.sessions.SessionRequest("s", 0, 8)}, {"temperature": 1.5, "min_new_tokens": 3}]
+    return [kit.make_sequence(seed, 10 + 9 * seed, **kind) for seed, kind in enumerate(kinds)]
+
+
+@pytest.mark.parametrize("draft_seed", [None, 1])
+def test_the_engines_loop_on_a_device_of_its_own_answers_as_on_the_cpu(draft_seed):
+    """Any operation over both devices, and any that waits for a value, is an error there."""
+    limits = kit.scheduler.SchedulerLimits(max_step_tokens=32)
+
+    def answers(where):
+        network, cache = kit.network(where), kit.cache(2_000, where)
+        drafts = None
+        if draft_seed is not None:
+            own = kit.cache(2_000, where, extents=cache.extents)
+            steps = kit.runner.StepRunner(kit.network(where, seed=draft_seed), own, 64, 64)
+            drafts = kit.speculator.Speculator(steps, 3, frozenset({95}), 32)
+        made = kit.engine.Engine(network, cache, limits, (95,), None, None, drafts, look_ahead=draft_seed is None)
+        asked = sequences()
+        for one in asked:
+            made.submit(one)
+        made._turn()
+        while not made.is_idle:
+            made._turn()
+        assert [one.listener.error for one in asked] == [None] * len(asked)
+        return [one.listener.ids for one in asked]
+
+    with torch.inference_mode():
+        expected = answers(kit.CPU)
+    with counting():
+        assert answers(device()) == expected
+
+
+def test_what_would_be_wrong_on_a_gpu_is_an_error_there():
+    with counting() as counter:
+        there = torch.zeros(3, device=device())
+        with pytest.raises(RuntimeError, match="of the CPU and of the device"):
+            there + torch.ones(3)
+        for waits in (lambda: int(there[0]), lambda: there.tolist(), lambda: bool(there.any())):
+            with pytest.raises(RuntimeError):
+                waits()
+        counter.reset()
+        (there + 1).to("cpu")
+        counts = counter.reset()
+        assert (counts.num_kernels, counts.to_host, counts.syncs) == (1, 1, 1)
+
+
+def test_what_is_copied_of_the_arena_is_counted():
+    with counting() as counter:
+        cache = kit.cache(64, device())
+        counter.watch(cache)
+        keys, _ = cache.layer(0)
+        keys[torch.arange(4, device=device())]
+        assert counter.reset().kv_copied_bytes == 4 * keys[0].numel() * 4
+        cache.copy(0, 32, 8)
+        assert counter.reset().kv_copied_bytes > 0
