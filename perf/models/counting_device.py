@@ -68,7 +68,7 @@ class CountedTensor(torch.Tensor):
         made.held = held
         return made
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"CountedTensor({self.held!r})"
 
     @classmethod
