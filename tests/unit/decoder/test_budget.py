@@ -51,6 +51,18 @@ def test_a_share_holds_for_two_decoders_on_one_gpu():
     assert one // budget.TOKENS_OF_30_S > 50
 
 
+def test_steps_and_their_recordings_are_counted_before_the_cache():
+    """The 0.6B with 4,096 rows and 44 shapes: half a gigabyte of logits, some of activations, and the recordings."""
+    taken = budget.step_bytes(6 * 1024 + 4 * 4096, 151_936, 4_096, 2, 44)
+    assert 0.8 * GB < taken < 1.5 * GB
+
+
+def test_a_named_cache_that_does_not_fit_is_refused():
+    with pytest.raises(budget.NotEnoughMemory, match=r"kv_cache_mb 30720 is more than the \d+ MB that are free"):
+        budget.cache_tokens(Wish(bytes=30 * GB), RTX_4090, 2 * REAL, 128)
+    assert budget.cache_tokens(Wish(bytes=8 * GB), RTX_4090, 2 * REAL, 128) == 8 * GB // (2 * REAL)
+
+
 def test_too_little_memory_is_told_in_numbers():
     with pytest.raises(budget.NotEnoughMemory, match=r"40% of the 1024 MB .* 4 sequences of 30 s, which need \d+ MB"):
         sequences(Memory("cpu", 4 * GB, GB), 4 * REAL)

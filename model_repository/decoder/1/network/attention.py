@@ -142,11 +142,8 @@ def flash(
     """CUDA's: FlashAttention where the device and the dtype allow it."""
     if not has_flash(query.device, query.dtype):
         return gathered(query, keys, values, row_starts, kv_starts, kv_lengths, masks, most_rows, longest, splits)
-    from torch.nn.attention.varlen import varlen_attn_out
-
-    out = torch.empty_like(query)
-    varlen_attn_out(
-        out,
+    # What `varlen_attn` calls, without the kernel that it launches for a state of dropout.
+    return torch.ops.aten._flash_attention_forward(
         query,
         keys,
         values,
@@ -154,13 +151,15 @@ def flash(
         kv_starts,
         most_rows,
         longest,
+        0.0,
         # One row sees all keys; told so, the kernel takes the heads of a group together and may split the keys.
-        window_size=(-1, -1) if most_rows == 1 else (-1, 0),
-        enable_gqa=True,
+        most_rows > 1,
+        False,
+        window_size_left=-1,
+        window_size_right=-1 if most_rows == 1 else 0,
         seqused_k=kv_lengths,
         num_splits=splits or None,
-    )
-    return out
+    )[0]
 
 
 def _shape_only(query: Tensor, *_: object) -> Tensor:

@@ -295,6 +295,7 @@ def _captured(run: Callable[[], object], pool: Any) -> tuple[Any, Any]:
         run()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.inference_mode(), torch.cuda.graph(graph, pool=pool):
+    # Other threads of the process may go on meanwhile.
+    with torch.inference_mode(), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         run()
     return graph, pool or graph.pool()

@@ -17,6 +17,10 @@ KEPT_FOR_ONE_RUNNING = 1
 MIN_SEQUENCES = 4
 # Of what is free: the other models load at the same time and want the rest.
 CPU_SHARE, GPU_SHARE = 0.4, 0.8
+# Rows whose tokens are chosen at a time, and float32 copies of their logits while they are summed.
+JUDGED_AT_ONCE, LOGITS_COPIES = 256, 3
+# Of a recorded shape, whose kernels the driver keeps with their arguments: some 600 nodes.
+SHAPE_BYTES = 4 * 2**20
 # Left free of a GPU before that share: graphs, activations, the encoder; more on large ones, whose batches are larger.
 GPU_RESERVE, GPU_RESERVE_OF_TOTAL = 1536 * 2**20, 0.1
 
@@ -79,6 +83,11 @@ def cache_tokens(wish: Wish, memory: Memory, token_bytes: int, max_running: int)
                 f"kv_cache_mb {_mb(wish.bytes)} holds {tokens} tokens; one sequence of 30 s needs "
                 f"{_mb(TOKENS_OF_30_S * token_bytes)} MB"
             )
+        if wish.bytes > memory.usable:
+            raise NotEnoughMemory(
+                f"kv_cache_mb {_mb(wish.bytes)} is more than the {_mb(memory.usable)} MB that are free for this "
+                f"{memory.kind.upper()} beside weights and steps: 0 takes what fits"
+            )
         return tokens
     share = memory.default_share if wish.share is None else wish.share
     useful = (1 + KEPT_FOR_ONE_RUNNING) * max_running * TOKENS_OF_30_S + TOKENS_OF_LONGEST
@@ -91,6 +100,15 @@ def cache_tokens(wish: Wish, memory: Memory, token_bytes: int, max_running: int)
             "choose bfloat16 or a smaller checkpoint, or name kv_cache_mb"
         )
     return tokens
+
+
+def step_bytes(widths: int, vocab_size: int, rows: int, itemsize: int, shapes: int) -> int:
+    """What the largest step takes beside weights and cache, and what recording all shapes of a step does.
+
+    widths: numbers of one row that are alive at the same time; rows: of a step; shapes: how many are recorded.
+    """
+    logits = JUDGED_AT_ONCE * vocab_size * (itemsize + LOGITS_COPIES * 4)
+    return rows * widths * itemsize + logits + shapes * SHAPE_BYTES
 
 
 def chosen_dtype(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from ..network.qwen3 import Qwen3, Qwen3Config
 from ..network.runner import StepRunner
 from ..network.shapes import Shapes
 from ..parameters import Parameters
-from .budget import TOKENS_OF_30_S, cache_tokens, chosen_dtype, parse_wish
+from .budget import TOKENS_OF_30_S, Memory, cache_tokens, chosen_dtype, parse_wish, step_bytes
 from .memory import memory_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -58,7 +58,8 @@ def build(parameters: Parameters, folder: Path) -> Built:
         torch.set_float32_matmul_precision("high" if parameters.tf32 else "highest")
     network = _network(parameters, checkpoint, device, dtype)
     draft = _draft_network(parameters, folder, checkpoint, device, dtype)
-    cache, draft_cache = _caches(parameters.kv_cache_mb, parameters.max_running, network, draft)
+    memory = _left_by_steps(parameters, network, draft)
+    cache, draft_cache = _caches(parameters.kv_cache_mb, parameters.max_running, memory, network, draft)
     limits = SchedulerLimits(
         max_running=parameters.max_running,
         max_step_tokens=parameters.max_step_tokens,
@@ -135,11 +136,30 @@ def _draft_network(
     return _network(parameters, draft, device, dtype)
 
 
-def _caches(size: str, max_running: int, network: Qwen3, draft: Qwen3 | None) -> tuple[KVCache, KVCache | None]:
+def _left_by_steps(parameters: Parameters, network: Qwen3, draft: Qwen3 | None) -> Memory:
+    """What is free beside the weights, which are there, and the steps, which come."""
+    memory = memory_of(network.device)
+    if memory.kind == "cpu":
+        return memory
+    rows, sequences = max(parameters.max_step_tokens, parameters.max_running), parameters.max_running
+    shapes = len([*Shapes([*parameters.decode_batches], rows, sequences)]) if parameters.cuda_graphs else 0
+    taken = 0
+    for one in filter(None, (network, draft)):
+        config = one.config
+        heads = config.num_attention_heads + 2 * config.num_key_value_heads
+        # Around the widest products: in and out of the gate, and queries, keys and values, normalized and rotated.
+        widths = 6 * config.hidden_size + max(4 * config.intermediate_size, 4 * heads * config.head_dim)
+        taken += step_bytes(widths, config.vocab_size, rows, one.dtype.itemsize, shapes)
+    return replace(memory, free=max(0, memory.free - taken))
+
+
+def _caches(
+    size: str, max_running: int, memory: Memory, network: Qwen3, draft: Qwen3 | None
+) -> tuple[KVCache, KVCache | None]:
     """One budget for both networks' keys and values, which lie at the same places; both are in memory by now."""
     networks = [network] if draft is None else [network, draft]
     token_bytes = sum(KVCache.token_bytes(*_shape(one.config), one.dtype) for one in networks)
-    tokens = cache_tokens(parse_wish(size), memory_of(network.device), token_bytes, max_running)
+    tokens = cache_tokens(parse_wish(size), memory, token_bytes, max_running)
 
     def cache(one: Qwen3, shared: KVCache | None) -> KVCache:
         layers, heads, width = _shape(one.config)
