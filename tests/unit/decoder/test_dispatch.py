@@ -71,6 +71,75 @@ def test_the_engines_loop_on_a_device_of_its_own_answers_as_on_the_cpu(draft_see
         assert answers(device()) == expected
 
 
+class Replayed:
+    """In place of a CUDA graph: what was recorded runs again, from the same tensors to the same tensors."""
+
+    def __init__(self, run):
+        self.run, self.times = run, 0
+        run()
+
+    def replay(self):
+        self.times += 1
+        self.run()
+
+
+def test_recorded_steps_read_and_write_where_they_did_when_they_were_recorded(monkeypatch):
+    """The way of CUDA graphs on the device that counts: every shape recorded, and every step of the engine a replay."""
+    monkeypatch.setattr(kit.runner, "has_flash", lambda *_: True)
+    graphs = []
+
+    def captured(run, pool):
+        graphs.append(Replayed(run))
+        return graphs[-1], pool
+
+    monkeypatch.setattr(kit.runner, "_captured", captured)
+    limits = kit.scheduler.SchedulerLimits(max_running=8, max_step_tokens=64)
+
+    def answers(where, record):
+        network, cache = kit.network(where), kit.cache(2_000, where)
+        fixed = kit.shapes.Shapes([1, 2, 4], 64, 8) if record else None
+        steps = kit.runner.StepRunner(network, cache, 64, 8, frozenset({95}), fixed)
+        if record:
+            steps.record()
+        made = kit.engine.Engine(network, cache, limits, (95,), None, steps, look_ahead=record)
+        asked = sequences()
+        for one in asked:
+            made.submit(one)
+        made._turn()
+        while not made.is_idle:
+            made._turn()
+        return [one.listener.ids for one in asked], steps
+
+    with torch.inference_mode():
+        expected, _ = answers(kit.CPU, record=False)
+    with counting() as counter:
+        got, steps = answers(device(), record=True)
+        assert got == expected
+        assert steps.counters.fixed == steps.counters.steps > 20
+        assert sum(graph.times for graph in graphs) > 2 * steps.counters.steps - 40
+        assert len(graphs) == len([*kit.shapes.Shapes([1, 2, 4], 64, 8)]) + len(kit.runner.CHOICES)
+        assert counter.counts.kv_copied_bytes == 0
+
+
+def test_a_shape_that_cannot_be_recorded_leaves_the_steps_as_they_are(monkeypatch, caplog):
+    monkeypatch.setattr(kit.runner, "has_flash", lambda *_: True)
+
+    def fails(run, pool):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(kit.runner, "_captured", fails)
+    with counting():
+        network, cache = kit.network(device()), kit.cache(200, device())
+        steps = kit.runner.StepRunner(network, cache, 16, 4, shapes=kit.shapes.Shapes([1], 16, 4))
+        steps.record()
+        step = kit.step.Step()
+        step.add(torch.zeros(1, dtype=torch.int32).numpy(), 0, 0)
+        step.judge(0)
+        assert steps.shape_of(step) is None
+        assert len(steps.launch(step).tokens()[0]) == 1
+    assert "one kernel after the other" in caplog.text
+
+
 def test_what_would_be_wrong_on_a_gpu_is_an_error_there():
     with counting() as counter:
         there = torch.zeros(3, device=device())

@@ -137,7 +137,7 @@ class StepRunner:
     def record(self) -> None:
         """Record every shape as a CUDA graph, before the first step and on the thread's device. Where one cannot be
         recorded, all steps run without, and the log says so. Raises ValueError without CUDA."""
-        if self.network.device.type != "cuda":
+        if self._on_host:
             raise ValueError(f"cuda_graphs needs a CUDA device, not {self.network.device.type}")
         if not has_flash(self.network.device, self.network.dtype):
             logger.warning(
