@@ -2,7 +2,7 @@
 
 Whoever may load a model may run code as Triton's user, so that who only sends sound must not be able to.
 
-python -m frontend.triton.control FILE      for a Triton that is not the embedded one: makes FILE, prints Triton's options
+python -m frontend.triton.control FILE      for a Triton that runs elsewhere: makes FILE, prints Triton's options
 """
 
 from __future__ import annotations

@@ -117,6 +117,7 @@ def test_the_options_of_a_container(tmp_path, capsys):
     assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o600
     capsys.readouterr()
     (tmp_path / "bad").write_text("short")
+    (tmp_path / "bad").chmod(0o600)
     assert main([str(tmp_path / "bad")]) == 2
     assert "holds no secret" in capsys.readouterr().err
 
