@@ -121,6 +121,7 @@ def main() -> int:
             said = str(problem["msg"]).removeprefix("Value error, ")
             print(f"error: ASR_{str(problem['loc'][0]).upper()}: {said}", file=sys.stderr)
         return 2
+    logs.install(settings.log_level, as_json=settings.log_json)
     try:
         settings = planned(settings)
         read_key(settings.triton_control_key_file)
@@ -128,7 +129,6 @@ def main() -> int:
     except (ProfileError, KeysError, NoControlKey) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    logs.install(settings.log_level, as_json=settings.log_json)
     try:
         return uvloop.run(serve(app, settings))
     except KeyboardInterrupt:

@@ -121,7 +121,9 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Requests and live sessions of one key at the same time; 0: any number."
     )
     cors_origins: StringList = Field(
-        default=[], description='Origins (a JSON list) whose pages may ask from a browser; ["*"] is every one.'
+        default=[],
+        description="Origins (a JSON list) whose pages may ask from a browser, over HTTP and WebSockets, beside this "
+        'server\'s own; ["*"] is every one.',
     )
     log_json: bool = Field(default=False, description="Log one JSON object a line.")
     otlp_endpoint: str | None = Field(
