@@ -70,11 +70,18 @@ class TritonUnavailable(Exception):
 class TritonClient:
     """A connection to one Triton, for any number of concurrent requests."""
 
-    def __init__(self, url: str, control_key: Callable[[], str] = str) -> None:
-        """control_key: gives the secret of Triton's control services, "" where they ask for none."""
+    def __init__(
+        self, url: str, control_key: Callable[[], str] = str, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        """control_key: gives the secret of Triton's control services, "" where they ask for none. credentials:
+        TLS's; None: plaintext."""
         self.url = url
         self._control_key = control_key
-        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._channel = (
+            grpc.aio.secure_channel(url, credentials, options=CHANNEL_OPTIONS)
+            if credentials is not None
+            else grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        )
         self._ending: set[asyncio.Task[None]] = set()
         # When each model last answered a request that had to compute, and whom to tell that one failed.
         self.answered: dict[str, float] = {}
@@ -119,6 +126,8 @@ class TritonClient:
             request = service_pb2.RepositoryIndexRequest()
             answer = await self._stub.RepositoryIndex(request, timeout=timeout_s, metadata=self._control())
         except grpc.aio.AioRpcError as error:
+            if control.GRPC_HEADER in (error.details() or ""):
+                raise TritonUnavailable(control.NO_SECRET) from error
             raise TritonUnavailable(_details(error)) from error
         return {model.name: model.state or "UNLOADED" for model in answer.models}
 
