@@ -126,8 +126,6 @@ class TritonClient:
             request = service_pb2.RepositoryIndexRequest()
             answer = await self._stub.RepositoryIndex(request, timeout=timeout_s, metadata=self._control())
         except grpc.aio.AioRpcError as error:
-            if control.GRPC_HEADER in (error.details() or ""):
-                raise TritonUnavailable(control.NO_SECRET) from error
             raise TritonUnavailable(_details(error)) from error
         return {model.name: model.state or "UNLOADED" for model in answer.models}
 

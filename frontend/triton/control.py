@@ -28,8 +28,6 @@ KEY = re.compile(r"[A-Za-z0-9._~-]{16,512}")
 PRIVATE, SHARED = 0o600, 0o444
 LOCK_TIMEOUT_S = 5.0
 
-NO_SECRET = "its control services ask for another secret than that in ASR_TRITON_CONTROL_KEY_FILE"
-
 
 class NoControlKey(ValueError):
     """The file of the secret cannot be read or made; the message says why."""

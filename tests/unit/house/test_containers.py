@@ -79,7 +79,7 @@ def test_triton_is_controlled_by_the_frontend_alone():
         if name.startswith("triton"):
             assert mounts == ["control:/control"], name
             assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
-        elif name.startswith("frontend"):
+        elif name.startswith(("frontend", "watcher")):
             assert mounts == ["control:/control:ro"], name
             assert service["environment"]["ASR_TRITON_CONTROL_KEY_FILE"] == "/control/key"
         else:
