@@ -22,7 +22,7 @@ ifneq ($(filter cpu cuda,$(DEVICE)),)
 export ASR_DEVICE := $(DEVICE)
 endif
 
-.PHONY: setup models tiny demo serve test lint bench bench-report rehearse clean
+.PHONY: setup models tiny demo serve test lint bench bench-report rehearse audit clean
 
 setup: $(INSTALLED)
 
@@ -62,7 +62,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	@mkdir -p $(ROOMS)
 	@for room in $(ROOM_NAMES); do ln -sfn ../../model_repository/$$room/1 $(ROOMS)/asr_room_$$room; done
-	$(BIN)/mypy -p frontend -p export -p perf -p tests.rehearsal
+	$(BIN)/mypy -p frontend -p export -p perf -p tests.rehearsal -p tests.audit
 	MYPYPATH=$(ROOMS) $(BIN)/mypy $(foreach room,$(ROOM_NAMES),-p asr_room_$(room))
 
 bench: models
@@ -74,6 +74,11 @@ bench-report: models
 # The containers brought up for real, on a host with Docker or (Debian, Ubuntu, as root) where it can be installed.
 rehearse: setup
 	$(BIN)/python -m tests.rehearsal
+
+# The packages that are installed against known advisories: by PyPI's service, or without a network by a dump of
+# https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip: make audit ADVISORIES=all.zip
+audit: setup
+	@$(BIN)/python -m tests.audit $(if $(ADVISORIES),--advisories $(ADVISORIES))
 
 clean:
 	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/*.plan.json model_repository/*/[2-9]* model_repository/*/1/checkpoint model_repository/*/1/.unfinished model_repository/encoder/warmup

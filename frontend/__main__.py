@@ -12,8 +12,10 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from frontend.app import create_app
+from frontend.guard import tls
 from frontend.guard.drain import Drain
 from frontend.guard.keys import KeysError
+from frontend.guard.tls import TlsError
 from frontend.observe import logs
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
@@ -51,6 +53,8 @@ async def serve(app: FastAPI, settings: Settings) -> int:
         app,
         host=settings.host,
         port=settings.port,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
         log_level=settings.log_level,
         access_log=False,
         # Its records go where all others go.
@@ -88,7 +92,7 @@ async def _print_hints(backend: Backend, server: uvicorn.Server) -> None:
     client = backend.current
     address = f", Triton's gRPC at {client.url}" if client is not None else ""
     host, port = server.servers[0].sockets[0].getsockname()[:2]
-    url = f"http://{host}:{port}"
+    url = f"{'https' if server.config.is_ssl else 'http'}://{host}:{port}"
     print(
         f"\n{backend.served_model_name} is ready at {url}{address}. Ctrl-C ends everything. Try:\n"
         f"  curl {url}/v1/audio/transcriptions -F model=whisper-1 -F file=@perf/recordings/english.flac\n"
@@ -121,14 +125,15 @@ def main() -> int:
             said = str(problem["msg"]).removeprefix("Value error, ")
             print(f"error: ASR_{str(problem['loc'][0]).upper()}: {said}", file=sys.stderr)
         return 2
+    logs.install(settings.log_level, as_json=settings.log_json)
     try:
         settings = planned(settings)
         read_key(settings.triton_control_key_file)
+        tls.check(settings)
         app = create_app(settings)
-    except (ProfileError, KeysError, NoControlKey) as error:
+    except (ProfileError, KeysError, NoControlKey, TlsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    logs.install(settings.log_level, as_json=settings.log_json)
     try:
         return uvloop.run(serve(app, settings))
     except KeyboardInterrupt:

@@ -12,8 +12,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from frontend import __version__, errors
 from frontend.api import compat, health, models, page, realtime, transcriptions, ws_transcribe
 from frontend.guard.drain import Drain
+from frontend.guard.headers import SafeAnswers
 from frontend.guard.keys import KeyGate, Keys
 from frontend.guard.limits import BodyLimit
+from frontend.guard.origins import OriginGate
 from frontend.observe import metrics as metrics_routes
 from frontend.observe import tracing
 from frontend.observe.metrics import MeasuredRequests, Metrics
@@ -44,10 +46,12 @@ def create_app(settings: Settings) -> FastAPI:
     keys = Keys.of(settings)
     if keys.hashes or settings.requests_per_minute or settings.requests_at_a_time:
         app.add_middleware(KeyGate, settings=settings, keys=keys)
+    app.add_middleware(OriginGate, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
+    app.add_middleware(SafeAnswers)
     app.add_middleware(MeasuredRequests, metrics=app.state.metrics)
     tracer_provider = tracing.provider(settings.otlp_endpoint) if settings.otlp_endpoint else None
     if tracer_provider is not None:

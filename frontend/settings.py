@@ -41,6 +41,10 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address the frontend listens on.")
     port: int = Field(default=8100, ge=0, le=65535, description="Port the frontend listens on.")
+    tls_certificate: Path | None = Field(
+        default=None, description="A file with the frontend's certificate and its chain, in PEM: HTTPS and wss alone."
+    )
+    tls_key: Path | None = Field(default=None, description="A file with that certificate's private key, in PEM.")
 
     triton_url: str | None = Field(
         default=None,
@@ -69,6 +73,14 @@ class Settings(BaseSettings):
         default=None,
         description="A file with the secret that Triton's control services ask for; the embedded one makes it.",
     )
+    triton_tls_roots: Path | None = Field(
+        default=None,
+        description="A file with the certificates (PEM) that a Triton elsewhere is trusted by: gRPC goes over TLS.",
+    )
+    triton_tls_certificate: Path | None = Field(
+        default=None, description="A file with the certificate (PEM) that the frontend shows to it, where it asks."
+    )
+    triton_tls_key: Path | None = Field(default=None, description="A file with that certificate's private key, in PEM.")
     cache_dir: Path = Field(
         default_factory=_cache_dir, description="Where the embedded Triton keeps backends and logs."
     )
@@ -121,7 +133,9 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Requests and live sessions of one key at the same time; 0: any number."
     )
     cors_origins: StringList = Field(
-        default=[], description='Origins (a JSON list) whose pages may ask from a browser; ["*"] is every one.'
+        default=[],
+        description="Origins (a JSON list) whose pages may ask from a browser, over HTTP and WebSockets, beside this "
+        'server\'s own; ["*"] is every one.',
     )
     log_json: bool = Field(default=False, description="Log one JSON object a line.")
     otlp_endpoint: str | None = Field(

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -53,9 +54,11 @@ def running_service(timeout_s: float = 180.0, **environment: str) -> Iterator[Se
             stdout=log,
             stderr=log,
         )
-    url = f"http://127.0.0.1:{port}"
+    certificate = environment.get("ASR_TLS_CERTIFICATE")
+    context = ssl.create_default_context(cafile=certificate) if certificate else None
+    url = f"http{'s' if context else ''}://127.0.0.1:{port}"
     try:
-        while not _is_ready(url):
+        while not _is_ready(url, context):
             if process.poll() is not None or time.monotonic() - started > timeout_s:
                 raise ServiceFailed(f"the frontend is not ready:\n{log_path.read_text()[-2000:]}")
             time.sleep(0.05)
@@ -70,9 +73,9 @@ def running_service(timeout_s: float = 180.0, **environment: str) -> Iterator[Se
         log_path.unlink(missing_ok=True)
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(url: str, context: ssl.SSLContext | None) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health/ready", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/health/ready", timeout=5, context=context) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ OPEN_PREFIX = "/static/"
 # How OpenAI's clients in browsers pass a key, which cannot set headers.
 SUBPROTOCOL = "openai-insecure-api-key."
 POLICY_VIOLATION = 1008
+# 16 random letters and digits are 95 bits.
+SHORT = 16
+
+logger = logging.getLogger(__name__)
 
 
 class Bucket:
@@ -71,6 +76,11 @@ class Keys:
             raise KeysError("ASR_API_KEYS names no key, or an empty one: anybody would be let in")
         if settings.api_keys_file is not None:
             keys += _keys_of(settings.api_keys_file)
+        # A client's header is read as Latin-1, so that no other letters would ever be found.
+        if not all(key.isascii() for key in keys):
+            raise KeysError("an API key has letters beyond ASCII, which clients cannot send")
+        if short := sum(len(key) < SHORT for key in keys):
+            logger.warning("%d of the API keys have less than %d letters: nothing slows down guessing", short, SHORT)
         return cls([_hash(key) for key in keys])
 
     def find(self, key: str) -> int | None:
@@ -140,7 +150,8 @@ def _is_open(path: str) -> bool:
 
 def _keys_of(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Some editors put a mark in front of a text, which would be part of the first key.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise KeysError(f"ASR_API_KEYS_FILE: {path} cannot be read: {error}") from error
     keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

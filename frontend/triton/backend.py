@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
 
+from frontend.guard import tls
 from frontend.settings import Settings
 from frontend.triton import control, profiles
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
@@ -33,6 +34,8 @@ class Backend:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: TritonClient | None = None
+        # None for the embedded one, which listens on loopback.
+        self._credentials = tls.triton_credentials(settings)
         self._ready = asyncio.Event()
         # Somebody waits for Triton, or works with it.
         self._wanted = asyncio.Event()
@@ -205,7 +208,7 @@ class Backend:
 
     async def _remote(self) -> None:
         assert self._settings.triton_url is not None
-        client = TritonClient(self._settings.triton_url, self._control_key)
+        client = TritonClient(self._settings.triton_url, self._control_key, self._credentials)
         try:
             for model in self.models:
                 await client.load(model, self._settings.triton_start_timeout_s)
@@ -228,7 +231,7 @@ class Backend:
         return control.read_key(self._settings.triton_control_key_file)
 
     def _open(self, url: str, control_key: Callable[[], str]) -> None:
-        self._client = TritonClient(url, control_key)
+        self._client = TritonClient(url, control_key, self._credentials)
         self._last_used = time.monotonic()
         self.failure = None
         self._served = True

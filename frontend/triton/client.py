@@ -72,11 +72,18 @@ class TritonUnavailable(Exception):
 class TritonClient:
     """A connection to one Triton, for any number of concurrent requests."""
 
-    def __init__(self, url: str, control_key: Callable[[], str] = str) -> None:
-        """control_key: gives the secret of Triton's control services, "" where they ask for none."""
+    def __init__(
+        self, url: str, control_key: Callable[[], str] = str, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        """control_key: gives the secret of Triton's control services, "" where they ask for none. credentials:
+        TLS's; None: plaintext."""
         self.url = url
         self._control_key = control_key
-        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._channel = (
+            grpc.aio.secure_channel(url, credentials, options=CHANNEL_OPTIONS)
+            if credentials is not None
+            else grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        )
         self._ending: set[asyncio.Task[None]] = set()
         # When each model last answered a request that had to compute, and whom to tell that one failed.
         self.answered: dict[str, float] = {}

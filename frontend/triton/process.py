@@ -20,7 +20,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.settings import Settings
-from frontend.triton import control
+from frontend.triton import arguments, control
 from frontend.triton.profiles import models_of
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 SHARED_MEMORY = Path("/dev/shm")
 # What Triton says, and ends, where somebody listens on its gRPC port.
 PORT_IS_TAKEN = "failed to start GRPC service"
+# Triton's first lines, after it has read its arguments.
+ARGUMENTS_READ = "_memory_manager.cc"
 PORT_TRIALS = 5
 # The child asks the kernel for SIGTERM when its parent dies, then becomes Triton: whatever happens to the frontend,
 # Triton ends, and in an orderly way that removes its shared memory.
@@ -247,6 +249,7 @@ class EmbeddedTriton:
 
     async def _until_ready(self) -> None:
         deadline = time.monotonic() + self._settings.triton_start_timeout_s
+        hidden = False
         async with grpc.aio.insecure_channel(self.url) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while time.monotonic() < deadline:
@@ -254,6 +257,8 @@ class EmbeddedTriton:
                     if PORT_IS_TAKEN in self.log_path.read_text(errors="replace"):
                         raise PortTaken(f"port {self.grpc_port} is taken")
                     raise TritonError(f"the embedded Triton ended at once; {_reason(self.log_path)}")
+                if not hidden and self.pid and ARGUMENTS_READ in self.log_path.read_text(errors="replace"):
+                    hidden = arguments.hide(self.pid, self.control_key)
                 try:
                     answer = await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=1.0)
                     if answer.ready and await self._is_ours(stub):

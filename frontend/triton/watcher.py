@@ -23,6 +23,7 @@ from typing import Any
 
 import grpc
 
+from frontend.guard import tls
 from frontend.observe import logs
 from frontend.settings import Settings
 from frontend.triton import control, probes
@@ -291,7 +292,8 @@ async def watch(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    client = TritonClient(settings.triton_url, lambda: control.read_key(settings.triton_control_key_file))
+    key_file = settings.triton_control_key_file
+    client = TritonClient(settings.triton_url, lambda: control.read_key(key_file), tls.triton_credentials(settings))
     watcher = Watcher(client, pace=Pace(load_s=settings.triton_start_timeout_s, hang_s=settings.hang_s))
 
     async def forever() -> None:
@@ -317,7 +319,8 @@ def main() -> int:
         return 2
     try:
         control.read_key(settings.triton_control_key_file)
-    except control.NoControlKey as error:
+        tls.triton_credentials(settings)
+    except (control.NoControlKey, tls.TlsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return asyncio.run(watch(settings))

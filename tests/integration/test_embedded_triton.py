@@ -45,7 +45,10 @@ async def test_starts_listens_on_loopback_only_and_stops_clean(settings):
     listening = {connection.laddr.ip for connection in process.net_connections() if connection.status == "LISTEN"}
     assert listening
     assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
-    client = TritonClient(triton.url)
+    # The secret is nobody's to read, once Triton has read it.
+    assert not [member for member in family if triton.control_key in str(member.cmdline()) + str(member.environ())]
+    client = TritonClient(triton.url, lambda: triton.control_key)
+    assert (await client.repository())["vad"] == "READY"
     assert await client.is_ready("vad")
     assert not await client.is_ready("asr")
     await client.close()

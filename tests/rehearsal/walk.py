@@ -102,7 +102,10 @@ def swap_and_back(user: User) -> None:
     engines = "torch model_repository/encoder/1/model.onnx model_repository/encoder/2/model.onnx"
     answer = user.types(f"docker compose run --rm exporter-cpu verify export/tiny/tiny {engines} --agreement 0.99")
     check("100" in answer, f"the engines do not agree: {answer[-1_000:]}")
-    load = "curl --silent --fail -X POST localhost:$TRITON_HTTP_PORT/v2/repository/models/encoder/load"
+    load = "curl --silent --fail {}-X POST localhost:$TRITON_HTTP_PORT/v2/repository/models/encoder/load"
+    user.types(load.format(""), fails=True)
+    secret = "docker compose exec -T triton-cpu cat /control/key"
+    load = load.format(f'-H "asr-control: $({secret})" ')
     versions = "curl --silent --fail localhost:$TRITON_HTTP_PORT/v2/models/encoder"
     with asking(user) as answers:
         user.types(load)

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from .channel import channel
 from .parameters import Parameters
 from .rooms import Floats, Heard, Question, RoomFailed
 
-CHANNEL_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 # Live speech goes first in the decoder's waiting room.
 PRIORITY = 1
 INVALID = "INVALID_ARGUMENT: "
@@ -34,7 +34,7 @@ class TritonRooms:
     def __init__(self, url: str, models: Parameters) -> None:
         """url: of the server's gRPC. models: their names."""
         self._models = models
-        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._channel = channel(url)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def close(self) -> None:

@@ -111,3 +111,12 @@ def test_nested_control_tokens_are_taken_out_to_the_last():
 def test_an_endless_context_is_not_read():
     with pytest.raises(ValueError, match="CONTEXT has more than 64 tokens"):
         builder().build("<|im_" * 1_000_000, None)
+
+
+@pytest.mark.parametrize(
+    "reached", ["messages.__class__.__mro__", "cycler.__init__.__globals__.os.popen('true').read()"]
+)
+def test_a_template_of_a_checkpoint_reaches_no_python(caplog, reached):
+    built = builder("{{ " + reached + " }}" + template).build("", "")
+    assert built == builder(None).build("", "")
+    assert "unsafe" in caplog.text

@@ -72,6 +72,21 @@ def test_services_are_bounded_and_start_in_order():
         assert COMPOSE["services"][name]["environment"]["ASR_TRITON_URL"] == "triton:8001"
 
 
+def test_triton_is_controlled_by_the_frontend_alone():
+    """The secret lies in a volume that nobody else has, and the frontend cannot write it; ports are this machine's."""
+    for name, service in COMPOSE["services"].items():
+        mounts = [volume for volume in service.get("volumes", []) if volume.startswith("control:")]
+        if name.startswith("triton"):
+            assert mounts == ["control:/control"], name
+            assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+        elif name.startswith(("frontend", "watcher")):
+            assert mounts == ["control:/control:ro"], name
+            assert service["environment"]["ASR_TRITON_CONTROL_KEY_FILE"] == "/control/key"
+        else:
+            assert not mounts, name
+    assert "frontend.triton.control --shared /control/key" in (ROOT / "Dockerfile.triton").read_text()
+
+
 def test_images_run_as_nobody_in_particular_and_are_pinned():
     for name in DOCKERFILES:
         text = (ROOT / name).read_text()

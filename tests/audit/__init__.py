@@ -1,0 +1,1 @@
+"""`make audit`: what is installed, against advisories that are known."""
