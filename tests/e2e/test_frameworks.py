@@ -1,4 +1,4 @@
-"""The speech to text of LiveKit and pipecat, unmodified and with their defaults, each from an environment of its own."""
+"""LiveKit's and pipecat's speech to text, unmodified and with its defaults, each from an environment of its own."""
 
 import json
 import subprocess
