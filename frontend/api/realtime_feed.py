@@ -96,8 +96,8 @@ class Feed:
                     # What was to be told as heard went with its server, or was refused.
                     self._heard.set()
                 if event["type"] == "closed" and event.get("reason") == "idle" and not self._ended:
-                    await session.close()
                     self._rest()
+                    await session.close()
                     break
                 yield self._in_the_time_of_all(event)
             else:
