@@ -111,8 +111,17 @@ class Settings(BaseSettings):
         default=None, description="Model name in the API; unset: the name of the checkpoint that was exported."
     )
     model_aliases: StringList = Field(
-        default=["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"],
-        description="Names (a JSON list) that mean the served model, so that clients work unchanged.",
+        default=[
+            "whisper-1",
+            "gpt-transcribe",
+            "gpt-4o-transcribe",
+            "gpt-4o-mini-transcribe",
+            "gpt-4o-transcribe-diarize",
+            "gpt-live-transcribe",
+            "gpt-realtime-whisper",
+        ],
+        description="Names (a JSON list) that mean the served model, so that clients work unchanged; a name's dated "
+        "snapshots (NAME-2025-12-15) mean it as well.",
     )
     request_timeout_s: float = Field(default=3600.0, gt=0, description="Longest time one transcription may take.")
     max_upload_mb: float = Field(default=512.0, gt=0, description="Largest upload that is accepted.")

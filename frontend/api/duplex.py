@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from frontend.guard.drain import Drain
-from frontend.triton.lasting_session import LastingSession
 
 logger = logging.getLogger(__name__)
 
@@ -16,8 +15,12 @@ logger = logging.getLogger(__name__)
 LAST_WORDS_S = 15.0
 
 
+class Closable(Protocol):
+    async def close(self) -> None: ...
+
+
 async def run(
-    session: LastingSession,
+    session: Closable,
     speak: Coroutine[Any, Any, None],
     listen: Coroutine[Any, Any, None],
     finish: Callable[[], None],

@@ -1,7 +1,8 @@
-"""The served model and the names that stand for it."""
+"""The served model, the names that stand for it, and what clients expect of those that are OpenAI's."""
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -13,6 +14,12 @@ from frontend.triton.backend import Backend
 
 router = APIRouter(tags=["openai"])
 STARTED = int(time.time())
+
+# Of models that there are in a Realtime session only: there the client says where a turn ends.
+REALTIME_ONLY = ("gpt-live-transcribe", "gpt-realtime-whisper")
+SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|latest)\Z", re.ASCII)
+# Of a name that a message repeats.
+MOST_CHARACTERS = 100
 
 
 @router.get("/v1/models")
@@ -30,19 +37,29 @@ async def model(request: Request, name: str) -> dict[str, Any]:
 
 
 def served_names(backend: Backend, settings: Settings) -> list[str]:
-    return [backend.served_model_name, *settings.model_aliases]
+    return list(dict.fromkeys([backend.served_model_name, *settings.model_aliases]))
+
+
+def is_served(name: str, names: list[str]) -> bool:
+    """Whether a name is one of these, or a snapshot of one: gpt-4o-mini-transcribe-2025-12-15."""
+    return name in names or SNAPSHOT.sub("", name) in names
+
+
+def knows_turn_detection(name: str) -> bool:
+    """Whether a client expects that a Realtime session by this name can end turns by itself."""
+    return SNAPSHOT.sub("", name) not in REALTIME_ONLY
+
+
+def not_served(name: str, names: list[str]) -> str:
+    """What is said of a name that is none."""
+    return f"the model {name[:MOST_CHARACTERS]!r} does not exist; served are {', '.join(names)}"
 
 
 def check_model(name: str, backend: Backend, settings: Settings) -> None:
-    """ApiError 404 where no model has this name."""
+    """ApiError 404 where no model has this name. For files every name does, those of Realtime sessions too."""
     names = served_names(backend, settings)
-    if name not in names:
-        raise ApiError(
-            404,
-            f"the model {name!r} does not exist; served are {', '.join(names)}",
-            param="model",
-            code="model_not_found",
-        )
+    if not is_served(name, names):
+        raise ApiError(404, not_served(name, names), param="model", code="model_not_found")
 
 
 def _model(name: str) -> dict[str, Any]:

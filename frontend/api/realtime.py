@@ -2,233 +2,237 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import asyncio
 import contextlib
 import json
-import uuid
+import logging
 from typing import Any
 
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from frontend.api import duplex
-from frontend.api.models import served_names
-from frontend.api.realtime_session import RealtimeMistake, RealtimeSession
-from frontend.api.ws_transcribe import NORMAL, REFUSED, TRY_AGAIN_LATER, say
-from frontend.audio.live_audio import LiveAudio
+from frontend.api.models import is_served, not_served, served_names
+from frontend.api.realtime_events import (
+    RealtimeMistake,
+    aside,
+    audio_of,
+    error_event,
+    name_of,
+    new_id,
+    parsed,
+)
+from frontend.api.realtime_feed import Feed
+from frontend.api.realtime_session import TRANSCRIPTION, RealtimeSession
+from frontend.api.realtime_turns import Turns
+from frontend.api.ws_transcribe import NORMAL, REFUSED, TRY_AGAIN_LATER
+from frontend.audio.live_audio import TARGET_HZ, LiveAudio
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
 from frontend.triton.lasting_session import LastingSession
 
+logger = logging.getLogger(__name__)
 router = APIRouter()
 
-# OpenAI's own bound for the audio of one event.
-MAX_APPEND_BYTES = 15 * 2**20
 # A commit needs this much audio.
 MIN_COMMIT_MS = 100
+# Bytes of a client's audio that are converted at once: about a second.
+CONVERTED_AT_ONCE = 48_000
+# A client that takes nothing for so long is dropped.
+SLOW_READER_S = 30.0
+# How the decoder, which knows its tokens, refuses what a session tells it: by its name of the field.
+REFUSED_TEXTS = {"CONTEXT": "prompt", "language": "language"}
 
 
 @router.websocket("/v1/realtime")
 async def realtime(websocket: WebSocket) -> None:
     """A transcription session, as the `openai` package speaks it."""
-    await websocket.accept(subprotocol="realtime" if "realtime" in websocket.scope.get("subprotocols", []) else None)
+    protocol = "realtime" if "realtime" in websocket.scope.get("subprotocols", []) else None
+    try:
+        await websocket.accept(subprotocol=protocol)
+    except (RuntimeError, WebSocketDisconnect, OSError):
+        # The client has left before it was let in.
+        return
     settings: Settings = websocket.app.state.settings
     backend: Backend = websocket.app.state.backend
     names = served_names(backend, settings)
     asked = websocket.query_params.get("model") or names[0]
-    session = RealtimeSession(_id("sess"), asked if asked in names else names[0])
+    known = is_served(asked, names)
+    session = RealtimeSession(new_id("sess"), asked if known else names[0])
     try:
         async with backend.use() as client:
-            connection = Connection(
-                websocket, LastingSession(client, session.session_id, backend.connected), session, names
-            )
-            await connection.run(known_model=asked in names, asked=asked)
+
+            def begin() -> LastingSession:
+                return LastingSession(backend.current or client, session.session_id, backend.connected)
+
+            connection = Connection(websocket, Feed(begin, session.as_settings()), session, names)
+            await connection.run(None if known else not_served(asked, names))
     except TritonUnavailable as error:
-        await say(websocket, _error(str(error), kind="server_error"))
-        await websocket.close(TRY_AGAIN_LATER)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await _send(websocket, error_event(str(error), kind="server_error"))
+        await _close(websocket, TRY_AGAIN_LATER)
 
 
 class Connection:
     """One client: its events become requests of a live session, and what that says becomes events again."""
 
-    def __init__(self, websocket: WebSocket, live: LastingSession, session: RealtimeSession, names: list[str]) -> None:
+    def __init__(self, websocket: WebSocket, live: Feed, session: RealtimeSession, names: list[str]) -> None:
         self._websocket = websocket
         self._live = live
         self._session = session
         self._names = names
         self._audio = LiveAudio(session.kind, session.rate_hz)
-        self._items: dict[int, str] = {}
-        self._shown: dict[int, str] = {}
-        self._previous: str | None = None
-        # Milliseconds of audio since the last commit or clear.
-        self._pending_ms = 0.0
+        self._turns = Turns(self._say)
+        # Samples at 16 kHz: what the client has appended, and up to where that is committed or cleared.
+        self._appended = self._committed = 0.0
+        # Whether the client has left, or takes nothing more.
+        self._gone = self._stuck = False
+        # The newest change of what the model is told, for the case that it refuses: the client's name of the event, and
+        # the session before.
+        self._change: tuple[str | None, RealtimeSession] = (None, session)
 
-    async def run(self, *, known_model: bool, asked: str) -> None:
-        self._live.send(parameters=self._session.as_settings())
+    async def run(self, wrong_model: str | None) -> None:
+        """Until one side ends it. wrong_model: what is to be said of a model that nobody serves."""
         await self._say("session.created", session=self._session.as_json())
-        if not known_model:
-            message = f"the model {asked!r} does not exist; served are {', '.join(self._names)}"
-            await say(self._websocket, _error(message, param="model", code="model_not_found"))
+        if wrong_model is not None:
+            await self._send(error_event(wrong_model, param="model", code="model_not_found"))
         await duplex.run(
             self._live,
             self._speak(),
             self._listen(),
-            lambda: self._live.send(self._audio.finish(), end=True),
+            lambda: self._live.finish(self._audio.finish()),
             self._websocket.app.state.drain,
         )
 
     async def _speak(self) -> None:
-        """Obey the client's events until it leaves."""
-        while True:
-            message = await self._websocket.receive()
+        """Obey the client's events until it leaves. Whatever they are, the session goes on."""
+        while not self._gone:
+            try:
+                message = await self._websocket.receive()
+            except RuntimeError:
+                return
             if message["type"] == "websocket.disconnect":
                 return
-            event: Any = None
+            event: dict[str, Any] | None = None
             try:
-                event = json.loads(message.get("text") or "")
+                event = await parsed(message.get("text"))
                 await self._obey(event)
-            except json.JSONDecodeError:
-                await say(self._websocket, _error("an event must be a json object"))
             except RealtimeMistake as mistake:
-                name = event.get("event_id") if isinstance(event, dict) else None
-                await say(self._websocket, _error(str(mistake), param=mistake.param, code=mistake.code, event_id=name))
+                error = error_event(str(mistake), param=mistake.param, code=mistake.code, event_id=name_of(event))
+                await self._send(error)
+            except Exception as error:
+                logger.exception("an event of session %s failed", self._session.session_id)
+                await self._send(
+                    error_event(f"the event failed: {error}", kind="server_error", event_id=name_of(event))
+                )
 
-    async def _obey(self, event: Any) -> None:
-        if not isinstance(event, dict):
-            raise RealtimeMistake("an event must be a json object")
+    async def _obey(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
         if kind == "session.update":
-            await self._update(event.get("session"))
+            await self._update(event)
         elif kind == "input_audio_buffer.append":
-            self._append(event.get("audio"))
+            await self._append(event)
         elif kind == "input_audio_buffer.commit":
-            if self._pending_ms < MIN_COMMIT_MS:
-                message = f"the buffer has {self._pending_ms:.0f} ms of audio; a commit needs {MIN_COMMIT_MS}"
-                raise RealtimeMistake(message, code="input_audio_buffer_commit_empty")
-            self._pending_ms = 0.0
-            self._live.send(parameters={"command": "flush"})
+            await self._commit()
         elif kind == "input_audio_buffer.clear":
-            self._pending_ms = 0.0
-            self._live.send(parameters={"command": "reset"})
+            self._committed = self._appended
+            await self._live.send(command="reset")
+        elif isinstance(kind, str):
+            raise RealtimeMistake(f"unknown event {kind[:100]!r} of a transcription session", param="type")
         else:
-            raise RealtimeMistake(f"unknown event {kind!r} of a transcription session", param="type")
+            raise RealtimeMistake("an event's type must be a text", param="type")
 
-    async def _update(self, wanted: Any) -> None:
-        updated = self._session.updated(wanted, self._names)
-        if (updated.kind, updated.rate_hz) != (self._session.kind, self._session.rate_hz):
-            self._live.send(self._audio.finish())
+    async def _update(self, event: dict[str, Any]) -> None:
+        before = self._session
+        updated = before.updated(event.get("session"), self._names)
+        if (updated.kind, updated.rate_hz) != (before.kind, before.rate_hz):
+            await self._live.send(self._audio.finish())
             self._audio = LiveAudio(updated.kind, updated.rate_hz)
         self._session = updated
-        self._live.send(parameters=updated.as_settings())
+        if updated.with_texts_of(before) != updated:
+            self._change = (name_of(event), before)
+        await self._live.change(updated.as_settings())
         await self._say("session.updated", session=updated.as_json())
 
-    def _append(self, audio: Any) -> None:
-        if not isinstance(audio, str):
-            raise RealtimeMistake("audio must be base64", param="audio")
-        if len(audio) > MAX_APPEND_BYTES * 4 // 3:
-            raise RealtimeMistake(f"audio has more than {MAX_APPEND_BYTES} bytes", param="audio")
-        try:
-            data = base64.b64decode(audio, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise RealtimeMistake(f"audio is not base64: {error}", param="audio") from error
+    async def _append(self, event: dict[str, Any]) -> None:
+        data = await audio_of(event)
+        audio, size = self._audio, len(data)
         per_sample = 2 if self._session.kind == "audio/pcm" else 1
-        self._pending_ms += 1000 * len(data) / per_sample / self._session.rate_hz
-        samples = self._audio.convert(data)
-        if samples:
-            self._live.send(samples)
+        for start in range(0, size, CONVERTED_AT_ONCE):
+            part = data[start : start + CONVERTED_AT_ONCE]
+            # All of a large event, so that the pieces stay in order and no loop is held up by their number.
+            samples = await aside(size, lambda part=part: audio.convert(part))  # type: ignore[misc]
+            self._appended += len(part) / per_sample * TARGET_HZ / self._session.rate_hz
+            if samples:
+                await self._live.send(samples)
+            if self._gone:
+                return
+
+    async def _commit(self) -> None:
+        pending_ms = 1000 * (self._appended - self._committed) / TARGET_HZ
+        if pending_ms < MIN_COMMIT_MS:
+            message = f"the buffer has {pending_ms:.0f} ms of audio; a commit needs {MIN_COMMIT_MS}"
+            raise RealtimeMistake(message, code="input_audio_buffer_commit_empty")
+        self._committed = self._appended
+        await self._live.send(command="flush")
 
     async def _listen(self) -> None:
         """Tell the client what the session says, until it is closed."""
         code = NORMAL
         try:
             async for event in self._live.events():
-                if event["type"] == "error" and event["fatal"]:
-                    code = TRY_AGAIN_LATER if event.get("busy") else REFUSED
-                await self._tell(event)
+                if event["type"] == "error" and not event.get("utterance"):
+                    if event["fatal"]:
+                        busy = event.get("busy") or event.get("code") == "busy"
+                        code = TRY_AGAIN_LATER if busy else REFUSED
+                    await self._refused(event["message"])
+                elif event["type"] == "speech_stopped" and event["reason"] == "silence":
+                    # What is before it needs no commit.
+                    self._committed = max(self._committed, event["end_sample"])
+                await self._turns.tell(event, by_vad=self._session.server_vad)
+                if self._stuck:
+                    return
         except TritonUnavailable as error:
             code = TRY_AGAIN_LATER
-            await say(self._websocket, _error(f"the speech recognizer is lost: {error}", kind="server_error"))
-        with contextlib.suppress(RuntimeError):
-            await self._websocket.close(code)
+            await self._send(error_event(f"the speech recognizer is lost: {error}", kind="server_error"))
+        if not self._gone:
+            await _close(self._websocket, code)
 
-    async def _tell(self, event: dict[str, Any]) -> None:
-        kind, number = event["type"], event.get("utterance", 0)
-        item = self._items.setdefault(number, _id("item")) if number else ""
-        by_vad = self._session.server_vad
-        if kind == "speech_started" and by_vad:
-            start_ms = round(1000 * event["start"])
-            await self._say("input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=item)
-        elif kind == "partial":
-            await self._delta(number, item, event["stable"])
-        elif kind == "speech_stopped":
-            if by_vad:
-                end_ms = round(1000 * event["end"])
-                await self._say("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id=item)
-            await self._say("input_audio_buffer.committed", item_id=item, previous_item_id=self._previous)
-            await self._say("conversation.item.added", item=_item(item), previous_item_id=self._previous)
-            self._previous = item
-            self._pending_ms = 0.0
-        elif kind == "final":
-            if not event["revised"]:
-                await self._delta(number, item, event["text"])
-            await self._say(
-                "conversation.item.input_audio_transcription.completed",
-                item_id=item,
-                content_index=0,
-                transcript=event["text"],
-                usage={"type": "duration", "seconds": round(event["end"] - event["start"], 3)},
-            )
-            self._items.pop(number, None)
-            self._shown.pop(number, None)
-        elif kind == "reset":
-            await self._say("input_audio_buffer.cleared")
-        elif kind == "error" and number:
-            error = {"type": "server_error", "code": None, "message": event["message"], "param": None}
-            failed = "conversation.item.input_audio_transcription.failed"
-            await self._say(failed, item_id=item, content_index=0, error=error)
-        elif kind == "error":
-            await say(self._websocket, _error(event["message"]))
-
-    async def _delta(self, number: int, item: str, stable: str) -> None:
-        """Deltas only append: what is stable and was not told."""
-        shown = self._shown.get(number, "")
-        if stable.startswith(shown) and len(stable) > len(shown):
-            self._shown[number] = stable
-            await self._say(
-                "conversation.item.input_audio_transcription.delta",
-                item_id=item,
-                content_index=0,
-                delta=stable[len(shown) :],
-            )
+    async def _refused(self, message: str) -> None:
+        """Say what the session refuses; where that is a setting, what was before holds again."""
+        about = next((field for name, field in REFUSED_TEXTS.items() if name in message), None)
+        if about is None:
+            await self._send(error_event(message))
+            return
+        name, before = self._change
+        self._session = self._session.with_texts_of(before)
+        self._live.restore(self._session.as_settings())
+        await self._send(error_event(message, param=f"{TRANSCRIPTION}.{about}", event_id=name))
 
     async def _say(self, kind: str, **fields: Any) -> None:
-        await say(self._websocket, {"type": kind, "event_id": _id("event"), **fields})
+        await self._send({"type": kind, "event_id": new_id("event"), **fields})
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        if self._gone:
+            return
+        try:
+            self._gone = not await _send(self._websocket, event)
+        except asyncio.TimeoutError:
+            logger.warning("the client of session %s takes nothing more", self._session.session_id)
+            self._gone = self._stuck = True
 
 
-def _item(item: str) -> dict[str, Any]:
-    content = [{"type": "input_audio", "transcript": None}]
-    return {
-        "id": item,
-        "object": "realtime.item",
-        "type": "message",
-        "status": "completed",
-        "role": "user",
-        "content": content,
-    }
+async def _send(websocket: WebSocket, event: dict[str, Any]) -> bool:
+    """Send an event; false where nobody is there to take it. Raises asyncio.TimeoutError where it is not taken."""
+    try:
+        await asyncio.wait_for(websocket.send_text(json.dumps(event, ensure_ascii=False)), SLOW_READER_S)
+    except asyncio.TimeoutError:
+        raise
+    except (RuntimeError, WebSocketDisconnect, OSError):
+        return False
+    return True
 
 
-def _error(
-    message: str,
-    *,
-    kind: str = "invalid_request_error",
-    param: str | None = None,
-    code: str | None = None,
-    event_id: str | None = None,
-) -> dict[str, Any]:
-    error = {"type": kind, "code": code, "message": message, "param": param, "event_id": event_id}
-    return {"type": "error", "event_id": _id("event"), "error": error}
-
-
-def _id(prefix: str) -> str:
-    return f"{prefix}_{uuid.uuid4().hex[:24]}"
+async def _close(websocket: WebSocket, code: int) -> None:
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError, asyncio.TimeoutError):
+        await asyncio.wait_for(websocket.close(code), SLOW_READER_S)

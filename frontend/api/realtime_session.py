@@ -6,65 +6,90 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from frontend.api.languages import LANGUAGES, is_language
+from frontend.api.models import is_served, knows_turn_detection, not_served
+from frontend.api.realtime_events import RealtimeMistake, is_text
 from frontend.audio.live_audio import RATES_HZ, TARGET_HZ
 
-
-class RealtimeMistake(ValueError):
-    """A client's event that cannot be obeyed; `param` is the field at fault, `code` OpenAI's short name."""
-
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
-        self.code = code
+INCLUDE = "item.input_audio_transcription.logprobs"
+INPUT = "session.audio.input"
+TRANSCRIPTION = f"{INPUT}.transcription"
+# Hypotheses in a row that have to agree on a word before a delta tells it, by how long the client would wait.
+AGREEMENT = {"minimal": 1, "low": 2, "medium": 3, "high": 4, "xhigh": 6}
+NOISE = ("near_field", "far_field")
+# Characters of prompt and keywords together, as `asr_stream` has it; languages that may be named.
+MAX_CONTEXT = 20_000
+MAX_LANGUAGES = 100
 
 
 @dataclass(frozen=True)
 class RealtimeSession:
-    """Settings of a transcription session. turns: by `server_vad`, or by the client where it is None."""
+    """Settings of a transcription session. wants_vad: the client did not say that it commits turns itself."""
 
     session_id: str
     model: str
     kind: str = "audio/pcm"
     rate_hz: int = 24_000
     language: str = ""
+    languages: tuple[str, ...] = ()
     prompt: str = ""
-    server_vad: bool = True
+    keywords: tuple[str, ...] = ()
+    delay: str | None = None
+    wants_vad: bool = True
     threshold: float = 0.5
     prefix_padding_ms: int = 300
     silence_duration_ms: int = 500
-    logprobs: bool = False
+
+    @property
+    def server_vad(self) -> bool:
+        """Whether turns are ended here; otherwise the client commits them."""
+        return self.wants_vad and knows_turn_detection(self.model)
 
     def updated(self, session: Any, names: list[str]) -> RealtimeSession:
-        """With what `session.update` asks for; names: of the models that are served. Raises RealtimeMistake."""
+        """With what `session.update` asks for, where what it does not name stays; names: of the models that are served.
+        Raises RealtimeMistake."""
         session = _object(session, "session")
         if session.get("type", "transcription") != "transcription":
             raise RealtimeMistake("only sessions of type transcription are served", param="session.type")
         changed = self
-        source = _object(_object(session.get("audio", {}), "session.audio").get("input", {}), "session.audio.input")
+        source = _optional(_optional(session.get("audio"), "session.audio").get("input"), INPUT)
         if source.get("format") is not None:
             changed = changed._with_format(source["format"])
         if source.get("transcription") is not None:
-            changed = changed._with_transcription(source["transcription"], names)
+            changed = changed._with_transcription(_object(source["transcription"], TRANSCRIPTION), names)
         if "turn_detection" in source:
             changed = changed._with_turns(source["turn_detection"])
-        include = session.get("include") or []
-        if not isinstance(include, list) or set(map(str, include)) - {"item.input_audio_transcription.logprobs"}:
-            raise RealtimeMistake("include knows item.input_audio_transcription.logprobs", param="session.include")
+        _check_noise_reduction(source.get("noise_reduction"))
+        include = session.get("include")
+        if include is not None and (not isinstance(include, list) or any(one != INCLUDE for one in include)):
+            raise RealtimeMistake(f"include knows {INCLUDE}", param="session.include")
         return changed
+
+    def with_texts_of(self, before: RealtimeSession) -> RealtimeSession:
+        """With what the model is told of the sound as it was before, because what it was told now is refused."""
+        return replace(
+            self,
+            language=before.language,
+            languages=before.languages,
+            prompt=before.prompt,
+            keywords=before.keywords,
+        )
 
     def as_settings(self) -> dict[str, str | int | float | bool]:
         """Parameters for `asr_stream`."""
+        single = self.languages[0] if len(self.languages) == 1 else ""
         return {
-            "language": self.language,
-            "context": self.prompt,
+            "language": self.language or single,
+            "context": _context(self.prompt, self.keywords),
             "vad": "on" if self.server_vad else "off",
             "threshold": self.threshold,
             "prefix_padding_ms": self.prefix_padding_ms,
             "silence_ms": self.silence_duration_ms,
+            "agreement": AGREEMENT[self.delay or "low"],
         }
 
     def as_json(self) -> dict[str, Any]:
-        """The session as its events show it."""
+        """The session as its events show it: what holds, so neither noise reduction nor probabilities."""
         turns = {
             "type": "server_vad",
             "threshold": self.threshold,
@@ -72,7 +97,13 @@ class RealtimeSession:
             "silence_duration_ms": self.silence_duration_ms,
         }
         sound = {"type": self.kind, "rate": self.rate_hz} if self.kind == "audio/pcm" else {"type": self.kind}
-        transcription = {"model": self.model, "language": self.language or None, "prompt": self.prompt}
+        transcription: dict[str, Any] = {
+            "model": self.model,
+            "language": self.language or None,
+            "prompt": self.prompt,
+        }
+        given = {"languages": list(self.languages), "keywords": list(self.keywords), "delay": self.delay}
+        transcription.update({name: value for name, value in given.items() if value})
         return {
             "id": self.session_id,
             "object": "realtime.transcription_session",
@@ -90,39 +121,63 @@ class RealtimeSession:
         }
 
     def _with_format(self, sound: Any) -> RealtimeSession:
-        param = "session.audio.input.format"
-        kind = _object(sound, param).get("type")
-        if kind not in RATES_HZ:
+        param = f"{INPUT}.format"
+        kind = _object(sound, param).get("type", "audio/pcm")
+        if not isinstance(kind, str) or kind not in RATES_HZ:
             raise RealtimeMistake(f"format must be one of {', '.join(RATES_HZ)}", param=f"{param}.type")
-        rate_hz = sound.get("rate") or RATES_HZ[kind]
-        if rate_hz not in ((24_000, TARGET_HZ) if kind == "audio/pcm" else (8_000,)):
-            raise RealtimeMistake(f"{kind} at {rate_hz} Hz is not served", param=f"{param}.rate")
-        return replace(self, kind=kind, rate_hz=rate_hz)
+        served = (RATES_HZ[kind], TARGET_HZ) if kind == "audio/pcm" else (RATES_HZ[kind],)
+        rate_hz = sound.get("rate")
+        if rate_hz is not None and (_number(rate_hz) is None or rate_hz not in served):
+            raise RealtimeMistake(f"{kind} is served at {_listed(served)} Hz", param=f"{param}.rate")
+        return replace(self, kind=kind, rate_hz=RATES_HZ[kind] if rate_hz is None else int(rate_hz))
 
-    def _with_transcription(self, wanted: Any, names: list[str]) -> RealtimeSession:
-        param = "session.audio.input.transcription"
-        wanted = _object(wanted, param)
-        model = wanted.get("model", self.model)
-        if model not in names:
-            message = f"the model {model!r} does not exist; served are {', '.join(names)}"
-            raise RealtimeMistake(message, param=f"{param}.model", code="model_not_found")
-        languages = wanted.get("languages") or []
-        language = wanted.get("language", self.language) or (languages[0] if len(languages) == 1 else "")
-        prompt = wanted.get("prompt", self.prompt) or ""
-        keywords = wanted.get("keywords") or []
-        if not isinstance(language, str) or not isinstance(prompt, str) or not isinstance(keywords, list):
-            raise RealtimeMistake("language and prompt are texts, keywords a list", param=param)
-        words = ", ".join(str(word) for word in keywords)
-        return replace(self, model=model, language=language, prompt="\n".join(part for part in (prompt, words) if part))
+    def _with_transcription(self, wanted: dict[str, Any], names: list[str]) -> RealtimeSession:
+        changed = self
+        model = wanted.get("model")
+        if model is not None:
+            if not is_text(model) or not is_served(model, names):
+                message = not_served(model, names) if isinstance(model, str) else "model must be a text"
+                raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.model", code="model_not_found")
+            changed = replace(changed, model=model)
+        if "language" in wanted:
+            language = _text(wanted["language"], "language").strip()
+            _check_language(language, "language")
+            changed = replace(changed, language=language, languages=() if language else changed.languages)
+        if "languages" in wanted:
+            languages = _texts(wanted["languages"], "languages")
+            if len(languages) > MAX_LANGUAGES:
+                raise RealtimeMistake(f"languages names more than {MAX_LANGUAGES}", param=f"{TRANSCRIPTION}.languages")
+            if languages and wanted.get("language"):
+                raise RealtimeMistake("language and languages exclude each other", param=f"{TRANSCRIPTION}.languages")
+            for one in languages:
+                _check_language(one, "languages")
+            changed = replace(changed, languages=languages, language="" if languages else changed.language)
+        for name in ("prompt", "keywords"):
+            if name in wanted:
+                read: Any = _text(wanted[name], name) if name == "prompt" else _texts(wanted[name], name)
+                changed = replace(changed, **{name: read})
+                if len(_context(changed.prompt, changed.keywords)) > MAX_CONTEXT:
+                    message = f"prompt and keywords have more than {MAX_CONTEXT} characters"
+                    raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.{name}")
+        if "delay" in wanted:
+            delay = wanted["delay"]
+            if delay is not None and (not isinstance(delay, str) or delay not in AGREEMENT):
+                message = f"delay must be one of {', '.join(AGREEMENT)}"
+                raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.delay")
+            changed = replace(changed, delay=delay)
+        return changed
 
     def _with_turns(self, turns: Any) -> RealtimeSession:
-        param = "session.audio.input.turn_detection"
+        param = f"{INPUT}.turn_detection"
         if turns is None:
-            return replace(self, server_vad=False)
+            return replace(self, wants_vad=False)
         turns = _object(turns, param)
         if turns.get("type", "server_vad") != "server_vad":
             raise RealtimeMistake("turn_detection must be server_vad or null", param=f"{param}.type")
-        changed = replace(self, server_vad=True)
+        if not knows_turn_detection(self.model):
+            message = f"{self.model} has no turn detection, as with OpenAI: set it to null and commit each turn"
+            raise RealtimeMistake(message, param=param)
+        changed = replace(self, wants_vad=True)
         for name, low, high in (
             ("threshold", 0.05, 0.95),
             ("prefix_padding_ms", 0, 2_000),
@@ -131,14 +186,61 @@ class RealtimeSession:
             value = turns.get(name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            if _number(value) is None or not low <= value <= high:
                 raise RealtimeMistake(f"{name} must lie between {low} and {high}", param=f"{param}.{name}")
             number: Any = float(value) if name == "threshold" else int(value)
             changed = replace(changed, **{name: number})
         return changed
 
 
+def _check_noise_reduction(wanted: Any) -> None:
+    """It is taken and has no effect: the model was made for noise."""
+    param = f"{INPUT}.noise_reduction"
+    wanted = _optional(wanted, param)
+    if wanted.get("type") is not None and wanted["type"] not in NOISE:
+        raise RealtimeMistake(f"noise_reduction must be {' or '.join(NOISE)}", param=f"{param}.type")
+    if wanted.get("strength") is not None and _number(wanted["strength"]) is None:
+        raise RealtimeMistake("strength must be a number", param=f"{param}.strength")
+
+
+def _check_language(language: str, name: str) -> None:
+    if language and not is_language(language):
+        known = f"known are {', '.join(LANGUAGES.values())}, or their ISO 639 codes"
+        raise RealtimeMistake(f"unknown language {language[:100]!r}; {known}", param=f"{TRANSCRIPTION}.{name}")
+
+
+def _context(prompt: str, keywords: tuple[str, ...]) -> str:
+    return "\n".join(part for part in (prompt, ", ".join(keywords)) if part)
+
+
 def _object(value: Any, param: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RealtimeMistake(f"{param} must be an object", param=param)
     return value
+
+
+def _optional(value: Any, param: str) -> dict[str, Any]:
+    """An object, an empty one where it is null."""
+    return {} if value is None else _object(value, param)
+
+
+def _text(value: Any, name: str) -> str:
+    if value is not None and not is_text(value):
+        raise RealtimeMistake(f"{name} must be a text", param=f"{TRANSCRIPTION}.{name}")
+    return value or ""
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    """What is not blank of a list of texts."""
+    if value is not None and (not isinstance(value, list) or not all(is_text(one) for one in value)):
+        raise RealtimeMistake(f"{name} must be a list of texts", param=f"{TRANSCRIPTION}.{name}")
+    return tuple(one.strip() for one in value or () if one.strip())
+
+
+def _number(value: Any) -> int | float | None:
+    """A number; true and false are none."""
+    return None if isinstance(value, bool) or not isinstance(value, int | float) else value
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return " or ".join(map(str, numbers))

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from frontend.api.languages import as_codes
 from frontend.api.transcription_request import TranscriptionRequest
 from frontend.audio.recordings import Piece, Transcript
 from frontend.audio.subtitles import srt, vtt
@@ -59,7 +60,7 @@ def _text(request: TranscriptionRequest, transcript: Transcript, meta: dict[str,
     """The whole text and what is told of it, as json and as a stream's end."""
     body: dict[str, Any] = {"text": transcript.text, "usage": usage(transcript)}
     if transcript.languages:
-        body["languages"] = [{"code": name} for name in transcript.languages]
+        body["languages"] = as_codes(transcript.languages)
     if request.logprobs:
         body["logprobs"] = [one for piece in transcript.pieces for one in logprobs(piece)]
     if request.debug:

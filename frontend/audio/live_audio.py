@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ class LiveAudio:
 
         self._kind = kind
         self._rate_hz = rate_hz
+        # Large chunks are converted in threads, and a stream may end meanwhile.
+        self._lock = threading.Lock()
+        self._finished = False
         self._odd = b""
         self._position = 0
         self._resampler = (
@@ -48,7 +52,22 @@ class LiveAudio:
         )
 
     def convert(self, data: bytes) -> bytes:
-        """The next bytes of the stream as s16le at 16 kHz; a few samples are held back until more come."""
+        """The next bytes of the stream as s16le at 16 kHz; a few samples are held back until more come. After the end
+        nothing comes. From any thread."""
+        with self._lock:
+            return b"" if self._finished else self._converted(data)
+
+    def finish(self) -> bytes:
+        """The end: what was held back."""
+        with self._lock:
+            if self._finished:
+                return b""
+            self._finished = True
+            return (
+                b"" if self._resampler is None or not self._position else self._joined(self._resampler.resample(None))
+            )
+
+    def _converted(self, data: bytes) -> bytes:
         if self._kind == "audio/pcm":
             data = self._odd + data
             self._odd = data[len(data) // 2 * 2 :]
@@ -58,10 +77,6 @@ class LiveAudio:
         if self._resampler is None or not samples.size:
             return samples.astype("<i2").tobytes()
         return self._joined(self._resampler.resample(self._frame(samples)))
-
-    def finish(self) -> bytes:
-        """What was held back."""
-        return b"" if self._resampler is None or not self._position else self._joined(self._resampler.resample(None))
 
     def _frame(self, samples: NDArray[np.int16]) -> AudioFrame:
         import av

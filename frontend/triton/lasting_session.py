@@ -43,14 +43,25 @@ class LastingSession:
         """Whether the end was sent."""
         return self._ended
 
-    def send(self, pcm16: bytes = b"", parameters: Mapping[str, Any] | None = None, *, end: bool = False) -> None:
-        """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end."""
+    def send(
+        self,
+        pcm16: bytes = b"",
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        end: bool = False,
+        tell_heard: bool = False,
+    ) -> None:
+        """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end.
+
+        tell_heard: an event `heard` comes when this and all before it was heard, unless more is sent before; after
+        `resumed` it does not come any more.
+        """
         if self._ended:
             return
         self._ended = end
         self._journal.note(pcm16, parameters or {}, end=end)
         if self._stream is not None:
-            self._stream.send(pcm16, parameters, end=end)
+            self._stream.send(pcm16, parameters, end=end, tell_heard=tell_heard)
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """What the session says. A refused request is an event `error`; of the first one, a fatal one, and the last.

@@ -16,6 +16,8 @@ from frontend.triton.client import TritonClient, TritonUnavailable, add_input, r
 MODEL = "asr_stream"
 # What Triton reads of a request's parameters: whose session it is.
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout")
+# At the end of a request's id: that it is heard is to be told.
+TELL_HEARD = "/heard"
 
 
 class LiveSession:
@@ -31,11 +33,24 @@ class LiveSession:
         self._ended = False
         self._call = client.live_stream(self._requests_as_they_come())
 
-    def send(self, pcm16: bytes = b"", parameters: Mapping[str, Any] | None = None, *, end: bool = False) -> None:
-        """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end."""
+    def send(
+        self,
+        pcm16: bytes = b"",
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        end: bool = False,
+        tell_heard: bool = False,
+    ) -> None:
+        """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end.
+
+        tell_heard: an event `heard` comes when this and all before it was heard, unless more is sent before.
+        """
         if self._ended:
             return
-        request = service_pb2.ModelInferRequest(model_name=MODEL, id=self._request_id)
+        name = self._request_id + TELL_HEARD if tell_heard else self._request_id
+        request = service_pb2.ModelInferRequest(model_name=MODEL, id=name)
+        if tell_heard:
+            parameters = {**(parameters or {}), "hold": False, "triton_enable_empty_final_response": True}
         # Last, so that nobody's settings stand for them.
         reserved = {"sequence_id": self._sequence, "sequence_start": not self._started, "sequence_end": end}
         for name, value in {**(parameters or {}), **reserved}.items():
@@ -69,6 +84,8 @@ class LiveSession:
                     continue
                 if not answer.infer_response.raw_output_contents:
                     # The end of a request whose session speaks by a later one.
+                    if answer.infer_response.id.endswith(TELL_HEARD):
+                        yield {"type": "heard"}
                     continue
                 event = json.loads(answer.infer_response.raw_output_contents[0][4:])
                 spoken = True

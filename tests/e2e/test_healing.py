@@ -158,7 +158,10 @@ async def test_a_session_outlasts_its_server(healing, speech, victim):
             await asyncio.sleep(0.1)
 
 
-async def test_realtime_items_outlast_their_server(healing, speech):
+@pytest.mark.parametrize("turns", [{"type": "server_vad"}, None])
+async def test_realtime_items_outlast_their_server(healing, speech, turns):
+    """Turns that end by voice, and turns of the client, one of all that is said."""
+    texts = TEXTS if turns else [" ".join(TEXTS)]
     kinds, transcripts, begun, killed = [], [], asyncio.Event(), False
     async with websockets.connect(f"{healing.url.replace('http', 'ws', 1)}/v1/realtime", open_timeout=30) as socket:
 
@@ -170,11 +173,11 @@ async def test_realtime_items_outlast_their_server(healing, speech):
                     begun.set()
                 if event["type"].endswith("transcription.completed"):
                     transcripts.append(event["transcript"])
-                    if len(transcripts) == len(TEXTS):
+                    if len(transcripts) == len(texts):
                         return
 
         hearing = asyncio.create_task(hear())
-        sound = {"format": {"type": "audio/pcm", "rate": 16_000}}
+        sound = {"format": {"type": "audio/pcm", "rate": 16_000}, "turn_detection": turns}
         update = {"type": "session.update", "session": {"type": "transcription", "audio": {"input": sound}}}
         await socket.send(json.dumps(update))
         for start in range(0, speech.size, CHUNK):
@@ -184,9 +187,13 @@ async def test_realtime_items_outlast_their_server(healing, speech):
             if begun.is_set() and not killed:
                 killed = True
                 process_of(healing, "asr_stream").send_signal(signal.SIGKILL)
+        if turns is None:
+            await socket.send(json.dumps({"type": "input_audio_buffer.commit"}))
         await asyncio.wait_for(hearing, 60)
-    assert transcripts == TEXTS
-    for kind in ("speech_started", "speech_stopped", "committed"):
+    assert killed
+    assert transcripts == texts
+    for kind in ("speech_started", "speech_stopped", "committed") if turns else ("committed",):
         items = [item for said, item in kinds if said == f"input_audio_buffer.{kind}"]
-        assert len(items) == len(set(items)) == len(TEXTS)
+        assert len(items) == len(set(items)) == len(texts)
+    assert len({item for kind, item in kinds if item and "transcription" in kind}) == len(texts)
     assert not [kind for kind, _ in kinds if kind == "error" or kind.endswith("failed")]

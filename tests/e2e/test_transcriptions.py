@@ -42,6 +42,17 @@ def test_text_format(openai_client):
     assert answer == ENGLISH + "\n"
 
 
+@pytest.mark.parametrize(
+    "name", ["gpt-transcribe", "gpt-4o-mini-transcribe-2025-12-15", "gpt-4o-transcribe-diarize", "gpt-live-transcribe"]
+)
+def test_openais_names_hear_files(openai_client, name):
+    assert openai_client.models.retrieve(name).id == name
+    answer = openai_client.audio.transcriptions.create(model=name, file=("a.flac", recording()))
+    assert answer.text == ENGLISH
+    # As codes, by which clients go on.
+    assert [language.code for language in answer.languages] == ["en"]
+
+
 def test_language_and_prompt(openai_client):
     answer = openai_client.audio.transcriptions.create(
         model="gpt-4o-transcribe", file=("a.flac", recording()), language="zh", prompt="Triton", temperature=0
@@ -92,6 +103,12 @@ def test_models(openai_client):
         ({"language": "Klingon"}, openai.BadRequestError, None),
         ({"temperature": 7}, openai.BadRequestError, "temperature"),
         ({"response_format": "diarized_json"}, openai.BadRequestError, "response_format"),
+        (
+            {"model": "gpt-4o-transcribe-diarize", "response_format": "diarized_json"},
+            openai.BadRequestError,
+            "response_format",
+        ),
+        ({"model": "gpt-4o-transcribe-2025"}, openai.NotFoundError, "model"),
         ({"response_format": "xml"}, openai.BadRequestError, "response_format"),
         ({"response_format": "srt", "stream": True}, openai.BadRequestError, "response_format"),
         ({"timestamp_granularities": ["word"]}, openai.BadRequestError, "timestamp_granularities"),
