@@ -66,7 +66,7 @@ async def rounds(stage: Stage, talks: list[Talk], faults: list[Fault], seed: int
 async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after_s: float) -> Round:
     before = (await stage.health()).get("healed", {}).get(fault.model, 0)
     starts = stage.starts
-    traffic = Traffic(stage.url, talks, seed=hash(seed))
+    traffic = Traffic(stage.url, talks, seed=seed)
     traffic.start()
     await asyncio.sleep(after_s)
     in_flight = traffic.open

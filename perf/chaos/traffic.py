@@ -169,7 +169,8 @@ class Traffic:
     sockets: int = 3
     realtime: int = 2
     files: int = 3
-    seed: int = 0
+    # A text or a number, never its hash: that is another one in every process.
+    seed: str | int = 0
 
     def __post_init__(self) -> None:
         self.entries: list[Entry] = []

@@ -37,7 +37,11 @@ class Adapter:
 
     def _outputs(self, request: Any) -> list[Any]:
         parameters = json.loads(request.parameters() or "{}")
-        pcm = checked_pcm(pb_utils.get_input_tensor_by_name(request, "PCM").as_numpy())
+        samples = pb_utils.get_input_tensor_by_name(request, "PCM")
+        # With an optional input beside it Triton only counts them.
+        if samples is None:
+            raise ValueError("PCM is missing")
+        pcm = checked_pcm(samples.as_numpy())
         carried = pb_utils.get_input_tensor_by_name(request, "STATE")
         state = initial_state() if carried is None else checked_state(carried.as_numpy())
         if parameters.get("vad") == "off":
