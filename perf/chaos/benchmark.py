@@ -14,14 +14,17 @@ from frontend.settings import Settings
 from frontend.triton.process import EmbeddedTriton
 from perf.chaos import faults as known
 from perf.chaos.hostile.round import onslaught
+from perf.chaos.overload.generator import Answers
+from perf.chaos.overload.measure import overload
 from perf.chaos.proxy import Proxy
 from perf.chaos.rounds import figures, rounds
+from perf.chaos.soak import soak
 from perf.chaos.stage import Stage, staged
 from perf.chaos.traffic import prepared
-from perf.loads.load import table
+from perf.loads.load import percentile_ms, table
 from perf.results import kept, write_json
 
-PARTS = ("faults", "hostile")
+PARTS = ("faults", "hostile", "overload", "soak")
 # A wedged model is given up sooner than where its line may be a minute long.
 HANG_S = "10"
 QUICK = ("SIGKILL vad", "SIGKILL decoder", "SIGKILL asr_stream", "SIGKILL frontend", "wire cut", "full disk")
@@ -45,9 +48,12 @@ def run(arguments: Namespace) -> int:
         told = asyncio.run(_faults(arguments))
         good = not (told["chaos.lost"] or told["chaos.doubled"] or told["chaos.wrong"] or told["chaos.never_healed"])
         found |= told
-    if "hostile" in arguments.only:
-        clean, told = asyncio.run(_hostile(arguments))
-        good, found = good and clean, found | told
+    for name, part in (("hostile", _hostile), ("overload", _overload), ("soak", _soak)):
+        if name in arguments.only:
+            clean, told = asyncio.run(part(arguments))
+            good, found = good and clean, found | told
+            # An hour's work is not lost with what comes after it.
+            write_json(arguments.json, found)
     write_json(arguments.json, found)
     return 0 if good else 1
 
@@ -70,12 +76,48 @@ async def _hostile(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
     async with staged() as stage:
         found = await onslaught(stage, arguments.seed, arguments.inputs or (2_000 if arguments.quick else 20_000))
         print(table(found.tally.rows()))
+        print(table(found.growth))
         raised = [f"raised {times} times: {what}" for what, times in found.tracebacks.items()]
         for line in (*found.crashes, *found.tally.findings(), *raised, *found.complaints):
             print(f"    {line}")
-    for name, figure in found.figures().items():
-        print(f"{name} {figure:g}")
-    return found.is_clean, found.figures()
+    return found.is_clean, _told(found.figures())
+
+
+async def _overload(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
+    async with staged() as stage:
+        found = await (overload(stage, 15.0, 4.0) if arguments.quick else overload(stage))
+    rows = {f"{clients} clients": one for clients, one in found.closed.items()} | {"ten times": found.flood}
+    print(table([{"load": name, **_load(one)} for name, one in rows.items()]))
+    for words, times in (*found.flood.other.items(), *found.probes.other.items()):
+        print(f"    {times} times: {words}")
+    for error in found.streams.errors:
+        print(f"    a stream: {error}")
+    return found.is_good, _told(found.figures())
+
+
+def _load(answers: Answers) -> dict[str, Any]:
+    return {
+        "right a second": len(answers.right) / answers.seconds,
+        "p95 ms": percentile_ms(answers.right, 95),
+        "refused": len(answers.refused),
+        "p95 ms of refusals": percentile_ms(answers.refused, 95),
+        "neither": sum(answers.other.values()),
+    }
+
+
+async def _soak(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
+    async with staged() as stage:
+        found = await soak(stage, 300.0 if arguments.quick else 3_600.0, arguments.seed)
+    print(table(found.rows()))
+    for line in found.complaints:
+        print(f"    {line}")
+    return found.is_flat, _told(found.figures())
+
+
+def _told(figures: dict[str, Any]) -> dict[str, Any]:
+    for name, figure in figures.items():
+        print(f"{name} {'-' if figure is None else f'{figure:g}'}")
+    return figures
 
 
 def _chosen(faults: list[known.Fault], arguments: Namespace) -> list[known.Fault]:

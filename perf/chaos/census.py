@@ -32,6 +32,23 @@ class Census:
         """What has ended, or has been started anew, until then."""
         return sorted(name for name, count in self.processes.items() if not count.pids <= later.pids)
 
+    def rows(self, later: Census) -> list[dict[str, object]]:
+        """What each process has more then, as a table for people."""
+        rows: list[dict[str, object]] = []
+        for name, count in self.processes.items():
+            then = later.processes.get(name)
+            if then is not None:
+                rows.append(
+                    {
+                        "process": name,
+                        "MB": f"{count.memory_mb:.1f}",
+                        "more MB": f"{then.memory_mb - count.memory_mb:+.1f}",
+                        "more descriptors": then.descriptors - count.descriptors,
+                        "more threads": then.threads - count.threads,
+                    }
+                )
+        return rows
+
     @property
     def pids(self) -> frozenset[int]:
         return frozenset().union(*(count.pids for count in self.processes.values()))

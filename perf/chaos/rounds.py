@@ -50,17 +50,23 @@ class Round:
 
 async def rounds(stage: Stage, talks: list[Talk], faults: list[Fault], seed: int) -> list[Round]:
     """Every fault once, in an order and at moments that the seed chooses."""
-    rng = random.Random(seed)
-    order = rng.sample(faults, len(faults))
     found = []
-    for number, fault in enumerate(order):
-        one = await _round(stage, talks, fault, f"{seed} {number}", rng.uniform(1.0, 3.0))
+    for fault, of_traffic, after_s in plan(faults, seed):
+        one = await _round(stage, talks, fault, of_traffic, after_s)
         found.append(one)
         row = one.row()
         print(", ".join(f"{name} {value if value is not None else '-'}" for name, value in row.items()), flush=True)
         for error in one.books.errors[:5]:
             print(f"    {error}", flush=True)
     return found
+
+
+def plan(faults: list[Fault], seed: int) -> list[tuple[Fault, str, float]]:
+    """The faults in their order, with the seed of the traffic around each, and the seconds until it happens. That seed is
+    a text and never its hash, which is another one in every process."""
+    rng = random.Random(seed)
+    order = rng.sample(faults, len(faults))
+    return [(fault, f"{seed} {number}", rng.uniform(1.0, 3.0)) for number, fault in enumerate(order)]
 
 
 async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after_s: float) -> Round:

@@ -34,6 +34,7 @@ class Onslaught:
     crashes: list[str] = field(default_factory=list)
     tracebacks: Counter[str] = field(default_factory=Counter)
     left: int = 0
+    growth: list[dict[str, object]] = field(default_factory=list)
     growth_mb: float = 0.0
     growth_descriptors: int = 0
 
@@ -107,6 +108,7 @@ async def onslaught(stage: Stage, seed: int, count: int, kinds: tuple[Kind, ...]
     found.beside = await beside.judged(later["triton"]["url"])
     found.complaints = beside.errors
     found.tracebacks = _tracebacks(stage) - said
+    found.growth = before.rows(after)
     found.growth_mb = _total(after, "memory_mb") - _total(before, "memory_mb")
     found.growth_descriptors = int(_total(after, "descriptors") - _total(before, "descriptors"))
     return found
