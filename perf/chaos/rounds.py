@@ -62,8 +62,8 @@ async def rounds(stage: Stage, talks: list[Talk], faults: list[Fault], seed: int
 
 
 def plan(faults: list[Fault], seed: int) -> list[tuple[Fault, str, float]]:
-    """The faults in their order, with the seed of the traffic around each, and the seconds until it happens. That seed is
-    a text and never its hash, which is another one in every process."""
+    """The faults in their order, with the seed of the traffic around each, and the seconds until it happens. That seed
+    is a text and never its hash, which is another one in every process."""
     rng = random.Random(seed)
     order = rng.sample(faults, len(faults))
     return [(fault, f"{seed} {number}", rng.uniform(1.0, 3.0)) for number, fault in enumerate(order)]

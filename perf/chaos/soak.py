@@ -22,8 +22,10 @@ from perf.chaos.traffic import CHUNK, PACE, RATE_HZ, Talk, Traffic, prepared
 
 # Of what there is to hear: before the first count, which is of a server at work for a while.
 WARM_UP_SHARE = 0.15
-# A client in so many goes away in the middle, without a word.
-VANISHING = 3
+# How many of each speak at a time, and how many go away in the middle, without a word.
+SOCKETS, REALTIME, FILES, VANISHING = 9, 4, 1, 2
+# Of what is heard: files are quick, and would be nearly all of it.
+LIVE_SHARE = 0.6
 # What may be more at the end, in each process: memory of allocators that do not give back at once, and of caches on
 # their way to their bound; a descriptor of a connection that is just being closed.
 MORE_MB, MORE_SHARE = 24.0, 0.10
@@ -143,7 +145,7 @@ async def _sessions(
     stage: Stage, talks: list[Talk], audio_s: float, seed: str, look: Callable[[], None] = lambda: None
 ) -> _Work:
     """Sockets, Realtime, files, and clients that vanish, until so much was said."""
-    traffic = Traffic(stage.url, talks, sockets=4, realtime=2, files=2, seed=seed)
+    traffic = Traffic(stage.url, talks, sockets=SOCKETS, realtime=REALTIME, files=FILES, seed=seed)
     going, stop = _Going(stage, talks, seed), asyncio.Event()
     leaving = [asyncio.create_task(going.again(number, stop)) for number in range(VANISHING)]
     traffic.start()
@@ -151,8 +153,9 @@ async def _sessions(
         while True:
             await asyncio.sleep(1.0)
             look()
-            said = sum(traffic.seconds(entry) for entry in traffic.entries if entry.heard)
-            if said + going.said_s >= audio_s:
+            done = [(entry.kind, traffic.seconds(entry)) for entry in traffic.entries if entry.heard]
+            live_s = sum(seconds for kind, seconds in done if kind != "file")
+            if live_s >= LIVE_SHARE * audio_s and sum(seconds for _, seconds in done) >= audio_s:
                 break
     finally:
         stop.set()

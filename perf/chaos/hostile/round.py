@@ -134,8 +134,9 @@ def _tracebacks(stage: Stage) -> Counter[str]:
         place, inside = "", False
         for line in path.read_text(errors="replace").splitlines():
             if "Traceback (most recent call last)" in line:
-                inside = True
-            elif inside and line.lstrip(" |+").startswith("File "):
+                place, inside = "", True
+            elif inside and line.lstrip(" |+").startswith("File ") and ("/frontend/" in line or "/1/" in line):
+                # Ours, which called what raised it.
                 place = line.strip()
             elif inside and line[:1] not in (" ", "|", "+", ""):
                 found[f"{line[:200]} ({place[-120:]})"] += 1

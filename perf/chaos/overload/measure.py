@@ -25,8 +25,8 @@ PROBE_PATIENCE_S = 5.0
 
 @dataclass
 class Overload:
-    """live: seconds of partials of the streams by phase: alone, N clients, overload. probes: of the one who asks now and
-    then, during the overload."""
+    """live: seconds of partials of the streams by phase: alone, N clients, overload. probes: of the one who asks now
+    and then, during the overload."""
 
     closed: dict[int, Answers] = field(default_factory=dict)
     flood: Answers = field(default_factory=Answers)
