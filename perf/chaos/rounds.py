@@ -70,7 +70,7 @@ def plan(faults: list[Fault], seed: int) -> list[tuple[Fault, str, float]]:
 
 
 async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after_s: float) -> Round:
-    before = (await stage.health()).get("healed", {}).get(fault.model, 0)
+    before = (await stage.health()).get("healed", {})
     starts = stage.starts
     traffic = Traffic(stage.url, talks, seed=seed)
     traffic.start()
@@ -88,10 +88,11 @@ async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after
                 seen, ready_since = seen or now, None
             else:
                 ready_since = ready_since or asked
-            healed = not fault.model or health.get("healed", {}).get(fault.model, 0) > before
+            counts = health.get("healed", {})
+            healed = all(counts.get(model, 0) > before.get(model, 0) for model in fault.models)
             if fault.anew:
                 healed = stage.starts > starts
-            over = injecting.done() and (seen or fault.is_quiet or fault.model or now - began > UNSEEN_S)
+            over = injecting.done() and (seen or fault.is_quiet or fault.models or now - began > UNSEEN_S)
             if ready_since and healed and over and now - ready_since > STEADY_S:
                 break
             await asyncio.sleep(0.02)
