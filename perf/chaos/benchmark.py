@@ -21,6 +21,7 @@ from perf.chaos.rounds import figures, rounds
 from perf.chaos.soak import soak
 from perf.chaos.stage import Stage, staged
 from perf.chaos.traffic import prepared
+from perf.chaos.watched import watched_rounds
 from perf.loads.load import percentile_ms, table
 from perf.results import kept, write_json
 
@@ -66,8 +67,11 @@ async def _faults(arguments: Namespace) -> dict[str, Any]:
         talks = await prepared(stage.url, 2 if arguments.quick else 4, arguments.seed)
         chosen = _chosen(known.embedded(stage), arguments)
         done += await rounds(stage, talks, chosen, arguments.seed)
-    async with elsewhere() as (stage, proxy):
-        done += await rounds(stage, talks, _chosen(known.between(proxy), arguments), arguments.seed)
+    if not arguments.faults or _chosen(known.between(Proxy(0)), arguments):
+        async with elsewhere() as (stage, proxy):
+            done += await rounds(stage, talks, _chosen(known.between(proxy), arguments), arguments.seed)
+    if not arguments.quick and (not arguments.faults or "watcher" in arguments.faults):
+        done += await watched_rounds(arguments.seed)
     print(table([one.row() for one in done]))
     return dict(figures(done))
 

@@ -23,8 +23,8 @@ SLOW_S = 0.4
 @dataclass(frozen=True)
 class Fault:
     """name: as the table has it. models: that have to be healed by name. inject: does it, and returns when it is
-    undone, where it is. anew: clients lose their connection and begin again: nothing of a session or file outlives the frontend
-    that it was told to, and there is no token to go on with."""
+    undone, where it is. anew: clients lose their connection and begin again: nothing of a session or file outlives the
+    frontend that it was told to, and there is no token to go on with."""
 
     name: str
     inject: Callable[[Stage], Awaitable[None]]
