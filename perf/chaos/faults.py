@@ -13,18 +13,22 @@ from perf.chaos.proxy import Proxy, Wire
 from perf.chaos.stage import Stage, shared_memory
 
 MODELS = ("vad", "features", "encoder", "decoder", "asr_stream")
+# Two faults at once: of models that wait for each other, and of two that do not.
+TOGETHER = (("decoder", "asr_stream"), ("vad", "encoder"))
 # How long what is undone by itself lasts.
 LASTS_S = 4.0
+SLOW_S = 0.4
 
 
 @dataclass(frozen=True)
 class Fault:
-    """name: as the table has it. model: that has to be healed by name, where there is one. inject: does it, and returns
-    when it is undone, where it is. anew: clients lose their connection and begin again."""
+    """name: as the table has it. models: that have to be healed by name. inject: does it, and returns when it is
+    undone, where it is. anew: clients lose their connection and begin again: nothing of a session or file outlives the
+    frontend that it was told to, and there is no token to go on with."""
 
     name: str
     inject: Callable[[Stage], Awaitable[None]]
-    model: str = ""
+    models: tuple[str, ...] = ()
     is_killed: bool = False
     anew: bool = False
     # Nothing has to be seen of it but that nothing is lost.
@@ -34,6 +38,39 @@ class Fault:
 def _signalled(victim: str, number: signal.Signals) -> Callable[[Stage], Awaitable[None]]:
     async def inject(stage: Stage) -> None:
         stage.process_of(victim).send_signal(number)
+
+    return inject
+
+
+def _paused(victim: str) -> Callable[[Stage], Awaitable[None]]:
+    """Stopped for some seconds, then it goes on: a machine that swaps, a container that was frozen."""
+
+    async def inject(stage: Stage) -> None:
+        process = stage.process_of(victim)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(LASTS_S)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    return inject
+
+
+def _both(*faults: Callable[[Stage], Awaitable[None]]) -> Callable[[Stage], Awaitable[None]]:
+    async def inject(stage: Stage) -> None:
+        await asyncio.gather(*(fault(stage) for fault in faults))
+
+    return inject
+
+
+def _slow(model: str) -> Callable[[Stage], Awaitable[None]]:
+    """Every call of the model takes SLOW_S longer, for some seconds."""
+
+    async def inject(stage: Stage) -> None:
+        file = stage.wedges / f"{model}.slow"
+        file.write_text(str(SLOW_S))
+        await asyncio.sleep(LASTS_S)
+        file.unlink()
 
     return inject
 
@@ -82,12 +119,25 @@ def _clock(seconds: float) -> Callable[[Stage], Awaitable[None]]:
 
 def embedded(stage: Stage) -> list[Fault]:
     """What can happen to a frontend and its embedded Triton."""
-    faults = [Fault(f"SIGKILL {model}", _signalled(model, signal.SIGKILL), model, is_killed=True) for model in MODELS]
-    faults += [Fault(f"SIGSTOP {model}", _signalled(model, signal.SIGSTOP), model) for model in MODELS]
-    faults += [Fault(f"wedged {model}", _wedged(model), model) for model in MODELS]
+    faults = [
+        Fault(f"SIGKILL {model}", _signalled(model, signal.SIGKILL), (model,), is_killed=True) for model in MODELS
+    ]
+    faults += [Fault(f"SIGSTOP {model}", _signalled(model, signal.SIGSTOP), (model,)) for model in MODELS]
+    faults += [Fault(f"wedged {model}", _wedged(model), (model,)) for model in MODELS]
+    faults += [Fault(f"slow {model}", _slow(model), is_quiet=True) for model in MODELS]
+    faults += [
+        Fault(
+            f"SIGKILL {one} and {other}",
+            _both(*(_signalled(model, signal.SIGKILL) for model in (one, other))),
+            (one, other),
+        )
+        for one, other in TOGETHER
+    ]
     faults += [
         Fault("SIGKILL triton", _signalled("triton", signal.SIGKILL)),
         Fault("SIGSTOP triton", _signalled("triton", signal.SIGSTOP)),
+        Fault("SIGSTOP frontend for a while", _paused("frontend"), is_quiet=True),
+        Fault("SIGSTOP triton for a while", _paused("triton"), is_quiet=True),
         Fault("SIGKILL frontend", _signalled("frontend", signal.SIGKILL), anew=True),
         Fault("clock an hour ahead", _clock(3_600.0), is_quiet=True),
         Fault("clock an hour back", _clock(-3_600.0), is_quiet=True),

@@ -50,11 +50,9 @@ class Round:
 
 async def rounds(stage: Stage, talks: list[Talk], faults: list[Fault], seed: int) -> list[Round]:
     """Every fault once, in an order and at moments that the seed chooses."""
-    rng = random.Random(seed)
-    order = rng.sample(faults, len(faults))
     found = []
-    for number, fault in enumerate(order):
-        one = await _round(stage, talks, fault, f"{seed} {number}", rng.uniform(1.0, 3.0))
+    for fault, of_traffic, after_s in plan(faults, seed):
+        one = await _round(stage, talks, fault, of_traffic, after_s)
         found.append(one)
         row = one.row()
         print(", ".join(f"{name} {value if value is not None else '-'}" for name, value in row.items()), flush=True)
@@ -63,10 +61,18 @@ async def rounds(stage: Stage, talks: list[Talk], faults: list[Fault], seed: int
     return found
 
 
+def plan(faults: list[Fault], seed: int) -> list[tuple[Fault, str, float]]:
+    """The faults in their order, with the seed of the traffic around each, and the seconds until it happens. That seed
+    is a text and never its hash, which is another one in every process."""
+    rng = random.Random(seed)
+    order = rng.sample(faults, len(faults))
+    return [(fault, f"{seed} {number}", rng.uniform(1.0, 3.0)) for number, fault in enumerate(order)]
+
+
 async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after_s: float) -> Round:
-    before = (await stage.health()).get("healed", {}).get(fault.model, 0)
+    before = (await stage.health()).get("healed", {})
     starts = stage.starts
-    traffic = Traffic(stage.url, talks, seed=hash(seed))
+    traffic = Traffic(stage.url, talks, seed=seed)
     traffic.start()
     await asyncio.sleep(after_s)
     in_flight = traffic.open
@@ -82,10 +88,11 @@ async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after
                 seen, ready_since = seen or now, None
             else:
                 ready_since = ready_since or asked
-            healed = not fault.model or health.get("healed", {}).get(fault.model, 0) > before
+            counts = health.get("healed", {})
+            healed = all(counts.get(model, 0) > before.get(model, 0) for model in fault.models)
             if fault.anew:
                 healed = stage.starts > starts
-            over = injecting.done() and (seen or fault.is_quiet or fault.model or now - began > UNSEEN_S)
+            over = injecting.done() and (seen or fault.is_quiet or fault.models or now - began > UNSEEN_S)
             if ready_since and healed and over and now - ready_since > STEADY_S:
                 break
             await asyncio.sleep(0.02)

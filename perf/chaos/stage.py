@@ -23,7 +23,8 @@ from frontend.triton.process import SHARED_MEMORY, free_port
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 READY_S = 180.0
 DISK_MB, SHARED_MB = 64, 1_024
-# Appended to a model of the copy: it stands still while the file is there, and its process lives.
+# Appended to a model of the copy: it stands still while the file is there, and its process lives. It takes so many
+# seconds longer for a call as the file of its slowness says.
 WEDGE = """
 
 import os as _os, time as _time
@@ -31,6 +32,9 @@ _execute = TritonPythonModel.execute
 def _wedged(self, requests):
     while _os.path.exists({file!r}):
         _time.sleep(0.02)
+    if _os.path.exists({file!r} + ".slow"):
+        with open({file!r} + ".slow") as slow:
+            _time.sleep(float(slow.read() or 0))
     return _execute(self, requests)
 TritonPythonModel.execute = _wedged
 """

@@ -169,11 +169,13 @@ class Traffic:
     sockets: int = 3
     realtime: int = 2
     files: int = 3
-    seed: int = 0
+    # A text or a number, never its hash: that is another one in every process.
+    seed: str | int = 0
 
     def __post_init__(self) -> None:
         self.entries: list[Entry] = []
         self.open = 0
+        self._seconds: dict[int, float] = {}
         self._stop = asyncio.Event()
         self._clients: list[asyncio.Task[None]] = []
         self._http = httpx.AsyncClient(timeout=httpx.Timeout(PATIENCE_S, connect=5.0))
@@ -181,10 +183,15 @@ class Traffic:
 
     def start(self) -> None:
         kinds = ["ws"] * self.sockets + ["realtime"] * self.realtime + ["file"] * self.files
-        self._clients = [
-            asyncio.create_task(self._client(kind, random.Random(f"{self.seed} {number}")))
-            for number, kind in enumerate(kinds)
-        ]
+        self._clients = [asyncio.create_task(self._client(kind, self.rng(number))) for number, kind in enumerate(kinds)]
+
+    def rng(self, client: int) -> random.Random:
+        """What a client of this number does, and when."""
+        return random.Random(f"{self.seed} {client}")
+
+    def seconds(self, entry: Entry) -> float:
+        """Of the talk that an entry is about."""
+        return self._seconds[id(entry)]
 
     async def stop(self) -> list[Entry]:
         """When each has ended what it does; returns what they all noted."""
@@ -200,6 +207,7 @@ class Traffic:
             talk = self.talks[number]
             entry = Entry(kind, talk.texts[kind])
             self.entries.append(entry)
+            self._seconds[id(entry)] = talk.shorts.size / RATE_HZ
             self.open += 1
             try:
                 await self._one(kind, number, talk, entry)

@@ -34,6 +34,16 @@ def broken(value):
         (SECOND, {"parameters": {"priority_level": 7}}, "priority_level must be one of"),
         (SECOND, {"parameters": {"temperature": 3.0}}, "temperature must lie between"),
         (SECOND, {"parameters": {"max_new_tokens": 0}}, "max_new_tokens must be at least 1"),
+        (SECOND, {"parameters": {"max_new_tokens": float("inf")}}, "max_new_tokens must be a whole number"),
+        (SECOND, {"parameters": {"max_new_tokens": "many"}}, "max_new_tokens must be a whole number, not 'many'"),
+        (SECOND, {"parameters": {"seed": 1.5}}, "seed must be a whole number"),
+        (SECOND, {"parameters": {"temperature": "warm"}}, "temperature must be a number, not 'warm'"),
+        (SECOND, {"parameters": {"temperature": float("nan")}}, "temperature must lie between"),
+        (SECOND, {"parameters": {"repetition_guard": "maybe"}}, "repetition_guard must be true or false"),
+        (SECOND, {"parameters": {"session": 7}}, "session must be text"),
+        (SECOND, {"parameters": {"cancel": "x" * 300}}, "cancel has 300 characters; 256 are the most"),
+        (SECOND, {"parameters": {"speech_pad_ms": 1e30}}, "speech_pad_ms must lie between 0 and 600000"),
+        (SECOND, {"parameters": {"left_context": float("inf")}}, "left_context must be a whole number of samples"),
         (SECOND, {"parameters": {"vad": "off", "max_new_tokens": 10_000_000}}, "tokens of KV cache"),
     ],
 )
@@ -59,7 +69,9 @@ async def test_a_model_that_is_not_there_is_not_available(client):
         ({"PCM": SECOND.astype(np.float64)}, "FP64"),
         ({"PCM": (SECOND * 32767).astype(np.int16)}, "INT16"),
         ({"PCM": SECOND.reshape(2, -1)}, "unexpected shape"),
-        ({}, "expected"),
+        ({}, "PCM is missing"),
+        # Triton counts inputs and does not look which they are; it would wait for this one for ever.
+        ({"LANGUAGE": strings("en")}, "PCM is missing"),
         ({"PCM": SECOND, "OTHER": SECOND}, "OTHER|expected"),
         ({"PCM": SECOND, "LANGUAGE": strings("English", "French")}, "unexpected shape"),
         ({"PCM": SECOND, "LANGUAGE": strings(b"\xff\xfe")}, "LANGUAGE is not UTF-8"),
@@ -124,9 +136,19 @@ async def test_the_encoder_refuses_and_its_batch_goes_on(triton, change, message
         assert one["EMBEDDINGS"].shape == (3, 104, 128)
 
 
+async def test_the_decoder_misses_its_inputs(triton):
+    with pytest.raises(InferenceServerException, match="FRAMES is missing"):
+        await stream(triton.url, "decoder", EMBEDDINGS=embeddings(), LANGUAGE=strings("en"))
+
+
 async def test_the_features_refuse_bad_spans(triton):
     with pytest.raises(InferenceServerException, match="SPEECH must be ordered spans"):
         await infer(triton.url, "features", PCM=SECOND, SPEECH=np.array([[0, 99_999]], dtype=np.int32))
+
+
+async def test_the_vad_misses_its_samples(triton):
+    with pytest.raises(InferenceServerException, match="PCM is missing"):
+        await infer(triton.url, "vad", STATE=np.zeros(320, dtype=np.float32))
 
 
 async def test_the_vad_refuses_a_foreign_state(triton):

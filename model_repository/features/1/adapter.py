@@ -35,12 +35,22 @@ class Adapter:
         if not np.isfinite(speech).all():
             raise ValueError("PCM holds NaN or infinity")
         parameters = json.loads(request.parameters() or "{}")
-        blocks = blocks_of(speech, self.max_blocks, int(parameters.get("left_context", 0)))
+        blocks = blocks_of(speech, self.max_blocks, checked_left_context(parameters.get("left_context", 0)))
         return [
             pb_utils.Tensor("MEL", blocks.mel),
             pb_utils.Tensor("FRAMES", blocks.frames),
             pb_utils.Tensor("CLIP_MAX", blocks.clip_max),
         ]
+
+
+def checked_left_context(value: Any) -> int:
+    """The parameter `left_context`, samples, which may come as text; ValueError where it is no whole number."""
+    try:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError
+        return int(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"left_context must be a whole number of samples, not {str(value)[:40]!r}") from None
 
 
 def _refusal(message: str, *, invalid: bool = False) -> Any:

@@ -13,8 +13,9 @@ from .parameters import Parameters
 from .silero import STATE_HEAD, Silero, initial_state
 from .spans import speech_spans
 
-# Triton's tensors are indexed with 32 bits here, which is 37 hours.
-MAX_SAMPLES = 2**31 - 1
+# An hour. Everybody's clips and streams wait while one is judged, for some seconds then; longer ones are sent in parts,
+# with STATE.
+MAX_SAMPLES = 3_600 * 16_000
 
 
 class Adapter:
@@ -37,7 +38,10 @@ class Adapter:
 
     def _outputs(self, request: Any) -> list[Any]:
         parameters = json.loads(request.parameters() or "{}")
-        pcm = checked_pcm(pb_utils.get_input_tensor_by_name(request, "PCM").as_numpy())
+        samples = pb_utils.get_input_tensor_by_name(request, "PCM")
+        if samples is None:
+            raise ValueError("PCM is missing")
+        pcm = checked_pcm(samples.as_numpy())
         carried = pb_utils.get_input_tensor_by_name(request, "STATE")
         state = initial_state() if carried is None else checked_state(carried.as_numpy())
         if parameters.get("vad") == "off":

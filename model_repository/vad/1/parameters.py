@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from .declaration import Declared, parameter
 
+# Of what is said in ms: ten minutes, longer than a clip.
+MOST_MS = 600_000
+
 
 @dataclass(frozen=True)
 class Parameters(Declared):
     threshold: float = parameter(
         0.5, "Speech begins at this probability and ends below it by 0.15.", low=0.01, high=0.99
     )
-    min_speech_ms: int = parameter(64, "Shorter spans are no speech.", low=0)
+    min_speech_ms: int = parameter(64, "Shorter spans are no speech.", low=0, high=MOST_MS)
     min_silence_ms: int = parameter(
-        2000, "Pauses shorter than this belong to the span: the decoder hears them as pauses.", low=0
+        2000, "Pauses shorter than this belong to the span: the decoder hears them as pauses.", low=0, high=MOST_MS
     )
-    speech_pad_ms: int = parameter(400, "Kept before and after each span.", low=0)
+    speech_pad_ms: int = parameter(400, "Kept before and after each span.", low=0, high=MOST_MS)

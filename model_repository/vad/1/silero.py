@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 WINDOW = 512
 CONTEXT = 64
 HIDDEN = 128
+# A run's memory grows with its windows, 16 kB each, and stays with the process: an hour's clip must not take it all.
+WINDOWS_PER_RUN = 256
 # Everything a stream carries over: hidden and cell state, the last samples heard, then samples not yet judged.
 STATE_HEAD = 2 * HIDDEN + CONTEXT
 
@@ -50,13 +52,11 @@ class Silero:
         if used > heard.size:
             heard = np.pad(heard, (0, used - heard.size))
         windows = np.lib.stride_tricks.sliding_window_view(heard[:used], CONTEXT + WINDOW)[::WINDOW]
-        probabilities, hidden, cell = self._session.run(
-            None,
-            {
-                "input": np.ascontiguousarray(windows),
-                "h": hidden.reshape(1, 1, HIDDEN),
-                "c": cell.reshape(1, 1, HIDDEN),
-            },
-        )
+        hidden, cell = hidden.reshape(1, 1, HIDDEN), cell.reshape(1, 1, HIDDEN)
+        parts = []
+        for start in range(0, num_windows, WINDOWS_PER_RUN):
+            part = np.ascontiguousarray(windows[start : start + WINDOWS_PER_RUN])
+            probabilities, hidden, cell = self._session.run(None, {"input": part, "h": hidden, "c": cell})
+            parts.append(probabilities)
         carried = np.concatenate([hidden.ravel(), cell.ravel(), heard[used - CONTEXT :]])
-        return probabilities.astype(np.float32), carried.astype(np.float32)
+        return np.concatenate(parts).astype(np.float32), carried.astype(np.float32)

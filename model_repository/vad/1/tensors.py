@@ -3,7 +3,8 @@
 from .declaration import Tensor
 
 INPUTS = (
-    Tensor("PCM", "TYPE_FP32", (-1,)),
+    # Needed; optional for Triton, so that vad itself answers where an ensemble's client left it out.
+    Tensor("PCM", "TYPE_FP32", (-1,), optional=True),
     # The STATE of the stream's previous call; 320 zeros begin a stream. Without it PCM is a whole clip.
     Tensor("STATE", "TYPE_FP32", (-1,), optional=True),
 )

@@ -23,6 +23,25 @@ def probabilities(text: str) -> np.ndarray:
 BARE = SpanRules(min_speech_ms=0, min_silence_ms=0, speech_pad_ms=0)
 
 
+def test_a_long_clip_is_judged_in_runs_of_bounded_memory_as_in_one(network, monkeypatch):
+    pcm = (0.1 * np.random.default_rng(0).standard_normal(70 * 512)).astype(np.float32)
+    one, state = network.probabilities(pcm, silero.initial_state(), whole=True)
+    longest = []
+    run = network._session.run
+    monkeypatch.setattr(silero, "WINDOWS_PER_RUN", 16)
+
+    class Session:
+        def run(self, names, feeds):
+            longest.append(len(feeds["input"]))
+            return run(names, feeds)
+
+    monkeypatch.setattr(network, "_session", Session())
+    parts, carried = network.probabilities(pcm, silero.initial_state(), whole=True)
+    assert max(longest) == 16
+    np.testing.assert_allclose(parts, one, atol=1e-6)
+    np.testing.assert_allclose(carried, state, atol=1e-6)
+
+
 def test_runs_become_spans():
     assert speech_spans(probabilities("..##..#."), 8 * 512, BARE).tolist() == [[1024, 2048], [3072, 3584]]
 

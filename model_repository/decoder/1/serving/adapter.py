@@ -23,7 +23,17 @@ from ..text.prompt import PromptBuilder, Transcript, language_name
 from ..text.token_bytes import TokenBytes
 from .answers import Answer, Delta, Outbox, result_json
 from .build import build
-from .inputs import AudioEmbeddings, checked_audio, checked_draft, checked_priority, checked_session
+from .inputs import (
+    AudioEmbeddings,
+    checked_audio,
+    checked_draft,
+    checked_name,
+    checked_number,
+    checked_priority,
+    checked_session,
+    checked_truth,
+    checked_whole,
+)
 from .metrics import Metrics
 from .warm_up import warm_up
 
@@ -82,8 +92,8 @@ class Adapter:
     def _submit(self, request: Any, sink: TritonSink) -> None:
         parameters = json.loads(request.parameters() or "{}")
         audio = checked_audio(
-            pb_utils.get_input_tensor_by_name(request, "EMBEDDINGS").as_numpy(),
-            pb_utils.get_input_tensor_by_name(request, "FRAMES").as_numpy(),
+            _needed(request, "EMBEDDINGS"),
+            _needed(request, "FRAMES"),
             self.config.hidden_size,
         )
         named = _text(request, "LANGUAGE")
@@ -120,10 +130,11 @@ class Adapter:
 
     def _command(self, parameters: dict[str, Any]) -> None:
         """What a request may ask for besides its answer: the end of a session, the end of another request."""
-        if parameters.get("cancel"):
-            self.engine.cancel(str(parameters["cancel"]))
-        if parameters.get("end_session"):
-            self.engine.end_session(str(parameters["end_session"]))
+        cancelled, ended = checked_name(parameters, "cancel"), checked_name(parameters, "end_session")
+        if cancelled:
+            self.engine.cancel(cancelled)
+        if ended:
+            self.engine.end_session(ended)
 
     def _sampling(
         self, parameters: dict[str, Any], audio: AudioEmbeddings, session: SessionRequest | None
@@ -131,11 +142,11 @@ class Adapter:
         # Speech has far fewer tokens than embeddings; a longer answer would be a loop.
         longest = self.max_new_tokens or audio.num_rows + (session.cached_rows if session else 0) + 64
         return SamplingParams(
-            max_new_tokens=int(parameters.get("max_new_tokens", longest)),
-            temperature=float(parameters.get("temperature", 0.0)),
-            seed=int(parameters.get("seed", 0)),
-            min_new_tokens=int(parameters.get("min_new_tokens", 0)),
-            repetition_guard=bool(parameters.get("repetition_guard", True)),
+            max_new_tokens=checked_whole(parameters, "max_new_tokens", longest),
+            temperature=checked_number(parameters, "temperature", 0.0),
+            seed=checked_whole(parameters, "seed", 0),
+            min_new_tokens=checked_whole(parameters, "min_new_tokens", 0),
+            repetition_guard=checked_truth(parameters, "repetition_guard", True),
         )
 
 
@@ -185,6 +196,14 @@ def _input(request: Any, name: str) -> Any:
     """An optional input as an array, or None."""
     tensor = pb_utils.get_input_tensor_by_name(request, name)
     return None if tensor is None else tensor.as_numpy()
+
+
+def _needed(request: Any, name: str) -> Any:
+    """An input as an array. With optional inputs beside it Triton counts them only, so that it may be missing."""
+    value = _input(request, name)
+    if value is None:
+        raise ValueError(f"{name} is missing")
+    return value
 
 
 def _text(request: Any, name: str) -> str:

@@ -17,6 +17,8 @@ CHUNK_FRAMES = 100
 CHUNK_TOKENS = 13
 BLOCK_FRAMES = 800
 BLOCK_TOKENS = 104
+# Characters of a session's or request's name.
+MAX_NAME = 256
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ def checked_session(parameters: dict[str, Any], frames: list[int]) -> SessionReq
 
     frames: valid frames of the blocks that were sent. Raises ValueError where blocks would be kept that are not full.
     """
-    name = parameters.get("session")
-    cached, keep = int(parameters.get("cached_blocks", 0)), int(parameters.get("keep_blocks", 0))
+    name = checked_name(parameters, "session")
+    cached, keep = checked_whole(parameters, "cached_blocks", 0), checked_whole(parameters, "keep_blocks", 0)
     if not name:
         if cached or keep:
             raise ValueError("cached_blocks and keep_blocks need a session")
@@ -76,7 +78,7 @@ def checked_session(parameters: dict[str, Any], frames: list[int]) -> SessionReq
         )
     if any(count != BLOCK_FRAMES for count in frames[: max(0, keep - cached)]):
         raise ValueError("only full blocks of 800 frames can be kept")
-    return SessionRequest(str(name), cached * BLOCK_TOKENS, keep * BLOCK_TOKENS)
+    return SessionRequest(name, cached * BLOCK_TOKENS, keep * BLOCK_TOKENS)
 
 
 def checked_draft(draft: NDArray[np.int32] | None, vocab_size: int, end_ids: Collection[int]) -> list[int]:
@@ -89,6 +91,57 @@ def checked_draft(draft: NDArray[np.int32] | None, vocab_size: int, end_ids: Col
     return list(itertools.takewhile(lambda token: token not in end_ids, ids))
 
 
+def checked_whole(parameters: dict[str, Any], name: str, default: int) -> int:
+    """A parameter that is a whole number, which may come as text; ValueError where it is none, or has more than 64
+    bits."""
+    value = parameters.get(name, default)
+    try:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError
+        number = int(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a whole number, not {_shown(value)}") from None
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{name} must be a whole number of 64 bits")
+    return number
+
+
+def checked_number(parameters: dict[str, Any], name: str, default: float) -> float:
+    """A parameter that is a number, which may come as text; ValueError where it is none. Its range is checked where it
+    is used."""
+    value = parameters.get(name, default)
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} must be a number, not {_shown(value)}") from None
+
+
+def checked_truth(parameters: dict[str, Any], name: str, default: bool) -> bool:
+    """A parameter that is true or false, which may come as text; ValueError where it is neither."""
+    value = parameters.get(name, default)
+    if str(value).lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"{name} must be true or false, not {_shown(value)}")
+    return str(value).lower() in ("true", "1")
+
+
+def checked_name(parameters: dict[str, Any], name: str) -> str:
+    """A parameter that names a session or a request, "" where it is left out; ValueError where it is no text, or longer
+    than MAX_NAME: names are kept for a while."""
+    value = parameters.get(name, "")
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text, not {_shown(value)}")
+    if len(value) > MAX_NAME:
+        raise ValueError(f"{name} has {len(value)} characters; {MAX_NAME} are the most")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, however long it is."""
+    return repr(value)[:40]
+
+
 def checked_priority(parameters: dict[str, Any]) -> int:
     """The parameter `priority_level`, 2 where it is left out; ValueError where it is none of 1, 2, 3.
 
@@ -96,5 +149,5 @@ def checked_priority(parameters: dict[str, Any]) -> int:
     """
     priority = parameters.get("priority_level", 2)
     if str(priority) not in {str(known) for known in PRIORITIES}:
-        raise ValueError(f"priority_level must be one of {PRIORITIES}, not {priority!r}")
+        raise ValueError(f"priority_level must be one of {PRIORITIES}, not {_shown(priority)}")
     return int(priority)

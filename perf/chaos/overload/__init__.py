@@ -1,0 +1,1 @@
+"""More work than there are hands: what is still done, and how quickly the rest is told so."""

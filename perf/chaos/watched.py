@@ -1,0 +1,158 @@
+"""A Triton whose clients speak gRPC alone: no frontend, the watcher is a process of its own, and clients ask again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
+
+from frontend.settings import Settings
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.process import EmbeddedTriton
+from perf.chaos.faults import MODELS, Fault
+from perf.chaos.ledger import Entry, balance
+from perf.chaos.rounds import HEALS_WITHIN_S, STEADY_S, Round
+from perf.live_client import LiveClient
+from perf.speech.clips import RECORDINGS, recording
+from perf.speech.conversations import SHIPPED
+
+CLIENTS = 4
+# A client that is told UNAVAILABLE, or whose call broke, asks again so often a second, for so long.
+AGAIN_S, PATIENCE_S = 0.2, 60.0
+LIVE_WITHIN_S = 20.0
+FAILED = (TritonUnavailable, TritonRefused, InferenceServerException, TimeoutError, OSError)
+
+
+@contextlib.asynccontextmanager
+async def watched_triton() -> AsyncIterator[EmbeddedTriton]:
+    """A Triton, and a watcher that knows its secret."""
+    with tempfile.TemporaryDirectory(prefix="qwen3-asr-chaos-") as folder:
+        key = Path(folder) / "control-key"
+        triton = EmbeddedTriton(Settings(cache_dir=Path(folder), triton_grpc_port=0, triton_control_key_file=key))
+        await triton.start()
+        watcher = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "frontend.triton.watcher",
+            env={**os.environ, "ASR_TRITON_URL": triton.url, "ASR_TRITON_CONTROL_KEY_FILE": str(key)},
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            yield triton
+        finally:
+            watcher.terminate()
+            await watcher.wait()
+            await triton.stop()
+
+
+async def watched_rounds(seed: int, models: tuple[str, ...] = MODELS) -> list[Round]:
+    """Each model's process killed once, in the seed's order. Live clients whose session breaks begin it anew."""
+    rng = random.Random(f"{seed} watched")
+    pcm = recording(RECORDINGS / "english.flac")
+    found = []
+    async with watched_triton() as triton:
+        # The watcher has seen everything well before anything is hurt.
+        await _until_well(triton.url, pcm, HEALS_WITHIN_S)
+        for model in rng.sample(models, len(models)):
+            one = await _round(triton.url, pcm, model, rng.uniform(1.0, 2.5))
+            found.append(one)
+            print(
+                ", ".join(f"{name} {'-' if value is None else value}" for name, value in one.row().items()), flush=True
+            )
+            for error in one.books.errors[:5]:
+                print(f"    {error}", flush=True)
+    return found
+
+
+async def _round(url: str, pcm: NDArray[np.float32], model: str, after_s: float) -> Round:
+    entries: list[Entry] = []
+    stop = asyncio.Event()
+    clients = [asyncio.create_task(_files(url, pcm, entries, stop)) for _ in range(CLIENTS)]
+    await asyncio.sleep(after_s)
+    in_flight = sum(not entry.heard for entry in entries)
+    began = time.monotonic()
+    _process_of(model).send_signal(signal.SIGKILL)
+    heal_s = None
+    with contextlib.suppress(TimeoutError):
+        heal_s = await _until_well(url, pcm, HEALS_WITHIN_S) - began
+    stop.set()
+    await asyncio.gather(*clients)
+    fault = Fault(f"watcher alone, SIGKILL {model}", _nothing, (model,), is_killed=True)
+    return Round(fault, in_flight, None, heal_s, balance(entries))
+
+
+async def _files(url: str, pcm: NDArray[np.float32], entries: list[Entry], stop: asyncio.Event) -> None:
+    """A clip, again and again; asked again where it failed."""
+    client = TritonClient(url)
+    try:
+        while not stop.is_set():
+            entry = Entry("grpc", [SHIPPED["english"]])
+            entries.append(entry)
+            given_up = time.monotonic() + PATIENCE_S
+            while not entry.heard and time.monotonic() < given_up:
+                try:
+                    entry.heard.append((0, await _text(client, pcm)))
+                except FAILED:
+                    entry.told_to_wait += 1
+                    await asyncio.sleep(AGAIN_S)
+    finally:
+        await client.close()
+
+
+async def _until_well(url: str, pcm: NDArray[np.float32], within_s: float) -> float:
+    """When a clip and a live session were right for the first time, of all that began after now and stayed so. Raises
+    TimeoutError."""
+    client = TritonClient(url)
+    since: float | None = None
+    try:
+        async with asyncio.timeout(within_s):
+            while since is None or time.monotonic() - since < STEADY_S:
+                try:
+                    right = (
+                        await _text(client, pcm) == SHIPPED["english"] and await _live(url, pcm) == SHIPPED["english"]
+                    )
+                except FAILED:
+                    right = False
+                since = (since or time.monotonic()) if right else None
+                await asyncio.sleep(0.05)
+    finally:
+        await client.close()
+    return since
+
+
+async def _text(client: TritonClient, pcm: NDArray[np.float32]) -> str:
+    async with asyncio.timeout(LIVE_WITHIN_S):
+        deltas = [delta async for delta in client.transcribe(pcm, timeout_s=LIVE_WITHIN_S)]
+    return str((deltas[-1].result or {}).get("text"))
+
+
+async def _live(url: str, pcm: NDArray[np.float32]) -> str:
+    """The finals of a session of all samples at once."""
+    async with asyncio.timeout(LIVE_WITHIN_S), LiveClient(url) as client:
+        client.send(pcm)
+        client.send(None, end=True)
+        return " ".join([event["text"] async for event in client.events() if event["type"] == "final"])
+
+
+def _process_of(model: str) -> psutil.Process:
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(word.endswith(f"/{model}/1/model.py") for word in process.cmdline()):
+                return process
+    raise LookupError(f"{model} has no process")
+
+
+async def _nothing(_: object) -> None:
+    """It is done by hand here: there is no stage."""
