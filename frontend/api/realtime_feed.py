@@ -145,7 +145,9 @@ class Feed:
 
     def _rest(self) -> None:
         """The session closed for want of sound."""
-        crossed = [one for one in self._recent if one[0] >= time.monotonic() - CROSSED_S and (one[1] or one[2])]
+        since = time.monotonic() - CROSSED_S
+        # Settings alone begin no session, and are the next one's first.
+        crossed = [one for one in self._recent if one[0] >= since and (one[1] or "command" in one[2])]
         self._recent.clear()
         again = sum(len(pcm16) // 2 for _, pcm16, _ in crossed)
         self._base_samples += self._samples - again
