@@ -36,6 +36,8 @@ class Feed:
         self._sessions: asyncio.Queue[LastingSession | None] = asyncio.Queue()
         self._heard = asyncio.Event()
         self._ended = False
+        # When sound came last, as time.monotonic has it.
+        self.sound_at = time.monotonic()
         # Of sessions that are over.
         self._base_samples = self._base_utterances = 0
         # Of this one.
@@ -113,6 +115,8 @@ class Feed:
         if self._session is None:
             self._session = self._next()
         now = time.monotonic()
+        if pcm16:
+            self.sound_at = now
         self._samples += len(pcm16) // 2
         self._recent.append((now, pcm16, parameters))
         while self._recent[0][0] < now - CROSSED_S:
@@ -145,7 +149,9 @@ class Feed:
 
     def _rest(self) -> None:
         """The session closed for want of sound."""
-        crossed = [one for one in self._recent if one[0] >= time.monotonic() - CROSSED_S and (one[1] or one[2])]
+        since = time.monotonic() - CROSSED_S
+        # Settings alone begin no session, and are the next one's first.
+        crossed = [one for one in self._recent if one[0] >= since and (one[1] or "command" in one[2])]
         self._recent.clear()
         again = sum(len(pcm16) // 2 for _, pcm16, _ in crossed)
         self._base_samples += self._samples - again

@@ -158,12 +158,11 @@ async def test_a_session_outlasts_its_server(healing, speech, victim):
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("turns", [{"type": "server_vad"}, None])
-async def test_realtime_items_outlast_their_server(healing, speech, turns):
-    """Turns that end by voice, and turns of the client, one of all that is said."""
-    texts = TEXTS if turns else [" ".join(TEXTS)]
-    kinds, transcripts, begun, killed = [], [], asyncio.Event(), False
-    async with websockets.connect(f"{healing.url.replace('http', 'ws', 1)}/v1/realtime", open_timeout=30) as socket:
+async def realtime_session(url, speech, turns, count, strike, pace_s=0.06):
+    """Stream to a Realtime session until so many turns are complete; strike: called once, when text has come. Returns
+    events as type and item, and transcripts."""
+    kinds, transcripts, begun, struck = [], [], asyncio.Event(), False
+    async with websockets.connect(f"{url.replace('http', 'ws', 1)}/v1/realtime", open_timeout=30) as socket:
 
         async def hear():
             async for message in socket:
@@ -173,7 +172,7 @@ async def test_realtime_items_outlast_their_server(healing, speech, turns):
                     begun.set()
                 if event["type"].endswith("transcription.completed"):
                     transcripts.append(event["transcript"])
-                    if len(transcripts) == len(texts):
+                    if len(transcripts) == count:
                         return
 
         hearing = asyncio.create_task(hear())
@@ -183,17 +182,29 @@ async def test_realtime_items_outlast_their_server(healing, speech, turns):
         for start in range(0, speech.size, CHUNK):
             audio = base64.b64encode(speech[start : start + CHUNK].tobytes()).decode()
             await socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
-            await asyncio.sleep(0.06)
-            if begun.is_set() and not killed:
-                killed = True
-                process_of(healing, "asr_stream").send_signal(signal.SIGKILL)
+            await asyncio.sleep(pace_s)
+            if begun.is_set() and not struck:
+                struck = True
+                strike()
         if turns is None:
             await socket.send(json.dumps({"type": "input_audio_buffer.commit"}))
         await asyncio.wait_for(hearing, 60)
-    assert killed
-    assert transcripts == texts
+    assert struck
+    return kinds, transcripts
+
+
+@pytest.mark.parametrize("turns", [{"type": "server_vad"}, None])
+async def test_realtime_items_outlast_their_server(healing, speech, turns):
+    """Turns that end by voice, and a turn of the client of all that is said."""
+    count = len(TEXTS) if turns else 1
+    _, undisturbed = await realtime_session(healing.url, speech, turns, count, lambda: None, pace_s=0.02)
+    assert undisturbed == TEXTS if turns else undisturbed[0].startswith(TEXT)
+    kinds, transcripts = await realtime_session(
+        healing.url, speech, turns, count, lambda: process_of(healing, "asr_stream").send_signal(signal.SIGKILL)
+    )
+    assert transcripts == undisturbed
     for kind in ("speech_started", "speech_stopped", "committed") if turns else ("committed",):
         items = [item for said, item in kinds if said == f"input_audio_buffer.{kind}"]
-        assert len(items) == len(set(items)) == len(texts)
-    assert len({item for kind, item in kinds if item and "transcription" in kind}) == len(texts)
+        assert len(items) == len(set(items)) == count
+    assert len({item for kind, item in kinds if item and "transcription" in kind}) == count
     assert not [kind for kind, _ in kinds if kind == "error" or kind.endswith("failed")]
