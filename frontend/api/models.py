@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from frontend.api.form_fields import MAX_NAME
 from frontend.errors import ApiError
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
@@ -39,7 +40,7 @@ def check_model(name: str, backend: Backend, settings: Settings) -> None:
     if name not in names:
         raise ApiError(
             404,
-            f"the model {name!r} does not exist; served are {', '.join(names)}",
+            f"the model {name[:MAX_NAME]!r} does not exist; served are {', '.join(names)}",
             param="model",
             code="model_not_found",
         )

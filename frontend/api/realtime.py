@@ -88,6 +88,7 @@ class Connection:
             try:
                 event = json.loads(message.get("text") or "")
                 await self._obey(event)
+                await self._live.room(self._websocket.app.state.settings.live_ahead_s)
             except json.JSONDecodeError:
                 await say(self._websocket, _error("an event must be a json object"))
             except RealtimeMistake as mistake:

@@ -1,4 +1,4 @@
-"""Ending in order: live sessions are asked to finish, and waited for."""
+"""The live sessions there are, and ending in order: they are asked to finish, and waited for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import anyio
 class Drain:
     """Counts the live sessions; `started` is set when they should finish."""
 
-    def __init__(self) -> None:
+    def __init__(self, silence_s: float = 120.0) -> None:
+        """silence_s: how long one may go on without sound."""
+        self.silence_s = silence_s
         self.started = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from frontend.audio import recordings
+from frontend.audio.decode_pool import DecodePool
 from frontend.audio.recordings import Options, Recording
 from frontend.triton.client import Delta, TritonRefused, TritonUnavailable
 
@@ -43,8 +44,12 @@ async def heard(client, **options):
         return client
 
     parts = iter([np.zeros(16_000, dtype=np.float32)])
-    recording = Recording(connected, parts, Options("name", **options), at_a_time=1)
-    return [piece async for piece in recording.pieces()]
+    pool = DecodePool(threads=1, part_s=10, most_waiting=1)
+    recording = Recording(connected, parts, Options("name", **options), at_a_time=1, pool=pool)
+    try:
+        return [piece async for piece in recording.pieces()]
+    finally:
+        pool.close()
 
 
 @pytest.mark.parametrize("failure", [TritonUnavailable("gone"), TritonRefused("Stub process is not healthy")])
