@@ -50,7 +50,8 @@ class Metrics:
 
 
 class MeasuredRequests:
-    """Observes every HTTP request, and every WebSocket that is refused, by its route, not its path: what clients make up must not become labels."""
+    """Observes every HTTP request, and every WebSocket that is refused, by its route, not its path: what clients make
+    up must not become labels."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -69,6 +70,8 @@ class MeasuredRequests:
                 status = message["status"]
             elif message["type"] == "websocket.accept":
                 status = 101
+            elif message["type"] == "websocket.close" and status == 500:
+                status = 403
             await send(message)
 
         try:
