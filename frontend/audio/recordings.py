@@ -26,6 +26,7 @@ RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
 MOST_FAILURES = 6
 # Less time than this is not halved for the sake of another attempt.
 LEAST_ATTEMPT_S = 30.0
+NO_TIME = "a segment found no answer in its time"
 # How the decoder says that it dropped a request without an answer.
 DROPPED = ("cancelled", "evicted")
 
@@ -183,7 +184,7 @@ class Recording:
             client = await self._connected()
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise TritonUnavailable("a segment found no answer in its time")
+                return
             # After one that hangs there is time for another.
             yield client, max(left_s / 2, min(left_s, LEAST_ATTEMPT_S))
             pause_s = min(RETRY_MOST_S, 2 * pause_s)
@@ -204,8 +205,7 @@ class Recording:
                 failures += isinstance(error, TritonRefused) and not error.busy
                 if failures >= MOST_FAILURES:
                     raise
-        assert lost is not None
-        raise lost
+        raise lost or TritonUnavailable(NO_TIME)
 
     async def _beginning(self, first: list[Floats]) -> bool:
         """Fill `first` with as much as goes into one request; whether that is all."""
@@ -285,8 +285,7 @@ class Recording:
                 if number == 0 and not told and isinstance(error, TritonRefused) and error.busy:
                     # Who is not admitted is told so at once.
                     raise
-        assert lost is not None
-        raise lost
+        raise lost or TritonUnavailable(NO_TIME)
 
 
 def _passing(error: TritonUnavailable | TritonRefused) -> Exception:

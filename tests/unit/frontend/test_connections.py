@@ -46,6 +46,7 @@ class App:
             leaving = asyncio.create_task(receive_until_gone(receive))
             while not leaving.done():
                 await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+                await asyncio.sleep(0)
         else:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
             await send({"type": "http.response.body", "body": b"ok"})
@@ -183,7 +184,9 @@ async def test_messages_that_are_never_complete_do_not_fill_the_memory(monkeypat
     monkeypatch.setattr(connections_module, "MOST_HELD_BYTES", 50_000)
     async with serving() as (port, connections, app):
         header = bytes([0x82, 0xFE]) + (60_000).to_bytes(2, "big") + bytes(4)
-        client = await raw(port, HANDSHAKE % b"/" + header + bytes(55_000))
+        client = await raw(port, HANDSHAKE % b"/")
+        await asyncio.get_running_loop().sock_recv(client, 4_096)
+        await asyncio.get_running_loop().sock_sendall(client, header + bytes(55_000))
         await until(lambda: app.ended == 1)
         assert not connections.open
         client.close()
