@@ -19,6 +19,8 @@ LOOK_S = 0.5
 PING_S = 20.0
 # Two pings that nobody answered.
 SILENCE_S = 45.0
+# Requests that may be sent before the first of them is answered; uvicorn would keep any number.
+MOST_PIPELINED = 20
 # Bytes of WebSocket messages that are not complete, of all connections.
 MOST_HELD_BYTES = 256 * 2**20
 _FULL_BODY = json.dumps(error_body(ApiError(503, "too many connections: try again soon"))).encode()
@@ -57,9 +59,9 @@ class Connections:
             now = time.monotonic()
             for one in [*self.open]:
                 if reason := one.overdue(now):
-                    self._drop(one, reason)
+                    self.drop(one, reason)
             for one in self._too_large():
-                self._drop(one, "messages that are not complete hold too much memory")
+                self.drop(one, "messages that are not complete hold too much memory")
 
     def _too_large(self) -> list[Connection]:
         """Those whose unfinished messages are the largest, until the rest is within the bound."""
@@ -73,7 +75,8 @@ class Connections:
             found.append(one)
         return found
 
-    def _drop(self, one: Connection, reason: str) -> None:
+    def drop(self, one: Connection, reason: str) -> None:
+        """Abort it."""
         logger.info("a connection is dropped: %s", reason)
         self.open.discard(one)
         one.transport.abort()
@@ -108,6 +111,20 @@ class GuardedHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         self._guard.open.discard(self)
         super().handle_websocket_upgrade()
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._guard.drop(self, "it asks and asks before it is answered")
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self.transport.is_closing():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self.transport.is_closing():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self._waiting_since = time.monotonic()

@@ -120,8 +120,8 @@ def test_whatever_a_file_breaks_is_the_files_fault(error):
 @pytest.mark.parametrize(
     "text",
     [
-        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet><Representation>'
-        "<BaseURL>http://127.0.0.1:{port}/x.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>",
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
+        "<Representation><BaseURL>http://127.0.0.1:{port}/x.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>",
         "[playlist]\nFile1=http://127.0.0.1:{port}/x.mp3\nNumberOfEntries=1\n",
         "#!AAP\nhttp://127.0.0.1:{port}/\n",
         "rtsp://127.0.0.1:{port}/x\n",

@@ -134,7 +134,7 @@ async def test_a_connection_without_a_request_is_dropped():
 
 
 async def test_a_connection_that_works_is_kept():
-    async with serving(header_s=0.2, reader_s=0.2) as (port, connections, _):
+    async with serving(header_s=0.2, reader_s=0.2) as (port, _, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /talk HTTP/1.1\r\nHost: x\r\n\r\n")
         loop = asyncio.get_running_loop()
@@ -156,6 +156,16 @@ async def test_a_socket_that_answers_no_ping_is_dropped(monkeypatch):
         client.close()
 
 
+async def test_who_asks_and_asks_before_it_is_answered_is_dropped():
+    async with serving() as (port, connections, _):
+        client = await raw(port, b"GET /talk HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: len(connections.open) == 1)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.get_running_loop().sock_sendall(client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 30)
+        await until(lambda: not connections.open)
+        client.close()
+
+
 async def test_connections_beyond_the_most_are_told_so():
     async with serving(most=1) as (port, connections, _):
         first = await raw(port, b"")
@@ -174,8 +184,8 @@ async def test_connections_beyond_the_most_are_told_so():
 
 async def test_messages_have_a_bound_by_path():
     async with serving() as (port, _, _), connect(f"ws://127.0.0.1:{port}/small") as ws:
+        await ws.send(bytes(1_001))
         with pytest.raises(ConnectionClosed) as caught:
-            await ws.send(bytes(1_001))
             await ws.recv()
         assert caught.value.rcvd.code == 1009
 
