@@ -113,6 +113,8 @@ class GuardedHttp(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:
+        if self.transport.is_closing():
+            return
         if len(self.pipeline) >= MOST_PIPELINED:
             self._guard.drop(self, "it asks and asks before it is answered")
             return
