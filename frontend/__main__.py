@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import resource
 import sys
 from types import FrameType
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -13,6 +16,7 @@ from pydantic import ValidationError
 
 from frontend.app import create_app
 from frontend.guard import tls
+from frontend.guard.connections import PING_S, Connections, GuardedHttp, GuardedSocket
 from frontend.guard.drain import Drain
 from frontend.guard.keys import KeysError
 from frontend.guard.tls import TlsError
@@ -22,6 +26,11 @@ from frontend.triton.backend import Backend
 from frontend.triton.control import NoControlKey, read_key
 from frontend.triton.profiles import ProfileError, at_hand, check_exists, models_of
 from frontend.triton.startup import decide
+
+# 15 MB of sound, which OpenAI allows in one event, in base64 and with what stands around it.
+MOST_MESSAGE_BYTES = 21 * 2**20
+# Files that are open beside connections and uploads.
+SPARE_FILES = 100
 
 
 class DrainingServer(uvicorn.Server):
@@ -49,8 +58,15 @@ class DrainingServer(uvicorn.Server):
 
 async def serve(app: FastAPI, settings: Settings) -> int:
     """Run the server; returns the process's exit code."""
+    connections = Connections(_most_connections(settings), settings.request_header_s, settings.slow_reader_s)
+    connections.message_bytes["/ws/transcribe"] = int(settings.live_message_mb * 1e6)
+    # uvicorn makes a protocol by calling what stands there for its class.
+    http: Any = functools.partial(GuardedHttp, connections)
+    websocket: Any = functools.partial(GuardedSocket, connections)
     config = uvicorn.Config(
         app,
+        http=http,
+        ws=websocket,
         host=settings.host,
         port=settings.port,
         ssl_certfile=settings.tls_certificate,
@@ -62,9 +78,10 @@ async def serve(app: FastAPI, settings: Settings) -> int:
         lifespan="on",
         # Audio does not get smaller, and each connection's compressor would hold its memory.
         ws_per_message_deflate=False,
-        ws_max_size=32 * 2**20,
-        ws_ping_interval=20.0,
-        ws_ping_timeout=20.0,
+        ws_max_size=MOST_MESSAGE_BYTES,
+        ws_ping_interval=PING_S,
+        # Half-open ones are noticed by the guard: a client that sends too fast has its pongs behind its sound.
+        ws_ping_timeout=None,
         # Live sessions get their finals before the process ends.
         timeout_graceful_shutdown=int(settings.drain_timeout_s),
     )
@@ -74,15 +91,26 @@ async def serve(app: FastAPI, settings: Settings) -> int:
         await asyncio.sleep(0.01)
     if running.done():
         return 1
+    watching = asyncio.create_task(connections.watch())
     hints = asyncio.create_task(_print_hints(app.state.backend, server))
     failed = asyncio.create_task(app.state.backend.wait_failed())
     await asyncio.wait([running, failed], return_when=asyncio.FIRST_COMPLETED)
     gave_up = failed.done() and not running.done()
     server.should_exit = True
     await running
-    failed.cancel()
-    hints.cancel()
+    for task in (failed, hints, watching):
+        task.cancel()
     return 1 if gave_up else 0
+
+
+def _most_connections(settings: Settings) -> int:
+    """As many as are allowed, of which this process may have so many files open: an upload has two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        wanted = 4 * settings.max_connections
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, max(soft, wanted))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(16, min(settings.max_connections, soft // 2 - SPARE_FILES))
 
 
 async def _print_hints(backend: Backend, server: uvicorn.Server) -> None:

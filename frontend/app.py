@@ -11,11 +11,15 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from frontend import __version__, errors
 from frontend.api import compat, health, models, page, realtime, transcriptions, ws_transcribe
+from frontend.audio.decode_pool import DecodePool
 from frontend.guard.drain import Drain
 from frontend.guard.headers import SafeAnswers
 from frontend.guard.keys import KeyGate, Keys
 from frontend.guard.limits import BodyLimit
+from frontend.guard.names import RequestNames
 from frontend.guard.origins import OriginGate
+from frontend.guard.sockets import SocketGate
+from frontend.guard.uploads import UploadGate
 from frontend.observe import metrics as metrics_routes
 from frontend.observe import tracing
 from frontend.observe.metrics import MeasuredRequests, Metrics
@@ -31,22 +35,32 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.backend = Backend(settings)
         app.state.drain = Drain()
+        app.state.decoders = DecodePool(settings.decoders, settings.decode_part_s, settings.max_waiting_for_decoders)
         await app.state.backend.start()
         try:
             yield
         finally:
             await app.state.backend.stop()
+            app.state.decoders.close()
             if tracer_provider is not None:
                 await asyncio.to_thread(tracer_provider.shutdown)
 
     app = FastAPI(title="Qwen3-ASR on Triton", version=__version__, lifespan=lifespan)
     app.state.settings = settings
     app.state.metrics = Metrics()
-    app.add_middleware(BodyLimit, max_bytes=int(settings.max_upload_mb * 1e6) + 1_000_000)
+    app.add_middleware(UploadGate, most=settings.max_uploads, most_bytes=int(settings.max_uploads_mb * 1e6))
+    app.add_middleware(SocketGate, most=settings.max_live_sessions)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=int(settings.max_upload_mb * 1e6) + 1_000_000,
+        idle_s=settings.body_idle_s,
+        bytes_per_s=1_000 * settings.min_upload_kb_s,
+    )
     keys = Keys.of(settings)
     if keys.hashes or settings.requests_per_minute or settings.requests_at_a_time:
         app.add_middleware(KeyGate, settings=settings, keys=keys)
     app.add_middleware(OriginGate, settings=settings)
+    app.add_middleware(RequestNames)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,13 +16,25 @@ logger = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
-    """An answer that is an error. status: HTTP; param: the field at fault; code: OpenAI's short name, if it has one."""
+    """An answer that is an error. status: HTTP; param: the field at fault; code: OpenAI's short name, if it has one;
+    retry_after_s: where load is the reason, when to come back; close: nothing more is taken of this connection."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float = 1.0,
+        close: bool = False,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.param = param
         self.code = code
+        self.retry_after_s = retry_after_s
+        self.close = close
 
 
 def error_body(error: ApiError) -> dict[str, dict[str, str | None]]:
@@ -34,8 +47,12 @@ def error_body(error: ApiError) -> dict[str, dict[str, str | None]]:
 
 def error_response(error: ApiError) -> JSONResponse:
     body = error_body(error)
+    headers = {}
     # Whoever is refused for load should know when to come back.
-    headers = {"Retry-After": "1"} if error.status in (429, 503) else None
+    if error.status in (429, 503, 507):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if error.close:
+        headers["Connection"] = "close"
     return JSONResponse(body, status_code=error.status, headers=headers)
 
 
@@ -78,5 +95,5 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        logger.error("%s %r failed", request.method, request.url.path, exc_info=error)
         return error_response(ApiError(500, "an internal error occurred"))

@@ -128,6 +128,11 @@ class Settings(BaseSettings):
     max_audio_seconds: float = Field(
         default=4 * 3600.0, gt=0, description="Longest audio of one request; it is cut at pauses."
     )
+    segment_timeout_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="How long one segment of a recording may take, with all attempts where models fail or are full.",
+    )
     segments_at_a_time: int = Field(
         default=8, ge=1, description="Segments of one recording that are transcribed at the same time."
     )
@@ -140,6 +145,59 @@ class Settings(BaseSettings):
     )
     requests_at_a_time: int = Field(
         default=0, ge=0, description="Requests and live sessions of one key at the same time; 0: any number."
+    )
+    max_uploads: int = Field(
+        default=64,
+        ge=1,
+        description="Uploads that are worked on at a time; more are refused at once, so that these keep their latency: "
+        "as many as keep Triton busy (16 for two cores with the tiny checkpoint). Four times as many may be on their "
+        "way.",
+    )
+    max_uploads_mb: float = Field(
+        default=4096.0, gt=0, description="Uploads on the disk and in memory at a time, in all; more are refused."
+    )
+    body_idle_s: float = Field(
+        default=20.0, gt=0, description="A request's body may bring nothing for so long before it is refused."
+    )
+    min_upload_kb_s: float = Field(
+        default=4.0, ge=0, description="The slowest upload, on average after the first body_idle_s; 0: any."
+    )
+    decoders: int = Field(default=4, ge=1, description="Threads that decode uploads.")
+    max_waiting_for_decoders: int = Field(
+        default=64, ge=0, description="Parts of uploads that may wait for them; new uploads are refused beyond."
+    )
+    decode_part_s: float = Field(
+        default=20.0,
+        gt=0,
+        description="How long decoding ten seconds of an upload may take; what takes longer is given up.",
+    )
+    max_connections: int = Field(default=4096, ge=1, description="Connections at a time, in all; more are refused.")
+    request_header_s: float = Field(
+        default=20.0, gt=0, description="How long a connection may wait for its request, headers included."
+    )
+    slow_reader_s: float = Field(
+        default=30.0, gt=0, description="A client that is so late in reading what it is told is dropped."
+    )
+    max_live_sessions: int = Field(
+        default=512, ge=1, description="WebSockets at a time, in all; more are refused at once."
+    )
+    live_silence_s: float = Field(
+        default=120.0, gt=0, description="A live session without sound for so long is finished, whatever else it sends."
+    )
+    live_ahead_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds of sound that a live session may send ahead of the clock; then it is read at its pace.",
+    )
+    live_messages_per_s: float = Field(
+        default=20.0,
+        gt=0,
+        description="Commands and settings of a live session a second, on average; a hundred may come at once.",
+    )
+    live_message_mb: float = Field(
+        default=4.0,
+        gt=0,
+        description="Largest message of /ws/transcribe. (One of Realtime may hold 15 MB of sound, as OpenAI has it.)",
     )
     cors_origins: StringList = Field(
         default=[],

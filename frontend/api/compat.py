@@ -7,11 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import JSONResponse
 
-from frontend.api.form_fields import Debug, Format, Language, Prompt, Stream, Temperature, Upload
+from frontend.api.bounded_form import BoundedRoute
+from frontend.api.form_fields import MAX_NAME, Debug, Format, Language, Prompt, Stream, Temperature, Upload
 from frontend.api.transcription_request import checked_request
 from frontend.api.transcriptions import answer, transcribed
+from frontend.errors import ApiError
 
-router = APIRouter(tags=["compatibility"])
+router = APIRouter(tags=["compatibility"], route_class=BoundedRoute)
 
 
 @router.post("/api/v1/transcribe")
@@ -43,14 +45,14 @@ async def asr(
     audio_file: Upload,
     language: Language = None,
     initial_prompt: Prompt = None,
-    output: Annotated[str, Form(description="txt, json, srt or vtt.")] = "json",
+    output: Annotated[str, Form(max_length=MAX_NAME, description="txt, json, srt or vtt.")] = "json",
     debug: Debug = False,
 ) -> Response:
     """The fields of Whisper's web services: `audio_file` and `output`."""
-    formats = {"txt": "text", "json": "verbose_json"}
-    wanted = checked_request(
-        response_format=formats.get(output, output), language=language, prompt=initial_prompt, debug=debug
-    )
+    formats = {"txt": "text", "json": "verbose_json", "srt": "srt", "vtt": "vtt"}
+    if output not in formats:
+        raise ApiError(400, f"output must be one of {', '.join(formats)}", param="output")
+    wanted = checked_request(response_format=formats[output], language=language, prompt=initial_prompt, debug=debug)
     return await answer(request, audio_file, wanted)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -15,22 +16,29 @@ logger = logging.getLogger(__name__)
 LAST_WORDS_S = 15.0
 
 
-class Closable(Protocol):
+class Heard(Protocol):
+    """sound_at: when sound came last, as time.monotonic has it."""
+
+    sound_at: float
+
     async def close(self) -> None: ...
 
 
 async def run(
-    session: Closable,
+    session: Heard,
     speak: Coroutine[Any, Any, None],
     listen: Coroutine[Any, Any, None],
     finish: Callable[[], None],
     drain: Drain,
+    silence_s: float,
 ) -> None:
     """speak passes on what the client sends and ends when it leaves, listen what the session says and ends when it is
-    closed. finish: called when the client has left or the server is to end; sends the session's end.
+    closed. finish: called when the client has left, is silent for too long or the server is to end; sends the session's
+    end. silence_s: how long a client may send no sound.
     """
-    tasks = [asyncio.create_task(speak), asyncio.create_task(listen), asyncio.create_task(drain.started.wait())]
-    speaking, listening, _ = tasks
+    ends: list[Coroutine[Any, Any, Any]] = [speak, listen, drain.started.wait(), _silence(session, silence_s)]
+    tasks = [asyncio.create_task(end) for end in ends]
+    speaking, listening, *_ = tasks
     try:
         with drain.session():
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -45,3 +53,9 @@ async def run(
         for result in results:
             if isinstance(result, Exception):
                 logger.error("a live session failed", exc_info=result)
+
+
+async def _silence(session: Heard, silence_s: float) -> None:
+    """Return when no sound came for so long: what else a client sends does not keep its place."""
+    while (left_s := session.sound_at + silence_s - time.monotonic()) > 0:
+        await asyncio.sleep(left_s)

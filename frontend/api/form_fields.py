@@ -6,10 +6,25 @@ from typing import Annotated
 
 from fastapi import File, Form, UploadFile
 
-Upload = Annotated[UploadFile, File(description="Sound, or a film with sound, in any format that FFmpeg reads.")]
-Language = Annotated[str | None, Form(description="ISO-639 code or English name; left out: recognized.")]
-Prompt = Annotated[str | None, Form(description="Names and words to expect.")]
-Format = Annotated[str, Form(description="json, text, srt, verbose_json or vtt.")]
-Temperature = Annotated[float, Form(ge=0, le=1, description="0 takes the likeliest token each time.")]
+# Characters of a word that names something, of all words to expect, and of a strategy's json.
+MAX_NAME, MAX_CONTEXT, MAX_STRATEGY = 100, 20_000, 2_000
+MAX_LANGUAGES, MAX_KEYWORDS = 50, 200
+
+Upload = Annotated[
+    UploadFile, File(description="Sound, or a film with sound, in a format of recordings that FFmpeg reads.")
+]
+Name = Annotated[str, Form(max_length=MAX_NAME, description="A name that /v1/models lists.")]
+Language = Annotated[
+    str | None, Form(max_length=MAX_NAME, description="ISO-639 code or English name; left out: recognized.")
+]
+Prompt = Annotated[
+    str | None,
+    Form(max_length=MAX_CONTEXT, description=f"Names and words to expect; with keywords {MAX_CONTEXT} characters."),
+]
+Format = Annotated[str, Form(max_length=MAX_NAME, description="json, text, srt, verbose_json or vtt.")]
+Temperature = Annotated[
+    float,
+    Form(ge=0, le=1, allow_inf_nan=False, description="0 to 1; 0 takes the likeliest token each time."),
+]
 Stream = Annotated[bool, Form(description="Answer with server-sent events.")]
 Debug = Annotated[bool, Form(description="Add meta.timings_ms.")]

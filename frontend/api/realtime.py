@@ -73,6 +73,10 @@ async def realtime(websocket: WebSocket) -> None:
         await _close(websocket, TRY_AGAIN_LATER)
 
 
+# A client that says nothing for so long has forgotten its connection; it holds no place in Triton meanwhile.
+SILENCE_S = 900.0
+
+
 class Connection:
     """One client: its events become requests of a live session, and what that says becomes events again."""
 
@@ -102,6 +106,7 @@ class Connection:
             self._listen(),
             lambda: self._live.finish(self._audio.finish()),
             self._websocket.app.state.drain,
+            SILENCE_S,
         )
 
     async def _speak(self) -> None:

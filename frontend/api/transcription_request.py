@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from frontend.api.form_fields import MAX_CONTEXT, MAX_KEYWORDS, MAX_LANGUAGES, MAX_NAME
+from frontend.api.strict_json import is_text, parsed
 from frontend.audio.segments import SegmentRules
 from frontend.errors import ApiError
 
@@ -14,6 +15,8 @@ FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 TIMED_FORMATS = ("srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment",)
 INCLUDES = ("logprobs",)
+# Of values that are names of a few.
+MAX_FEW = 10
 # Subtitles stay readable, and a click on a segment finds its words.
 TIMED_RULES = SegmentRules(max_s=12.0, early_s=3.0, pause_ms=350)
 
@@ -48,6 +51,16 @@ def checked_request(
     debug: bool = False,
 ) -> TranscriptionRequest:
     """Raises ApiError 400 where a field is none that can be served, or fields do not go together."""
+    _check_texts(
+        language=[language or ""],
+        languages=languages,
+        prompt=[prompt or ""],
+        keywords=keywords,
+        include=include,
+        timestamp_granularities=timestamp_granularities,
+    )
+    if not 0 <= temperature <= 1:
+        raise ApiError(400, "temperature must lie between 0 and 1", param="temperature")
     if response_format == "diarized_json":
         raise ApiError(400, "diarized_json is not served: speakers are not told apart", param="response_format")
     if response_format not in FORMATS:
@@ -87,6 +100,20 @@ def _check_known(param: str, values: Sequence[str], known: Sequence[str]) -> Non
             raise ApiError(400, f"{param} must be one of {', '.join(known)}, not {value!r}", param=param)
 
 
+def _check_texts(**texts: Sequence[str]) -> None:
+    """How many they are, how long, and that they can be written down: a form's charset makes halves of characters."""
+    counts = {"languages": MAX_LANGUAGES, "keywords": MAX_KEYWORDS}
+    for param, values in texts.items():
+        most = counts.get(param, MAX_FEW)
+        if len(values) > most:
+            raise ApiError(400, f"{param} has {len(values)} values; {most} are the most", param=param)
+        longest = MAX_CONTEXT if param in ("prompt", "keywords") else MAX_NAME
+        if any(len(value) > longest for value in values):
+            raise ApiError(400, f"{param} has more than {longest} characters", param=param)
+        if not all(map(is_text, values)):
+            raise ApiError(400, f"{param} holds half a character", param=param)
+
+
 def _language(language: str | None, languages: Sequence[str]) -> str | None:
     """One language is taken as given; of several possible ones the model finds the right one by itself."""
     named = [one for one in languages if one.strip()]
@@ -99,7 +126,11 @@ def _language(language: str | None, languages: Sequence[str]) -> str | None:
 
 def _context(prompt: str | None, keywords: Sequence[str]) -> str | None:
     words = ", ".join(word.strip() for word in keywords if word.strip())
-    return "\n".join(part for part in ((prompt or "").strip(), words) if part) or None
+    context = "\n".join(part for part in ((prompt or "").strip(), words) if part)
+    if len(context) > MAX_CONTEXT:
+        message = f"prompt and keywords have {len(context)} characters; {MAX_CONTEXT} are the most"
+        raise ApiError(400, message, param="prompt")
+    return context or None
 
 
 def _rules(strategy: str | None) -> SegmentRules | None:
@@ -107,8 +138,8 @@ def _rules(strategy: str | None) -> SegmentRules | None:
     if not strategy or strategy == "auto":
         return None
     try:
-        fields: Any = json.loads(strategy)
-    except json.JSONDecodeError:
+        fields: Any = parsed(strategy)
+    except ValueError:
         fields = None
     if not isinstance(fields, dict) or fields.get("type") != "server_vad":
         message = 'chunking_strategy must be auto or an object such as {"type": "server_vad"}'
@@ -116,7 +147,7 @@ def _rules(strategy: str | None) -> SegmentRules | None:
     known = {"type", "prefix_padding_ms", "silence_duration_ms", "threshold"}
     unknown = sorted(set(fields) - known)
     if unknown:
-        raise ApiError(400, f"chunking_strategy has no field {unknown[0]!r}", param="chunking_strategy")
+        raise ApiError(400, f"chunking_strategy has no field {unknown[0][:MAX_NAME]!r}", param="chunking_strategy")
     return SegmentRules(
         early_s=1.0,
         pause_ms=int(_number(fields, "silence_duration_ms", 500, 32, 10_000)),
@@ -128,6 +159,6 @@ def _rules(strategy: str | None) -> SegmentRules | None:
 def _number(fields: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
     value = fields.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        message = f"{name} must be a number between {low:g} and {high:g}, not {value!r}"
+        message = f"{name} must be a number between {low:g} and {high:g}, not {ascii(value)[:MAX_NAME]}"
         raise ApiError(400, message, param="chunking_strategy")
     return float(value)

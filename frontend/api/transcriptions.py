@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -16,20 +17,36 @@ import anyio
 from fastapi import APIRouter, Form, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
-from frontend.api.form_fields import Debug, Format, Language, Prompt, Stream, Temperature, Upload
+from frontend.api.bounded_form import BoundedRoute
+from frontend.api.form_fields import (
+    MAX_KEYWORDS,
+    MAX_LANGUAGES,
+    MAX_NAME,
+    MAX_STRATEGY,
+    Debug,
+    Format,
+    Language,
+    Name,
+    Prompt,
+    Stream,
+    Temperature,
+    Upload,
+)
 from frontend.api.models import check_model
 from frontend.api.transcription_answers import done, event, events, whole
 from frontend.api.transcription_request import TranscriptionRequest, checked_request
+from frontend.audio.decode_pool import DecodePool, DecodersBusy, DecodeTimeout
 from frontend.audio.decoding import AudioError, AudioTooLong, decode_parts
 from frontend.audio.recordings import Options, Piece, Recording, Transcript
 from frontend.errors import ApiError, error_body, from_triton
 from frontend.observe.metrics import Metrics
+from frontend.observe.request_ids import request_id
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonRefused, TritonUnavailable
 
 logger = logging.getLogger(__name__)
-router = APIRouter(tags=["openai"])
+router = APIRouter(tags=["openai"], route_class=BoundedRoute)
 
 DISCONNECT_POLL_S = 0.5
 CLIENT_CLOSED_REQUEST = 499
@@ -39,18 +56,24 @@ CLIENT_CLOSED_REQUEST = 499
 async def transcribe(
     request: Request,
     file: Upload,
-    model: Annotated[str, Form(description="A name that /v1/models lists.")],
+    model: Name,
     language: Language = None,
-    languages: Annotated[list[str] | None, Form(alias="languages[]", description="Possible languages.")] = None,
+    languages: Annotated[
+        list[str] | None, Form(alias="languages[]", description=f"Possible languages, {MAX_LANGUAGES} at most.")
+    ] = None,
     prompt: Prompt = None,
-    keywords: Annotated[list[str] | None, Form(alias="keywords[]", description="Words to expect.")] = None,
+    keywords: Annotated[
+        list[str] | None, Form(alias="keywords[]", description=f"Words to expect, {MAX_KEYWORDS} at most.")
+    ] = None,
     response_format: Format = "json",
     temperature: Temperature = 0.0,
     include: Annotated[list[str] | None, Form(alias="include[]", description="logprobs")] = None,
     timestamp_granularities: Annotated[
         list[str] | None, Form(alias="timestamp_granularities[]", description="segment")
     ] = None,
-    chunking_strategy: Annotated[str | None, Form(description="auto, or json of server_vad.")] = None,
+    chunking_strategy: Annotated[
+        str | None, Form(max_length=MAX_STRATEGY, description="auto, or json of server_vad.")
+    ] = None,
     stream: Stream = False,
     debug: Debug = False,
 ) -> Response:
@@ -77,7 +100,10 @@ async def transcribe(
 async def transcribe_stream(
     request: Request,
     file: Upload,
-    model: Annotated[str | None, Form(description="A name that /v1/models lists; left out: the served one.")] = None,
+    model: Annotated[
+        str | None,
+        Form(max_length=MAX_NAME, description="A name that /v1/models lists; left out: the served one."),
+    ] = None,
     language: Language = None,
     prompt: Prompt = None,
     temperature: Temperature = 0.0,
@@ -171,21 +197,31 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
     backend: Backend = request.app.state.backend
     if file.size is not None and file.size > settings.max_upload_mb * 1e6:
         raise ApiError(413, f"the file is larger than {settings.max_upload_mb:g} MB", param="file")
+    pool: DecodePool = request.app.state.decoders
+    # Before Triton is waited for: who finds no place is told at once.
+    _check_room(pool)
     started = time.monotonic()
     options = Options(
-        request_id=request.headers.get("x-request-id") or uuid.uuid4().hex,
+        request_id=request_id(request.scope) or uuid.uuid4().hex,
         language=wanted.language,
         context=wanted.context,
         temperature=wanted.temperature,
         priority=priority,
         rules=wanted.rules,
-        timeout_s=settings.request_timeout_s,
+        patience_s=min(settings.segment_timeout_s, settings.request_timeout_s),
     )
     async with backend.use():
-        parts = decode_parts(file.file, settings.max_audio_seconds)
-        recording = Recording(backend.connected, parts, options, settings.segments_at_a_time)
+        parts = decode_parts(file.file, settings.max_audio_seconds, settings.decode_part_s)
+        recording = Recording(backend.connected, parts, options, settings.segments_at_a_time, pool)
         metrics: Metrics = request.app.state.metrics
         yield _Job(recording, Transcript(), options.request_id, settings.request_timeout_s, metrics, started)
+
+
+def _check_room(pool: DecodePool) -> None:
+    try:
+        pool.check()
+    except DecodersBusy as error:
+        raise _as_api_error(error, 0) from error
 
 
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -234,8 +270,10 @@ def _as_api_error(error: Exception, timeout_s: float) -> ApiError:
         return error
     if isinstance(error, AudioTooLong):
         return ApiError(413, str(error), param="file")
-    if isinstance(error, AudioError):
+    if isinstance(error, AudioError | DecodeTimeout):
         return ApiError(400, str(error), param="file")
+    if isinstance(error, DecodersBusy):
+        return ApiError(503, f"{error}: try again soon", code="server_overloaded")
     if isinstance(error, TritonRefused | TritonUnavailable):
         return from_triton(error)
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
@@ -271,12 +309,18 @@ def _chunking(form: Any) -> str | None:
     fields = {key[len(prefix) : -1]: value for key, value in form.items() if key.startswith(prefix)}
     if not fields:
         return None
+    fields = {name: value if isinstance(value, str) else "a file" for name, value in fields.items()}
+    if sum(len(name) + len(value) for name, value in fields.items()) > MAX_STRATEGY:
+        message = f"chunking_strategy has more than {MAX_STRATEGY} characters"
+        raise ApiError(400, message, param="chunking_strategy")
     numbers = {name: _as_number(value) for name, value in fields.items() if name != "type"}
     return json.dumps({"type": fields.get("type"), **numbers})
 
 
 def _as_number(value: str) -> float | str:
+    """A number, or what was written where it is none that JSON has."""
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
         return value
+    return number if math.isfinite(number) else value

@@ -5,21 +5,29 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from frontend.api import duplex
+from frontend.api.live_settings import wrong_setting
+from frontend.api.strict_json import parsed
+from frontend.guard.ahead import Turns
+from frontend.observe.request_ids import request_id
+from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
 from frontend.triton.lasting_session import LastingSession
-from frontend.triton.live_session import RESERVED
 
 router = APIRouter()
 
 ACTIONS = ("flush", "reset", "config", "end")
 TRY_AGAIN_LATER, REFUSED, NORMAL = 1013, 1008, 1000
+# Text messages that may come at once, and the characters of one: settings with a context, every character escaped.
+MOST_MESSAGES = 100
+MOST_TEXT = 300_000
+# A message of any size goes on in pieces of ten seconds.
+PART_BYTES = 320_000
 
 
 @router.websocket("/ws/transcribe")
@@ -31,31 +39,34 @@ async def transcribe(websocket: WebSocket) -> None:
     """
     await websocket.accept()
     backend: Backend = websocket.app.state.backend
+    settings: Settings = websocket.app.state.settings
     asked = dict(websocket.query_params)
-    if wrong := _reserved(asked):
+    if wrong := wrong_setting(asked):
         await say(websocket, {"type": "error", "message": wrong, "fatal": True})
         await websocket.close(REFUSED)
         return
     try:
         async with backend.use() as client:
-            name = websocket.headers.get("x-request-id") or uuid.uuid4().hex
+            name = request_id(websocket.scope) or uuid.uuid4().hex
             session = LastingSession(client, name, backend.connected)
             session.send(parameters=asked)
             await duplex.run(
                 session,
-                _speak(websocket, session),
+                _speak(websocket, session, settings),
                 _listen(websocket, session),
                 lambda: session.send(end=True),
                 websocket.app.state.drain,
+                settings.live_silence_s,
             )
     except TritonUnavailable as error:
         await say(websocket, {"type": "error", "message": str(error), "fatal": True})
         await websocket.close(TRY_AGAIN_LATER)
 
 
-async def _speak(websocket: WebSocket, session: LastingSession) -> None:
-    """Pass on what the client sends, until it leaves or says `end`."""
+async def _speak(websocket: WebSocket, session: LastingSession, settings: Settings) -> None:
+    """Pass on what the client sends, no faster than it may be sent, until it leaves or says `end`."""
     odd = b""
+    turns = Turns(settings.live_messages_per_s, MOST_MESSAGES)
     while True:
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
@@ -64,8 +75,14 @@ async def _speak(websocket: WebSocket, session: LastingSession) -> None:
             data = odd + data
             # A sample may lie across two messages.
             odd = data[len(data) // 2 * 2 :]
-            session.send(data[: len(data) // 2 * 2])
+            data = data[: len(data) // 2 * 2]
+            if not data:
+                await turns.take()
+            for start in range(0, len(data), PART_BYTES):
+                session.send(data[start : start + PART_BYTES])
+                await session.room(settings.live_ahead_s)
             continue
+        await turns.take()
         error = command(session, message.get("text") or "")
         if error is not None:
             await say(websocket, {"type": "error", "message": error, "fatal": False})
@@ -75,9 +92,11 @@ async def _speak(websocket: WebSocket, session: LastingSession) -> None:
 
 def command(session: LastingSession, text: str) -> str | None:
     """Obey a text message; returns what is wrong with it, or None."""
+    if len(text) > MOST_TEXT:
+        return f"a text message has {len(text)} characters; {MOST_TEXT} are the most"
     try:
-        fields: Any = json.loads(text)
-    except json.JSONDecodeError:
+        fields: Any = parsed(text)
+    except ValueError:
         return "a text message must be a json object"
     if not isinstance(fields, dict) or fields.get("action") not in ACTIONS:
         return f"action must be one of {', '.join(ACTIONS)}"
@@ -88,19 +107,11 @@ def command(session: LastingSession, text: str) -> str | None:
         session.send(parameters={"command": action})
     elif not fields:
         return "config names no setting"
-    elif wrong := [name for name, value in fields.items() if not isinstance(value, str | int | float | bool)]:
-        return f"{wrong[0]} must be a text, a number, true or false"
-    elif reserved := _reserved(fields):
-        return reserved
+    elif wrong := wrong_setting(fields):
+        return wrong
     else:
         session.send(parameters=fields)
     return None
-
-
-def _reserved(settings: Mapping[str, Any]) -> str | None:
-    """What is wrong where a setting has a name that is Triton's own, or None."""
-    wrong = next((name for name in RESERVED if name in settings), None)
-    return None if wrong is None else f"{wrong} is no setting of a session"
 
 
 async def _listen(websocket: WebSocket, session: LastingSession) -> None:

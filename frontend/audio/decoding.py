@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,6 +24,10 @@ FORMATS = (
 )
 # A list of none, and not an empty one, which would mean the defaults.
 NOWHERE = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
+# Below this nothing can be understood, and a few bytes would become hours at 16 kHz.
+MIN_RATE_HZ = 4_000
+# Processor time that ten seconds of sound may take: a file that costs more is made to cost.
+PART_CPU_S = 20.0
 # Sample formats, packed or planar, and the number that stands for 1.0.
 FULL_SCALE = {"s16": np.float32(2**15), "s32": np.float32(2**31), "flt": np.float32(1)}
 
@@ -44,25 +49,62 @@ def decode(file: BinaryIO, max_seconds: float) -> NDArray[np.float32]:
     return np.concatenate(list(decode_parts(file, max_seconds)))
 
 
-def decode_parts(file: BinaryIO, max_seconds: float) -> Iterator[NDArray[np.float32]]:
-    """The same, part by part of seconds, so that a file of hours is never in memory as a whole."""
+def decode_parts(file: BinaryIO, max_seconds: float, part_cpu_s: float = PART_CPU_S) -> Iterator[NDArray[np.float32]]:
+    """The same, part by part of seconds, so that a file of hours is never in memory as a whole.
+
+    part_cpu_s: processor time of one part, AudioError beyond it. Each part may be asked for in another thread.
+    """
     # FFmpeg's libraries are 30 MB in memory: taken when the first file comes, not at start.
     import av
-    import av.error
 
+    watched = _Watched(file, part_cpu_s)
     try:
-        with av.open(file, mode="r", metadata_errors="ignore", container_options=NOWHERE) as container:
+        with av.open(watched, mode="r", metadata_errors="ignore", container_options=NOWHERE) as container:
             if not container.streams.audio:
                 raise AudioError("the file has no sound track")
-            yield from _parts(container, max_seconds)
-    except (av.error.FFmpegError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+            for part in _parts(container, max_seconds, watched):
+                yield part
+                watched.begin()
+    except AudioError:
+        raise
+    except Exception as error:
+        # FFmpeg's errors, and whatever a broken file makes of the numbers in it.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise AudioError(f"the file cannot be decoded as audio: {reason}") from error
 
 
-def _parts(container: InputContainer, max_seconds: float) -> Iterator[NDArray[np.float32]]:
+class _Watched:
+    """A file that is read as long as the time of a part lasts: a demuxer that gets nowhere mostly reads."""
+
+    def __init__(self, file: BinaryIO, part_cpu_s: float) -> None:
+        self._file = file
+        self._part_cpu_s = part_cpu_s
+        self._begun_s = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """A part begins, in the thread that calls."""
+        self._begun_s = time.thread_time()
+
+    def check(self) -> None:
+        """Raises AudioError where this part has taken too long."""
+        if time.thread_time() - self._begun_s > self._part_cpu_s:
+            raise AudioError(f"the file cannot be decoded: ten seconds of it take more than {self._part_cpu_s:g} s")
+
+    def read(self, size: int) -> bytes:
+        self.check()
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _parts(container: InputContainer, max_seconds: float, watched: _Watched) -> Iterator[NDArray[np.float32]]:
     stream = container.streams.audio[0]
-    frames = (frame for packet in container.demux(stream) for frame in _decoded(packet))
+    frames = (frame for packet in _packets(container, stream, watched) for frame in _decoded(packet))
     waiting: list[NDArray[np.float32]] = []
     num_samples = num_waiting = 0
     for samples in _samples(frames):
@@ -78,6 +120,12 @@ def _parts(container: InputContainer, max_seconds: float) -> Iterator[NDArray[np
         raise AudioError("the file holds no sound")
     if waiting:
         yield _sound(waiting)
+
+
+def _packets(container: InputContainer, stream: Any, watched: _Watched) -> Iterator[Packet]:
+    for packet in container.demux(stream):
+        watched.check()
+        yield packet
 
 
 def _sound(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -104,6 +152,8 @@ def _samples(frames: Iterator[Any]) -> Iterator[NDArray[np.float32]]:
 
     resampler: AudioResampler | None = None
     for frame in frames:
+        if frame.sample_rate < MIN_RATE_HZ:
+            raise AudioError(f"the sound has {frame.sample_rate} samples a second; {MIN_RATE_HZ} are the fewest")
         scale = FULL_SCALE.get(frame.format.name.removesuffix("p"))
         if resampler is None and scale and frame.sample_rate == SAMPLE_RATE_HZ and frame.layout.nb_channels == 1:
             # What speech is mostly kept as: only the numbers change, and the resampler would cost several times that.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frontend.audio.decode_pool import DecodePool
 from frontend.audio.joining import separator
 from frontend.audio.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
 from frontend.audio.subtitles import Timed, Token
@@ -23,14 +24,17 @@ Floats = NDArray[np.float32]
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
 # A model that fails may be one that is loaded again, seconds later; one that fails so often fails by itself.
 MOST_FAILURES = 6
+# Less time than this is not halved for the sake of another attempt.
+LEAST_ATTEMPT_S = 30.0
+NO_TIME = "a segment found no answer in its time"
 # How the decoder says that it dropped a request without an answer.
 DROPPED = ("cancelled", "evicted")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would; timeout_s:
-    of the whole request; patience_s: how long one segment is tried again where Triton is lost or has no place."""
+    """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would; patience_s:
+    of one segment, with all attempts where Triton is lost or has no place."""
 
     request_id: str
     language: str | None = None
@@ -38,8 +42,7 @@ class Options:
     temperature: float = 0.0
     priority: int = 2
     rules: SegmentRules | None = None
-    timeout_s: float = 600.0
-    patience_s: float = 120.0
+    patience_s: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -96,22 +99,25 @@ class Recording:
         parts: Iterator[Floats],
         options: Options,
         at_a_time: int,
+        pool: DecodePool,
     ) -> None:
         """connected: the connection there is; asked again where Triton is lost. parts: samples as they are decoded;
-        taken from a thread. at_a_time: segments in work, which bounds memory."""
+        taken from a thread of the pool. at_a_time: segments in work, which bounds memory."""
         self._connected = connected
         self._parts = parts
         self._options = options
         self._at_a_time = at_a_time
+        self._pool = pool
         self.seconds = 0.0
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Text in order, as soon as it is there. Raises what decoding, Triton or the time limit raise."""
         first: list[Floats] = []
         rules = self._options.rules
+        self._pool.check()
         if rules is None:
             # Short enough for one request, it is taken as it is.
-            first, at_end = await asyncio.to_thread(self._beginning)
+            at_end = await self._beginning(first)
             if at_end:
                 async with contextlib.aclosing(self._heard(Segment(0, np.concatenate(first)), 0)) as pieces:
                     async for piece in pieces:
@@ -169,13 +175,18 @@ class Recording:
             for task in tasks:
                 task.cancel()
 
-    async def _attempts(self) -> AsyncIterator[TritonClient]:
-        """Again and again until the patience is at its end: a Triton that is lost, or a model, is back within seconds,
-        and a full one has a place sooner or later."""
+    async def _attempts(self) -> AsyncIterator[tuple[TritonClient, float]]:
+        """Connections, each with the seconds that an attempt may take, until the patience is at its end: a Triton that
+        is lost, or a model, is back within seconds, and a full one has a place sooner or later."""
         deadline = time.monotonic() + self._options.patience_s
         pause_s = RETRY_FIRST_S
         while True:
-            yield await self._connected()
+            client = await self._connected()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return
+            # After one that hangs there is time for another.
+            yield client, max(left_s / 2, min(left_s, LEAST_ATTEMPT_S))
             pause_s = min(RETRY_MOST_S, 2 * pause_s)
             wait_s = pause_s * random.uniform(0.5, 1.0)
             if time.monotonic() + wait_s > deadline:
@@ -185,7 +196,7 @@ class Recording:
     async def _vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
         lost: Exception | None = None
         failures = 0
-        async for client in self._attempts():
+        async for client, _ in self._attempts():
             try:
                 probabilities, state = await client.vad(pcm, state)
                 return probabilities, state
@@ -194,27 +205,29 @@ class Recording:
                 failures += isinstance(error, TritonRefused) and not error.busy
                 if failures >= MOST_FAILURES:
                     raise
-        assert lost is not None
-        raise lost
+        raise lost or TritonUnavailable(NO_TIME)
 
-    def _beginning(self) -> tuple[list[Floats], bool]:
-        """As much as goes into one request, and whether that is all; read in a thread."""
-        first: list[Floats] = []
+    async def _beginning(self, first: list[Floats]) -> bool:
+        """Fill `first` with as much as goes into one request; whether that is all."""
         longest = SegmentRules().max_s
         while self.seconds <= longest:
-            part = next(self._parts, None)
+            part = await self._next_part()
             if part is None:
-                return first, True
+                return True
             first.append(part)
-            self.seconds += part.size / SAMPLE_RATE_HZ
-        return first, False
+        return False
 
     async def _read(self, first: list[Floats]) -> AsyncIterator[Floats]:
         for part in first:
             yield part
-        while (next_part := await asyncio.to_thread(next, self._parts, None)) is not None:
-            self.seconds += next_part.size / SAMPLE_RATE_HZ
+        while (next_part := await self._next_part()) is not None:
             yield next_part
+
+    async def _next_part(self) -> Floats | None:
+        part = await self._pool.run(lambda: next(self._parts, None))
+        if part is not None:
+            self.seconds += part.size / SAMPLE_RATE_HZ
+        return part
 
     async def _transcribe(self, segment: Segment, number: int, queue: asyncio.Queue[Any]) -> None:
         try:
@@ -234,7 +247,7 @@ class Recording:
         failures = 0
         # What was told is not told again: another attempt begins with the same text, and goes on from there.
         told, num_told = "", 0
-        async for client in self._attempts():
+        async for client, timeout_s in self._attempts():
             deltas = client.transcribe(
                 segment.pcm,
                 language=options.language,
@@ -242,7 +255,7 @@ class Recording:
                 priority=options.priority,
                 request_id=f"{options.request_id}-{number}" if number else options.request_id,
                 parameters=parameters,
-                timeout_s=options.timeout_s,
+                timeout_s=timeout_s,
             )
             tokens: tuple[Token, ...] = ()
             text = ""
@@ -272,8 +285,7 @@ class Recording:
                 if number == 0 and not told and isinstance(error, TritonRefused) and error.busy:
                     # Who is not admitted is told so at once.
                     raise
-        assert lost is not None
-        raise lost
+        raise lost or TritonUnavailable(NO_TIME)
 
 
 def _passing(error: TritonUnavailable | TritonRefused) -> Exception:

@@ -1,4 +1,4 @@
-"""Ending in order: live sessions are asked to finish, and waited for."""
+"""The live sessions there are, and ending in order: they are asked to finish, and waited for."""
 
 from __future__ import annotations
 

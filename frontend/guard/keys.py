@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from frontend.errors import ApiError, error_response
+from frontend.errors import ApiError
+from frontend.guard.refusals import refuse
 from frontend.settings import Settings
 
 # What a load balancer, a scraper and a browser's first look need.
@@ -21,7 +22,6 @@ OPEN_PATHS = ("/", "/health", "/health/live", "/health/ready", "/metrics")
 OPEN_PREFIX = "/static/"
 # How OpenAI's clients in browsers pass a key, which cannot set headers.
 SUBPROTOCOL = "openai-insecure-api-key."
-POLICY_VIOLATION = 1008
 # 16 random letters and digits are 95 bits.
 SHORT = 16
 
@@ -112,27 +112,20 @@ class KeyGate:
             number = self._keys.find(_key(scope))
             if number is None:
                 message = "a known API key is needed: Authorization: Bearer KEY"
-                await self._refuse(scope, receive, send, ApiError(401, message, code="invalid_api_key"))
+                await refuse(scope, receive, send, ApiError(401, message, code="invalid_api_key"))
                 return
         client = self._clients.setdefault(number, Client(Bucket(self._per_minute) if self._per_minute else None))
         wait_s = client.bucket.take() if client.bucket is not None else 0.0
         if wait_s or (self._at_a_time and client.running >= self._at_a_time):
             message = f"too many requests: try again in {wait_s:.0f} s" if wait_s else "too many requests at once"
-            await self._refuse(scope, receive, send, ApiError(429, message, code="rate_limit_exceeded"))
+            error = ApiError(429, message, code="rate_limit_exceeded", retry_after_s=wait_s)
+            await refuse(scope, receive, send, error)
             return
         client.running += 1
         try:
             await self._app(scope, receive, send)
         finally:
             client.running -= 1
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: ApiError) -> None:
-        if scope["type"] == "http":
-            await error_response(error)(scope, receive, send)
-            return
-        # Before it is accepted, closing a WebSocket refuses the connection.
-        message: Message = {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": str(error)}
-        await send(message)
 
 
 def _key(scope: Scope) -> str:

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from frontend.errors import ApiError, error_response
+from frontend.errors import ApiError
+from frontend.guard.refusals import refuse
 from frontend.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 READING = ("GET", "HEAD", "OPTIONS")
-POLICY_VIOLATION = 1008
 MAX_SHOWN = 200
 
 
@@ -40,11 +40,7 @@ class OriginGate:
             return
         shown = headers["origin"][:MAX_SHOWN]
         logger.warning("a page of %s is refused: it is not in ASR_CORS_ORIGINS", ascii(shown))
-        if scope["type"] == "websocket":
-            # Before it is accepted, closing a WebSocket refuses the connection (403).
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "origin"})
-            return
-        await error_response(ApiError(403, f"pages of {shown} may not ask: ASR_CORS_ORIGINS"))(scope, receive, send)
+        await refuse(scope, receive, send, ApiError(403, f"pages of {shown} may not ask: ASR_CORS_ORIGINS"))
 
     def _is_welcome(self, headers: Headers) -> bool:
         origin = headers.get("origin")

@@ -8,8 +8,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from frontend.observe.request_ids import request_id
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operations"])
@@ -49,22 +50,28 @@ class Metrics:
 
 
 class MeasuredRequests:
-    """Observes every HTTP request by its route, not its path: what clients make up must not become labels."""
+    """Observes every HTTP request, and every WebSocket that is refused, by its route, not its path: what clients make
+    up must not become labels."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         started, status = time.monotonic(), 500
+        method = scope.get("method", "WEBSOCKET")
 
         async def watched(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
+            elif message["type"] == "websocket.accept":
+                status = 101
+            elif message["type"] == "websocket.close" and status == 500:
+                status = 403
             await send(message)
 
         try:
@@ -73,9 +80,10 @@ class MeasuredRequests:
             route: Any = scope.get("route")
             path = getattr(route, "path", "unknown")
             seconds = time.monotonic() - started
-            self._metrics.requests.labels(path, scope["method"], status).observe(seconds)
-            fields = {"route": path, "method": scope["method"], "status": status, "ms": round(1000 * seconds, 1)}
-            fields["request_id"] = Headers(scope=scope).get("x-request-id", "")
+            if status != 101:
+                self._metrics.requests.labels(path, method, status).observe(seconds)
+            fields = {"route": path, "method": method, "status": status, "ms": round(1000 * seconds, 1)}
+            fields["request_id"] = request_id(scope)
             logger.info("%(method)s %(route)s %(status)s %(ms)s ms", fields, extra=fields)
             if status >= 400:
                 self._metrics.errors.labels(path, status).inc()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from frontend.observe.request_ids import request_id
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -62,7 +64,7 @@ class TracedRequests:
                 route: Any = getattr(scope.get("route"), "path", "unknown")
                 span.update_name(f"{method} {route}")
                 span.set_attribute("http.route", route)
-                span.set_attribute("request_id", headers.get("x-request-id", ""))
+                span.set_attribute("request_id", request_id(scope))
 
 
 def metadata() -> Metadata:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
+from frontend.guard.ahead import Ahead
 from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.journal import Journal
 from frontend.triton.live_session import LiveSession
@@ -19,6 +20,9 @@ RETRY_FIRST_S, RETRY_MOST_S = 0.2, 1.0
 PATIENCE_S = 60.0
 # A session that is lost so often without a word may be what its server dies of.
 MOST_RESUMES = 5
+
+
+BYTES_PER_S = 2 * 16_000
 
 
 class LastingSession:
@@ -37,6 +41,9 @@ class LastingSession:
         self._journal = Journal()
         self._stream: LiveSession | None = LiveSession(client, request_id)
         self._ended = False
+        # When sound came last, as time.monotonic has it.
+        self.sound_at = time.monotonic()
+        self._ahead = Ahead()
 
     @property
     def ended(self) -> bool:
@@ -59,9 +66,19 @@ class LastingSession:
         if self._ended:
             return
         self._ended = end
+        if pcm16:
+            self.sound_at = time.monotonic()
+            self._ahead.sent(len(pcm16) / BYTES_PER_S)
         self._journal.note(pcm16, parameters or {}, end=end)
         if self._stream is not None:
             self._stream.send(pcm16, parameters, end=end, tell_heard=tell_heard)
+
+    async def room(self, ahead_s: float) -> None:
+        """Return when the next message of the client may be taken: Triton has room, and the client is no more than
+        ahead_s of sound ahead of the clock. Whoever waits here reads nothing more, so that the client has to wait."""
+        if self._stream is not None:
+            await self._stream.room()
+        await self._ahead.wait(ahead_s)
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """What the session says. A refused request is an event `error`; of the first one, a fatal one, and the last.

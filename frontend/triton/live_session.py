@@ -20,8 +20,14 @@ RESERVED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeou
 TELL_HEARD = "/heard"
 
 
+# What may wait for Triton to take it before `room` holds the client back: half a minute of sound.
+MOST_QUEUED_BYTES = 2**20
+# Of a request without its samples, about.
+REQUEST_BYTES = 500
+
+
 class LiveSession:
-    """`send` never waits; `events` ends with `closed`. Leave it by `close`, whatever happened."""
+    """`send` never waits, `room` does; `events` ends with `closed`. Leave it by `close`, whatever happened."""
 
     def __init__(self, client: TritonClient, request_id: str) -> None:
         self._client = client
@@ -31,6 +37,9 @@ class LiveSession:
         self._sequence = secrets.randbits(62) + 1
         self._started = False
         self._ended = False
+        self._queued_bytes = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self._call = client.live_stream(self._requests_as_they_come())
 
     def send(
@@ -58,7 +67,14 @@ class LiveSession:
         if pcm16:
             add_input(request, "PCM16", "INT16", [len(pcm16) // 2], pcm16)
         self._started, self._ended = True, end
+        self._queued_bytes += len(pcm16) + REQUEST_BYTES
+        if self._queued_bytes > MOST_QUEUED_BYTES:
+            self._has_room.clear()
         self._requests.put_nowait(request)
+
+    async def room(self) -> None:
+        """Return when Triton has taken enough of what was sent, or takes nothing more of this stream."""
+        await self._has_room.wait()
 
     @property
     def ended(self) -> bool:
@@ -101,6 +117,7 @@ class LiveSession:
 
     async def close(self) -> None:
         """End the stream; what Triton still does for it is cancelled."""
+        self._has_room.set()
         self._requests.put_nowait(None)
         if not self._ended:
             self._call.cancel()
@@ -113,3 +130,7 @@ class LiveSession:
     async def _requests_as_they_come(self) -> AsyncIterator[Any]:
         while (request := await self._requests.get()) is not None:
             yield request
+            # It is asked for the next one when this one is written.
+            self._queued_bytes -= (len(request.raw_input_contents[0]) if request.inputs else 0) + REQUEST_BYTES
+            if self._queued_bytes <= MOST_QUEUED_BYTES:
+                self._has_room.set()

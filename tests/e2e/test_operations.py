@@ -63,7 +63,7 @@ async def test_a_socket_needs_a_key_too(guarded):
     with pytest.raises(InvalidStatus) as caught:
         async with connect(url):
             pass
-    assert caught.value.response.status_code == 403
+    assert caught.value.response.status_code == 401
     protocols = ["realtime", "openai-insecure-api-key.gamma"]
     async with connect(url, subprotocols=protocols) as ws:
         assert json.loads(await ws.recv())["type"] == "session.created"

@@ -119,7 +119,9 @@ def test_models(openai_client):
         ({"chunking_strategy": "sometimes"}, openai.BadRequestError, "chunking_strategy"),
         ({"chunking_strategy": {"type": "server_vad", "threshold": 3}}, openai.BadRequestError, "chunking_strategy"),
         ({"chunking_strategy": {"type": "client_vad"}}, openai.BadRequestError, "chunking_strategy"),
-        ({"prompt": "word " * 9_000}, openai.BadRequestError, None),
+        ({"prompt": "word " * 9_000}, openai.BadRequestError, "prompt"),
+        # Within the characters, and beyond the tokens that the decoder takes.
+        ({"prompt": "42 " * 6_000}, openai.BadRequestError, None),
     ],
 )
 def test_mistakes_have_openais_error_body(openai_client, options, kind, param):

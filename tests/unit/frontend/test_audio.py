@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from frontend.audio.decoding import AudioError, AudioTooLong, decode
+from frontend.audio.decoding import AudioError, AudioTooLong, decode, decode_parts
 from tests.conftest import RECORDINGS
 
 
@@ -86,9 +86,46 @@ def test_a_file_that_breaks_off_gives_what_it_has():
     assert 0.5 < pcm.size / 16_000 < 1.5
 
 
+def wav_at(rate):
+    data = bytearray(encoded("wav", "pcm_s16le", 8_000, 1, seconds=1).getvalue())
+    data[24:28] = rate.to_bytes(4, "little")
+    return io.BytesIO(bytes(data))
+
+
+@pytest.mark.parametrize("rate", [1, 100, 3_999])
+def test_a_rate_that_makes_hours_of_bytes_is_refused(rate):
+    with pytest.raises(AudioError, match="4000 are the fewest"):
+        decode(wav_at(rate), max_seconds=10**9)
+
+
+def test_a_file_that_costs_too_much_is_given_up():
+    file = encoded("flac", "flac", 16_000, 1, seconds=30)
+    with pytest.raises(AudioError, match="ten seconds of it take more"):
+        list(decode_parts(file, 100, part_cpu_s=-1.0))
+    # Only a part has to be quick.
+    file.seek(0)
+    assert len(list(decode_parts(file, 100, part_cpu_s=5.0))) == 3
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ZeroDivisionError(), UnicodeDecodeError("utf-8", b"", 0, 1, "x")])
+def test_whatever_a_file_breaks_is_the_files_fault(error):
+    class Broken(io.BytesIO):
+        def read(self, *_):
+            raise error
+
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        decode(Broken(b"RIFF"), 10)
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
+        "<Representation><BaseURL>http://127.0.0.1:{port}/x.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>",
+        "[playlist]\nFile1=http://127.0.0.1:{port}/x.mp3\nNumberOfEntries=1\n",
+        "#!AAP\nhttp://127.0.0.1:{port}/\n",
+        "rtsp://127.0.0.1:{port}/x\n",
+        "/dev/%d.png\n",
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio {port} RTP/AVP 0\n",
         "ffconcat version 1.0\nfile {recording}\n",
         "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{recording}\n#EXT-X-ENDLIST\n",

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from frontend.audio import recordings
+from frontend.audio.decode_pool import DecodePool, DecodersBusy
 from frontend.audio.recordings import Options, Recording
+from frontend.audio.segments import SegmentRules
 from frontend.triton.client import Delta, TritonRefused, TritonUnavailable
 
 RESULT = {"text": "one two three", "language": "English", "finish_reason": "stop", "usage": {}, "timings_ms": {}}
@@ -23,9 +25,16 @@ class Scripted:
     def __init__(self, *scripts):
         self.scripts = list(scripts)
         self.names = []
+        self.timeouts = []
 
-    async def transcribe(self, pcm, *, request_id, **_):
+    async def vad(self, pcm, state):
+        """A window in ten is silent."""
+        speech = np.arange(pcm.size // 512) % 10 < 9
+        return speech.astype(np.float32), state
+
+    async def transcribe(self, pcm, *, request_id, timeout_s, **_):
         self.names.append(request_id)
+        self.timeouts.append(timeout_s)
         for step in self.scripts.pop(0):
             if isinstance(step, Exception):
                 raise step
@@ -38,13 +47,17 @@ def quick(monkeypatch):
     monkeypatch.setattr(recordings, "RETRY_MOST_S", 0.002)
 
 
-async def heard(client, **options):
+async def heard(client, seconds=1, **options):
     async def connected():
         return client
 
-    parts = iter([np.zeros(16_000, dtype=np.float32)])
-    recording = Recording(connected, parts, Options("name", **options), at_a_time=1)
-    return [piece async for piece in recording.pieces()]
+    parts = iter([np.zeros(16_000, dtype=np.float32)] * seconds)
+    pool = DecodePool(threads=1, part_s=10, most_waiting=1)
+    recording = Recording(connected, parts, Options("name", **options), at_a_time=1, pool=pool)
+    try:
+        return [piece async for piece in recording.pieces()]
+    finally:
+        pool.close()
 
 
 @pytest.mark.parametrize("failure", [TritonUnavailable("gone"), TritonRefused("Stub process is not healthy")])
@@ -99,3 +112,45 @@ async def test_voice_activity_that_always_fails_is_given_up():
     with pytest.raises(TritonRefused, match="vad failed"):
         await heard(client, rules=recordings.SegmentRules())
     assert len(client.names) == recordings.MOST_FAILURES
+
+
+RULES = SegmentRules(max_s=2.0, early_s=1.0)
+SEGMENT = [delta("one", 1, {**RESULT, "text": "one"})]
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "evicted", TritonRefused("try again later", busy=True)])
+async def test_a_busy_segment_fails_no_file(reason):
+    """The second one finds no place, is dropped, and is answered at last; the others are not asked again."""
+    failed = [reason] if isinstance(reason, Exception) else [delta("", 9, {**RESULT, "finish_reason": reason})]
+    client = Scripted(SEGMENT, failed, failed, *[SEGMENT] * 9)
+    pieces = await heard(client, seconds=8, rules=RULES)
+    ends = [piece.segment.end for piece in pieces if piece.segment]
+    assert "".join(piece.text for piece in pieces) == " ".join(["one"] * len(ends))
+    assert ends == sorted(set(ends))
+    assert len(ends) >= 3
+    assert client.names[1:4] == ["name-1"] * 3
+    assert len(client.names) == len(ends) + 2
+
+
+async def test_a_segment_has_a_deadline_of_its_own():
+    busy = TritonRefused("try again later", busy=True)
+    with pytest.raises(TritonRefused, match="try again"):
+        await heard(Scripted(SEGMENT, *[[busy]] * 10_000), seconds=8, rules=RULES, patience_s=0.05)
+    client = Scripted(WORDS)
+    await heard(client, patience_s=300)
+    # Half of it, so that there is time for another attempt after one that hangs.
+    assert 149 < client.timeouts[0] <= 150
+    client = Scripted(WORDS)
+    await heard(client, patience_s=20)
+    assert 19 < client.timeouts[0] <= 20
+
+
+async def test_a_full_pool_is_told_before_anything_is_decoded(monkeypatch):
+    def full(_):
+        raise DecodersBusy("full")
+
+    monkeypatch.setattr(DecodePool, "check", full)
+    client = Scripted(WORDS)
+    with pytest.raises(DecodersBusy):
+        await heard(client)
+    assert client.names == []

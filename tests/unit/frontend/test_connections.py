@@ -1,0 +1,213 @@
+"""Connections of a real server, and clients that do not read, do not speak, or are gone."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import socket
+
+import pytest
+import uvicorn
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from frontend.errors import ApiError
+from frontend.guard import connections as connections_module
+from frontend.guard.connections import Connections, GuardedHttp, GuardedSocket
+from frontend.guard.refusals import refuse
+
+
+class App:
+    """Streams for ever, or echoes; `ended` counts the streams that were ended."""
+
+    def __init__(self):
+        self.ended = 0
+
+    async def __call__(self, scope, receive, send):
+        try:
+            await self.answer(scope, receive, send)
+        finally:
+            self.ended += 1
+
+    async def answer(self, scope, receive, send):
+        if scope["path"] == "/full":
+            await refuse(scope, receive, send, ApiError(503, "full"))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            if scope["path"] == "/talk":
+                with contextlib.suppress(OSError):
+                    while True:
+                        await send({"type": "websocket.send", "bytes": bytes(100_000)})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+        elif scope["path"] == "/talk":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            leaving = asyncio.create_task(receive_until_gone(receive))
+            while not leaving.done():
+                await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+                await asyncio.sleep(0)
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def receive_until_gone(receive):
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@contextlib.asynccontextmanager
+async def serving(**bounds):
+    """A server's port, its connections, and its application."""
+    connections = Connections(**{"most": 100, "header_s": 60.0, "reader_s": 60.0, **bounds})
+    connections.message_bytes["/small"] = 1_000
+    app = App()
+    listening = socket.create_server(("127.0.0.1", 0))
+    # Little is kept for a client that does not read.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
+    config = uvicorn.Config(
+        app,
+        http=functools.partial(GuardedHttp, connections),
+        ws=functools.partial(GuardedSocket, connections),
+        ws_ping_interval=0.05,
+        ws_ping_timeout=None,
+        ws_per_message_deflate=False,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    watching = asyncio.create_task(connections.watch())
+    try:
+        yield listening.getsockname()[1], connections, app
+    finally:
+        server.should_exit = True
+        await running
+        watching.cancel()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(connections_module, "LOOK_S", 0.02)
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+async def raw(port, data):
+    """A connection that has sent something and will not read: it keeps 4 kB."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    made.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", port))
+    await asyncio.get_running_loop().sock_sendall(made, data)
+    return made
+
+
+HANDSHAKE = (
+    b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("request_", [b"GET /talk HTTP/1.1\r\nHost: x\r\n\r\n", HANDSHAKE % b"/talk"])
+async def test_a_reader_that_is_late_is_dropped_and_its_work_ends(request_):
+    async with serving(reader_s=0.1) as (port, connections, app):
+        client = await raw(port, request_)
+        await until(lambda: app.ended == 1)
+        assert not connections.open
+        client.close()
+
+
+async def test_a_connection_without_a_request_is_dropped():
+    async with serving(header_s=0.1) as (port, connections, _):
+        silent, halfway = await raw(port, b""), await raw(port, b"GET / HTTP/1.1\r\nHo")
+        await until(lambda: len(connections.open) == 2)
+        await until(lambda: not connections.open)
+        silent.close()
+        halfway.close()
+
+
+async def test_a_connection_that_works_is_kept():
+    async with serving(header_s=0.2, reader_s=0.2) as (port, _, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /talk HTTP/1.1\r\nHost: x\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 0.5
+        while loop.time() < end:
+            assert await reader.read(100_000)
+        writer.close()
+
+
+async def test_a_socket_that_answers_no_ping_is_dropped(monkeypatch):
+    monkeypatch.setattr(connections_module, "SILENCE_S", 0.3)
+    async with serving() as (port, connections, app):
+        client = await raw(port, HANDSHAKE % b"/")
+        async with connect(f"ws://127.0.0.1:{port}/") as lively:
+            await until(lambda: app.ended == 1)
+            # The one whose library answers is there still.
+            assert len(connections.open) == 1
+            await lively.send(b"x")
+        client.close()
+
+
+async def test_who_asks_and_asks_before_it_is_answered_is_dropped():
+    async with serving() as (port, connections, _):
+        client = await raw(port, b"GET /talk HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: len(connections.open) == 1)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.get_running_loop().sock_sendall(client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 30)
+        await until(lambda: not connections.open)
+        client.close()
+
+
+async def test_connections_beyond_the_most_are_told_so():
+    async with serving(most=1) as (port, connections, _):
+        first = await raw(port, b"")
+        await until(lambda: len(connections.open) == 1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1" in head
+        assert "too many connections" in json.loads(body)["error"]["message"]
+        writer.close()
+        first.close()
+        await until(lambda: not connections.open)
+        async with connect(f"ws://127.0.0.1:{port}/"):
+            assert len(connections.open) == 1
+
+
+async def test_messages_have_a_bound_by_path():
+    async with serving() as (port, _, _), connect(f"ws://127.0.0.1:{port}/small") as ws:
+        await ws.send(bytes(1_001))
+        with pytest.raises(ConnectionClosed) as caught:
+            await ws.recv()
+        assert caught.value.rcvd.code == 1009
+
+
+async def test_messages_that_are_never_complete_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(connections_module, "MOST_HELD_BYTES", 50_000)
+    async with serving() as (port, connections, app):
+        header = bytes([0x82, 0xFE]) + (60_000).to_bytes(2, "big") + bytes(4)
+        client = await raw(port, HANDSHAKE % b"/")
+        await asyncio.get_running_loop().sock_recv(client, 4_096)
+        await asyncio.get_running_loop().sock_sendall(client, header + bytes(55_000))
+        await until(lambda: app.ended == 1)
+        assert not connections.open
+        client.close()
+
+
+async def test_a_refused_socket_is_no_error_of_the_server(caplog):
+    async with serving() as (port, _, _):
+        with pytest.raises(InvalidStatus) as caught:
+            async with connect(f"ws://127.0.0.1:{port}/full?context=secret"):
+                pass
+        assert caught.value.response.status_code == 503
+        assert caught.value.response.headers["retry-after"] == "1"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "secret" not in caplog.text
