@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 # What is said when a client leaves is still transcribed, for its log and its metrics, but not for ever.
 LAST_WORDS_S = 15.0
+# Who has said that this is the end and stays for its answer waits for a server that is started anew, if need be.
+PATIENCE_S = 90.0
 
 
 async def run(
@@ -22,9 +24,11 @@ async def run(
     listen: Coroutine[Any, Any, None],
     finish: Callable[[], None],
     drain: Drain,
+    give_up: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
     """speak passes on what the client sends and ends when it leaves, listen what the session says and ends when it is
-    closed. finish: called when the client has left or the server is to end; sends the session's end.
+    closed. finish: called when the client has left or the server is to end; sends the session's end. give_up: called
+    when the session does not end in time; tells the client, who may still be there.
     """
     tasks = [asyncio.create_task(speak), asyncio.create_task(listen), asyncio.create_task(drain.started.wait())]
     speaking, listening, _ = tasks
@@ -32,8 +36,11 @@ async def run(
         with drain.session():
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not listening.done():
+                stays = session.ended and not drain.started.is_set()
                 finish()
-                await asyncio.wait([listening], timeout=LAST_WORDS_S)
+                await asyncio.wait([listening], timeout=PATIENCE_S if stays else LAST_WORDS_S)
+                if not listening.done():
+                    await give_up()
     finally:
         for task in tasks:
             task.cancel()

@@ -76,6 +76,7 @@ class Connection:
             self._listen(),
             lambda: self._live.send(self._audio.finish(), end=True),
             self._websocket.app.state.drain,
+            self._give_up,
         )
 
     async def _speak(self) -> None:
@@ -144,13 +145,18 @@ class Connection:
         try:
             async for event in self._live.events():
                 if event["type"] == "error" and event["fatal"]:
-                    code = TRY_AGAIN_LATER if event.get("busy") else REFUSED
+                    code = TRY_AGAIN_LATER if event["code"] == "busy" else REFUSED
                 await self._tell(event)
         except TritonUnavailable as error:
             code = TRY_AGAIN_LATER
             await say(self._websocket, _error(f"the speech recognizer is lost: {error}", kind="server_error"))
         with contextlib.suppress(RuntimeError):
             await self._websocket.close(code)
+
+    async def _give_up(self) -> None:
+        await say(self._websocket, _error("the session could not be ended in time", kind="server_error"))
+        with contextlib.suppress(RuntimeError):
+            await self._websocket.close(TRY_AGAIN_LATER)
 
     async def _tell(self, event: dict[str, Any]) -> None:
         kind, number = event["type"], event.get("utterance", 0)

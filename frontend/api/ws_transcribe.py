@@ -33,7 +33,7 @@ async def transcribe(websocket: WebSocket) -> None:
     backend: Backend = websocket.app.state.backend
     asked = dict(websocket.query_params)
     if wrong := _reserved(asked):
-        await say(websocket, {"type": "error", "message": wrong, "fatal": True})
+        await say(websocket, {"type": "error", "code": "invalid", "message": wrong, "fatal": True})
         await websocket.close(REFUSED)
         return
     try:
@@ -47,9 +47,10 @@ async def transcribe(websocket: WebSocket) -> None:
                 _listen(websocket, session),
                 lambda: session.send(end=True),
                 websocket.app.state.drain,
+                lambda: _give_up(websocket),
             )
     except TritonUnavailable as error:
-        await say(websocket, {"type": "error", "message": str(error), "fatal": True})
+        await say(websocket, _lost(str(error)))
         await websocket.close(TRY_AGAIN_LATER)
 
 
@@ -68,7 +69,7 @@ async def _speak(websocket: WebSocket, session: LastingSession) -> None:
             continue
         error = command(session, message.get("text") or "")
         if error is not None:
-            await say(websocket, {"type": "error", "message": error, "fatal": False})
+            await say(websocket, {"type": "error", "code": "invalid", "message": error, "fatal": False})
         if session.ended:
             return
 
@@ -108,15 +109,25 @@ async def _listen(websocket: WebSocket, session: LastingSession) -> None:
     code = NORMAL
     try:
         async for event in session.events():
-            busy = event.pop("busy", False)
             if event["type"] == "error" and event["fatal"]:
-                code = TRY_AGAIN_LATER if busy else REFUSED
+                code = TRY_AGAIN_LATER if event["code"] == "busy" else REFUSED
             await say(websocket, event)
     except TritonUnavailable as error:
         code = TRY_AGAIN_LATER
-        await say(websocket, {"type": "error", "message": f"the speech recognizer is lost: {error}", "fatal": True})
+        await say(websocket, _lost(f"the speech recognizer is lost: {error}"))
     with contextlib.suppress(RuntimeError, WebSocketDisconnect):
         await websocket.close(code)
+
+
+def _lost(message: str) -> dict[str, Any]:
+    """The event of a session whose Triton is away, and stays so."""
+    return {"type": "error", "code": "unavailable", "message": message, "fatal": True}
+
+
+async def _give_up(websocket: WebSocket) -> None:
+    await say(websocket, _lost("the session could not be ended in time"))
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+        await websocket.close(TRY_AGAIN_LATER)
 
 
 async def say(websocket: WebSocket, event: dict[str, Any]) -> None:

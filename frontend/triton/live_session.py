@@ -11,9 +11,11 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2
 
-from frontend.triton.client import TritonClient, TritonUnavailable, add_input, refused, set_parameter
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable, add_input, refused, set_parameter
 
 MODEL = "asr_stream"
+# The code of the error that says so.
+SESSION_UNKNOWN = "session_unknown"
 # What Triton reads of a request's parameters: whose session it is.
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout")
 
@@ -30,6 +32,8 @@ class LiveSession:
         self._started = False
         self._ended = False
         self._call = client.live_stream(self._requests_as_they_come())
+        # Triton leaves an open request of a dead process unanswered, also when the next one is there.
+        self._forgotten = client.renewals.of(MODEL)
 
     def send(self, pcm16: bytes = b"", parameters: Mapping[str, Any] | None = None, *, end: bool = False) -> None:
         """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end."""
@@ -57,13 +61,13 @@ class LiveSession:
         """
         spoken = False
         try:
-            async for answer in self._call:
+            while (answer := await self._answer()) is not grpc.aio.EOF:
                 if answer.error_message:
                     error = refused(answer.error_message)
                     if isinstance(error, TritonUnavailable):
                         self._client.on_failure(answer.error_message)
                         raise error
-                    yield {"type": "error", "message": str(error), "fatal": not spoken, "busy": error.busy}
+                    yield {"type": "error", "code": _code(error), "message": str(error), "fatal": not spoken}
                     if not spoken:
                         return
                     continue
@@ -71,6 +75,8 @@ class LiveSession:
                     # The end of a request whose session speaks by a later one.
                     continue
                 event = json.loads(answer.infer_response.raw_output_contents[0][4:])
+                if event.get("code") == SESSION_UNKNOWN:
+                    raise TritonUnavailable(event["message"])
                 spoken = True
                 if event["type"] in ("partial", "final"):
                     self._client.note(MODEL)
@@ -84,6 +90,7 @@ class LiveSession:
 
     async def close(self) -> None:
         """End the stream; what Triton still does for it is cancelled."""
+        self._forgotten.cancel()
         self._requests.put_nowait(None)
         if not self._ended:
             self._call.cancel()
@@ -93,6 +100,22 @@ class LiveSession:
         except (asyncio.TimeoutError, asyncio.CancelledError):
             self._call.cancel()
 
+    async def _answer(self) -> Any:
+        """The next one of the stream, or grpc.aio.EOF. Raises TritonUnavailable where none can come any more."""
+        reading = asyncio.ensure_future(self._call.read())
+        try:
+            await asyncio.wait((reading, self._forgotten), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+            raise TritonUnavailable("the model was loaded again")
+        finally:
+            reading.cancel()
+
     async def _requests_as_they_come(self) -> AsyncIterator[Any]:
         while (request := await self._requests.get()) is not None:
             yield request
+
+
+def _code(error: TritonRefused) -> str:
+    """Of the event that tells a refusal."""
+    return "busy" if error.busy else "invalid" if error.invalid else "failed"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from . import events
 from .metrics import Counts
 from .parameters import Parameters
 from .rooms import Floats
@@ -141,7 +142,9 @@ class Runner:
     def _take(self, asked: Asked) -> None:
         line = self._begin(asked.sequence, asked.settings) if asked.start else self._lines.get(asked.sequence)
         if line is None or (line.session.ended and not asked.start):
-            raise Refused("no session of this sequence: it has ended, or its first request did not begin it")
+            # Of a sequence that Triton does not know either it says so itself, before this room sees it.
+            asked.responder.close(json.dumps(events.unknown()))
+            return
         session = line.session
         changes = not asked.start and asked.settings(session.settings) is not session.settings
         if asked.pcm is not None:

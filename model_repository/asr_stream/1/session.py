@@ -19,6 +19,7 @@ from .endpointing import Endpointer, quietest
 from .events import at
 from .inbox import Command, Inbox
 from .listening import MAX_VAD_SAMPLES, Listening
+from .pacing import Pacing
 from .parameters import Parameters
 from .pcm_buffer import PcmBuffer
 from .retrying import RETRY_FIRST_S, retried
@@ -56,8 +57,7 @@ class Session:
         self._num_utterances = 0
         self._stable = StableText()
         self._latest: Heard | None = None
-        self._latest_end = 0
-        self._stepped_at = -1e9
+        self._pacing = Pacing(limits.min_partial_interval_ms / 1000)
 
     @property
     def settings(self) -> Settings:
@@ -97,7 +97,7 @@ class Session:
             raise
         except Exception as error:
             logger.exception("session %s failed", self.name)
-            self._say({"type": "error", "message": f"the session failed: {error}", "fatal": True})
+            self._say(events.error(events.FAILED, f"the session failed: {error}", fatal=True))
         finally:
             self._inbox.ended = True
             utterance, self._utterance = self._utterance, None
@@ -155,7 +155,7 @@ class Session:
             except RoomFailed as error:
                 # Where the decoder is away, whether it knows the language shows when it is back.
                 if error.invalid:
-                    self._say({"type": "error", "message": str(error), "fatal": fatal})
+                    self._say(events.error(events.INVALID, str(error), fatal=fatal))
                     return False
         return True
 
@@ -174,11 +174,7 @@ class Session:
         try:
             await self._find_speech()
         except RoomFailed as error:
-            utterance = self._utterance
-            if utterance is None:
-                self._say({"type": "error", "message": f"audio is lost: {error}", "fatal": False})
-            else:
-                self._say(events.lost(utterance, self._buffer.end, error))
+            self._say(events.lost(self._utterance, self._buffer.end, error))
             await self._reset()
 
     async def _find_speech(self) -> None:
@@ -206,7 +202,7 @@ class Session:
         )
         self._stable = StableText()
         self._latest = None
-        self._latest_end = start
+        self._pacing.begin(start)
         self._buffer.drop_before(start)
         self._say({"type": "speech_started", "utterance": self._num_utterances, **at("start", start)})
 
@@ -267,15 +263,9 @@ class Session:
     async def _step(self) -> None:
         """Ask for the next hypothesis, if there is enough new audio with voice in it."""
         utterance, end = self._utterance, self._buffer.end
-        if utterance is None or end - self._latest_end < self._settings.partial_interval:
+        if utterance is None or not self._pacing.is_due(end, self._settings, self._endpointer.last_voice):
             return
-        if self._settings.vad == "on" and self._endpointer.last_voice <= self._latest_end:
-            return
-        # Faster than real time there is always enough new audio: files get their turns between the steps.
-        pause_s = self._stepped_at + self._limits.min_partial_interval_ms / 1000 - time.monotonic()
-        if pause_s > 0:
-            await asyncio.sleep(pause_s)
-        self._stepped_at = time.monotonic()
+        await self._pacing.turn()
         try:
             heard = await utterance.hypothesis(end, self._options(), final=False)
         except RoomFailed as error:
@@ -283,7 +273,8 @@ class Session:
             logger.warning("a step of session %s failed: %s", self.name, error)
             await asyncio.sleep(RETRY_FIRST_S)
             return
-        self._latest, self._latest_end = heard, end
+        self._latest = heard
+        self._pacing.heard(end)
         stable, unstable = self._stable.update(heard.text, self._settings.agreement)
         checkpoint = "fast" if self._limits.two_sizes else "accurate"
         said = events.partial(utterance, end, heard, stable, unstable, checkpoint)
@@ -295,7 +286,7 @@ class Session:
         assert utterance is not None
         self._say({"type": "speech_stopped", "reason": reason, **events.place(utterance, end)})
         try:
-            if self._latest is not None and self._latest_end == end and not self._limits.two_sizes:
+            if self._latest is not None and self._pacing.heard_to == end and not self._limits.two_sizes:
                 heard = self._latest
                 await self._forget(utterance)
             else:

@@ -19,7 +19,7 @@ from .sampling import Scores
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
 from .speculator import Speculator
-from .stats import EngineStats
+from .stats import EngineStats, Progress
 from .waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ class Engine:
         self._arrivals: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         self.room = room or WaitingRoom({}, {}, limits.max_running)
         self._stopping, self._reason = False, STOPPING
+        # When the step that runs began (0: none runs), and seconds of the longest one so far.
+        self._turn_began = self._longest_turn = 0.0
         # Called by the engine's thread when nothing can be computed any more and everybody was told.
         self.on_broken: Callable[[], None] = lambda: None
         self._faults = Faults(network.embedding)
@@ -104,6 +106,15 @@ class Engine:
         """Forget what a session keeps."""
         self._arrivals.put(lambda: self.scheduler.sessions.end(name))
 
+    def progress(self) -> Progress:
+        """How it gets on, by which one that stands still can be told from one that is slow."""
+        began = self._turn_began
+        return Progress(
+            working=bool(began or self.scheduler.running or self.scheduler.waiting),
+            step_s=time.monotonic() - began if began else 0.0,
+            longest_step_s=self._longest_turn,
+        )
+
     def _loop(self) -> None:
         if self.network.device.type == "cuda":
             # A thread begins on the first GPU: graphs would be recorded there, whatever the network's is.
@@ -129,6 +140,14 @@ class Engine:
 
     def _turn(self) -> None:
         self._take_arrivals()
+        began = self._turn_began = time.monotonic()
+        try:
+            self._compute()
+        finally:
+            self._longest_turn = max(self._longest_turn, time.monotonic() - began)
+            self._turn_began = 0.0
+
+    def _compute(self) -> None:
         self._drop_unwanted()
         chunks = self.scheduler.schedule()
         self._answer_evicted()
