@@ -108,6 +108,7 @@ def _session(model: str, pcm16: bytes) -> list[Any]:
             set_parameter(request, name, value)
         if start:
             set_parameter(request, "vad", "off")
+            set_parameter(request, "canary", True)
         if start and pcm16:
             add_input(request, "PCM16", "INT16", [len(pcm16) // 2], pcm16)
         requests.append(request)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .metrics import Metrics
 from .parameters import Parameters
 from .runner import Asked, Refused, Runner
-from .settings import SAMPLE_RATE_HZ, checked_command, checked_hold
+from .settings import SAMPLE_RATE_HZ, checked_canary, checked_command, checked_hold
 
 MAX_CHUNK_S = 60
 URL_VARIABLE = "ASR_STREAM_TRITON_URL"
@@ -53,6 +53,7 @@ class Adapter:
             settings=lambda settings: settings.changed(parameters, self._min_interval_ms),
             command=checked_command(parameters),
             hold=checked_hold(parameters),
+            canary=checked_canary(parameters),
             responder=sink,
             refuse=sink.refuse,
         )

@@ -12,7 +12,7 @@ SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 MAX_LENGTHS = {"language": 100, "context": 20_000}
 COMMANDS = ("flush", "reset")
 # Triton's own, and what says what a request is rather than how the session goes on.
-OTHER = ("command", "hold")
+OTHER = ("command", "hold", "canary")
 TRITONS = "triton_"
 
 
@@ -125,3 +125,8 @@ def checked_command(parameters: Mapping[str, Any]) -> str:
 def checked_hold(parameters: Mapping[str, Any]) -> bool:
     """The parameter `hold`, true where it is left out."""
     return bool(_converted("hold", parameters.get("hold", True), bool))
+
+
+def checked_canary(parameters: Mapping[str, Any]) -> bool:
+    """The parameter `canary`, false where it is left out: the session is a watcher's question, no user's."""
+    return bool(_converted("canary", parameters.get("canary", False), bool))
