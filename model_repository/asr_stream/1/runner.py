@@ -16,7 +16,7 @@ from .metrics import Counts
 from .parameters import Parameters
 from .rooms import Floats
 from .session import Session
-from .settings import SAMPLE_RATE_HZ, Settings
+from .settings import SAMPLE_RATE_HZ, Overlap, Settings
 from .triton_rooms import TritonRooms
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,8 @@ class _Line:
 class Asked:
     """A request of a sequence. settings: makes the session's settings into those that it asks for, or raises
     ValueError; hold: it is answered until the next one comes, otherwise until its audio is heard; canary: its session
-    is not counted; refuse: called where it is refused, and the session goes on."""
+    is not counted; overlap: how its session begins, where it goes on from another one; refuse: called where it is
+    refused, and the session goes on."""
 
     sequence: int
     start: bool
@@ -88,6 +89,7 @@ class Asked:
     command: str
     hold: bool
     canary: bool
+    overlap: Overlap
     responder: Responder
     refuse: Callable[[Refused], None]
 
@@ -186,7 +188,7 @@ class Runner:
             line.speak(event)
 
         name = f"{self._parameters.decoder}-{id(self):x}-{self._number}"
-        line = _Line(Session(name, self._rooms, wanted, speak, self._parameters), canary)
+        line = _Line(Session(name, self._rooms, wanted, speak, self._parameters, asked.overlap), canary)
         # Whoever hears this knows that later refusals are not of the session itself.
         speak({"type": "opened"})
         line.task = self._loop.create_task(line.session.run())

@@ -8,6 +8,7 @@ load steps become fewer and longer, not later and later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from .parameters import Parameters
 from .pcm_buffer import PcmBuffer
 from .retrying import RETRY_FIRST_S, retried
 from .rooms import Floats, Heard, RoomFailed, Rooms
-from .settings import Settings
+from .settings import Overlap, Settings
 from .stable_text import StableText
 from .utterance import Options, Utterance
 
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Session:
-    """All from the event loop's thread; `run` is the task. `speak` is called with every event."""
+    """All from the event loop's thread; `run` is the task."""
 
     def __init__(
         self,
@@ -41,7 +42,10 @@ class Session:
         settings: Settings,
         speak: Callable[[dict[str, Any]], None],
         limits: Parameters,
+        overlap: Overlap | None = None,
     ) -> None:
+        """speak: called with every event. overlap: where it goes on from another session."""
+        overlap = overlap or Overlap()
         self.name = name
         self._rooms = rooms
         self._settings = settings
@@ -50,9 +54,10 @@ class Session:
         self._inbox = Inbox(limits.max_backlog_s)
         self._buffer = PcmBuffer()
         self._endpointer = Endpointer()
-        self._listening = Listening(rooms, limits.retry_s, name)
+        self._listening = Listening(rooms, limits.retry_s, name, overlap.unheard)
+        self._endpointer.skip_to(overlap.unheard)
         # Audio before this sample belongs to utterances that are finished, or to none.
-        self._floor = 0
+        self._floor = overlap.told
         self._utterance: Utterance | None = None
         self._num_utterances = 0
         self._stable = StableText()
@@ -178,17 +183,29 @@ class Session:
             await self._reset()
 
     async def _find_speech(self) -> None:
-        async for probability in self._listening.probabilities():
-            transition = self._endpointer.push(probability, self._settings)
-            if transition is not None and transition.kind == "started":
-                self._open(max(self._floor, transition.sample - self._settings.padding))
-            elif transition is not None:
-                await self._stop(transition.sample, "silence")
-            await self._cut_if_long(self._endpointer.position)
+        while await self._find_speech_to_its_end():
+            # Behind an utterance the detector begins anew: what it says depends on nothing that is done with, so that a
+            # session that goes on elsewhere from there hears the same.
+            anew = max(self._endpointer.position, self._floor)
+            self._listening.begin_anew(self._buffer.read(anew, self._buffer.end))
+            self._endpointer.skip_to(anew)
         if self._utterance is None:
             # What may still become the beginning of an utterance.
             run = self._endpointer.position if self._endpointer.run_start < 0 else self._endpointer.run_start
             self._buffer.drop_before(max(self._floor, run - self._settings.padding))
+
+    async def _find_speech_to_its_end(self) -> bool:
+        """True where an utterance has ended; what follows is to be judged anew."""
+        async with contextlib.aclosing(self._listening.probabilities()) as probabilities:
+            async for probability in probabilities:
+                transition = self._endpointer.push(probability, self._settings)
+                if transition is not None and transition.kind == "started":
+                    self._open(max(self._floor, transition.sample - self._settings.padding))
+                elif transition is not None:
+                    await self._stop(transition.sample, "silence")
+                    return True
+                await self._cut_if_long(self._endpointer.position)
+        return False
 
     def _open(self, start: int) -> None:
         self._num_utterances += 1
@@ -296,6 +313,8 @@ class Session:
             self._say(events.lost(utterance, end, error))
         else:
             said = events.final(utterance, end, heard, self._stable.stable)
+            if reason == "silence":
+                said["resume_sample"] = max(self._endpointer.position, end)
             self._say({**said, **self._debug(utterance, heard)})
         self._utterance = None
         self._floor = end
