@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -63,12 +66,20 @@ async def watched(url, key=""):
         await client.close()
 
 
-def process_of(server, model):
+def pids_of(server, model):
+    """Of the model's processes that live: none while it is loaded again."""
+    found = []
     for process in psutil.Process(server.pid).children(recursive=True):
-        words = process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
-        if any(word.endswith(f"/{model}/1/model.py") for word in words):
-            return process
-    raise AssertionError(f"{model} has no process")
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
+            if any(word.endswith(f"/{model}/1/model.py") for word in words):
+                found.append(process.pid)
+    return found
+
+
+def process_of(server, model):
+    (pid,) = pids_of(server, model)
+    return psutil.Process(pid)
 
 
 async def a_whole_round(watcher):
@@ -97,6 +108,33 @@ async def test_two_watchers_heal_a_model_once_each_time(server, model):
             assert healed.is_running()
             assert one.healed[model] + other.healed[model] == kills
         assert not [name for name in one.healed | other.healed if name != model]
+
+
+async def test_a_process_of_its_own_heals_and_says_what_is_not_well(server, tmp_path):
+    """The two ways that every profile has are not in this repository: that is told, and keeps it from nothing."""
+    key = tmp_path / "key"
+    key.write_text(server.control_key)
+    environment = {
+        **os.environ,
+        "ASR_TRITON_URL": server.url,
+        "ASR_TRITON_CONTROL_KEY_FILE": str(key),
+        "ASR_CACHE_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "frontend.triton.watcher"]
+    watching = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        await until((tmp_path / "watcher.json").exists)
+        told = await asyncio.to_thread(
+            subprocess.run, [*command, "--healthy"], env=environment, capture_output=True, check=False
+        )
+        assert told.returncode == 1
+        assert b"asr: it is not loaded" in told.stdout
+        killed = process_of(server, "vad")
+        killed.send_signal(signal.SIGKILL)
+        await until(lambda: any(pid != killed.pid for pid in pids_of(server, "vad")))
+    finally:
+        watching.terminate()
+        assert await asyncio.to_thread(watching.wait, 20) == 0
 
 
 def said(caplog):
