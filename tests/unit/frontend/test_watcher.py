@@ -4,7 +4,9 @@ import json
 import time
 
 import pytest
+from tritonclient.grpc import service_pb2
 
+from frontend.triton import probes
 from frontend.triton.client import TritonRefused, TritonUnavailable, refused
 from frontend.triton.probes import Answer, judged, kind_of
 from frontend.triton.watcher import Watcher
@@ -59,3 +61,38 @@ def test_a_watchers_state_is_told_as_long_as_it_looks(tmp_path):
     assert status.trouble() == "the secret is another one"
     (tmp_path / "watcher.json").write_text(json.dumps({"at": time.monotonic() - QUIET_S - 1, "trouble": ""}))
     assert "has not looked for" in status.trouble()
+
+
+@pytest.mark.parametrize(
+    ("engine", "answer"),
+    [
+        (None, Answer.ALIVE),
+        ({"working": False, "step_s": 0.0, "longest_step_s": 1.0}, Answer.ALIVE),
+        ({"working": True, "step_s": 0.0, "longest_step_s": 0.0}, Answer.WORKING),
+        ({"working": True, "step_s": 29.0, "longest_step_s": 0.1}, Answer.WORKING),
+        ({"working": True, "step_s": 31.0, "longest_step_s": 0.1}, Answer.STALLED),
+        # A true-size model on a slow processor.
+        ({"working": True, "step_s": 100.0, "longest_step_s": 20.0}, Answer.WORKING),
+        ({"working": True, "step_s": 201.0, "longest_step_s": 20.0}, Answer.STALLED),
+    ],
+)
+async def test_a_decoder_stands_still_by_what_its_steps_take(engine, answer):
+    result = json.dumps({"text": "", **({"engine": engine} if engine else {})}).encode()
+    response = service_pb2.ModelInferResponse(outputs=[{"name": "FINAL"}, {"name": "RESULT"}])
+    response.raw_output_contents.extend([b"\1", len(result).to_bytes(4, "little") + result])
+
+    class Call:
+        async def __aiter__(self):
+            yield service_pb2.ModelStreamInferResponse(infer_response=response)
+
+        async def code(self):
+            return None
+
+        def cancel(self):
+            pass
+
+    class Stub:
+        def ModelStreamInfer(self, requests, timeout):
+            return Call()
+
+    assert await probes.probe(Stub(), "decoder", 1.0, 30.0) is answer
