@@ -186,10 +186,11 @@ class Watcher:
         told so when another watcher has replaced it."""
         began = time.monotonic()
         asking = asyncio.ensure_future(asyncio.gather(*(self._ask(name) for name in asked)))
-        told = asyncio.ensure_future(self._suspected.wait())
-        waits: set[asyncio.Future[Any]] = {asking, told}
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
+        if not self._told_dead:
+            told = asyncio.ensure_future(self._suspected.wait())
+            waits: set[asyncio.Future[Any]] = {asking, told}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            told.cancel()
         dead, self._told_dead = self._told_dead & set(asked), set()
         if dead:
             asking.cancel()
