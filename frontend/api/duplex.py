@@ -14,12 +14,17 @@ logger = logging.getLogger(__name__)
 
 # What is said when a client leaves is still transcribed, for its log and its metrics, but not for ever.
 LAST_WORDS_S = 15.0
+# Who has said that this is the end and stays for its answer waits for a server that is started anew, if need be.
+PATIENCE_S = 90.0
 
 
 class Heard(Protocol):
-    """sound_at: when sound came last, as time.monotonic has it."""
+    """sound_at: when sound came last, as time.monotonic has it. ended: whether its end was sent."""
 
     sound_at: float
+
+    @property
+    def ended(self) -> bool: ...
 
     async def close(self) -> None: ...
 
@@ -31,10 +36,12 @@ async def run(
     finish: Callable[[], None],
     drain: Drain,
     silence_s: float,
+    give_up: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
     """speak passes on what the client sends and ends when it leaves, listen what the session says and ends when it is
     closed. finish: called when the client has left, is silent for too long or the server is to end; sends the session's
-    end. silence_s: how long a client may send no sound.
+    end. silence_s: how long a client may send no sound. give_up: called when the session does not end in time; tells
+    the client, who may still be there.
     """
     ends: list[Coroutine[Any, Any, Any]] = [speak, listen, drain.started.wait(), _silence(session, silence_s)]
     tasks = [asyncio.create_task(end) for end in ends]
@@ -43,8 +50,11 @@ async def run(
         with drain.session():
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not listening.done():
+                stays = session.ended and not drain.started.is_set()
                 finish()
-                await asyncio.wait([listening], timeout=LAST_WORDS_S)
+                await asyncio.wait([listening], timeout=PATIENCE_S if stays else LAST_WORDS_S)
+                if not listening.done():
+                    await give_up()
     finally:
         for task in tasks:
             task.cancel()

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from frontend import __version__
 from frontend.triton.backend import Backend
-from frontend.triton.client import TritonRefused, TritonUnavailable
+from frontend.triton.client import ControlRefused, TritonUnavailable
 
 router = APIRouter(tags=["health"])
 
@@ -44,7 +44,7 @@ async def health(request: Request) -> JSONResponse:
             metrics = {"metrics": backend.metrics_url} if backend.metrics_url else {}
             body["triton"] = {**await client.server_metadata(), "url": client.url, **metrics}
             # A server whose control services ask for a secret that we were not given does not tell.
-            with contextlib.suppress(TritonRefused):
+            with contextlib.suppress(ControlRefused):
                 body["models"] = await client.repository()
         except TritonUnavailable as error:
             body["failure"] = str(error)

@@ -107,6 +107,7 @@ class Connection:
             lambda: self._live.finish(self._audio.finish()),
             self._websocket.app.state.drain,
             SILENCE_S,
+            self._give_up,
         )
 
     async def _speak(self) -> None:
@@ -188,8 +189,7 @@ class Connection:
             async for event in self._live.events():
                 if event["type"] == "error" and not event.get("utterance"):
                     if event["fatal"]:
-                        busy = event.get("busy") or event.get("code") == "busy"
-                        code = TRY_AGAIN_LATER if busy else REFUSED
+                        code = TRY_AGAIN_LATER if event["code"] == "busy" else REFUSED
                     await self._refused(event["message"])
                 elif event["type"] == "speech_stopped" and event["reason"] == "silence":
                     # What is before it needs no commit.
@@ -202,6 +202,11 @@ class Connection:
             await self._send(error_event(f"the speech recognizer is lost: {error}", kind="server_error"))
         if not self._gone:
             await _close(self._websocket, code)
+
+    async def _give_up(self) -> None:
+        await self._send(error_event("the session could not be ended in time", kind="server_error"))
+        if not self._gone:
+            await _close(self._websocket, TRY_AGAIN_LATER)
 
     async def _refused(self, message: str) -> None:
         """Say what the session refuses; where that is a setting, what was before holds again."""

@@ -42,7 +42,7 @@ async def transcribe(websocket: WebSocket) -> None:
     settings: Settings = websocket.app.state.settings
     asked = dict(websocket.query_params)
     if wrong := wrong_setting(asked):
-        await say(websocket, {"type": "error", "message": wrong, "fatal": True})
+        await say(websocket, {"type": "error", "code": "invalid", "message": wrong, "fatal": True})
         await websocket.close(REFUSED)
         return
     try:
@@ -57,9 +57,10 @@ async def transcribe(websocket: WebSocket) -> None:
                 lambda: session.send(end=True),
                 websocket.app.state.drain,
                 settings.live_silence_s,
+                lambda: _give_up(websocket),
             )
     except TritonUnavailable as error:
-        await say(websocket, {"type": "error", "message": str(error), "fatal": True})
+        await say(websocket, _lost(str(error)))
         await websocket.close(TRY_AGAIN_LATER)
 
 
@@ -85,7 +86,7 @@ async def _speak(websocket: WebSocket, session: LastingSession, settings: Settin
         await turns.take()
         error = command(session, message.get("text") or "")
         if error is not None:
-            await say(websocket, {"type": "error", "message": error, "fatal": False})
+            await say(websocket, {"type": "error", "code": "invalid", "message": error, "fatal": False})
         if session.ended:
             return
 
@@ -119,15 +120,25 @@ async def _listen(websocket: WebSocket, session: LastingSession) -> None:
     code = NORMAL
     try:
         async for event in session.events():
-            busy = event.pop("busy", False)
             if event["type"] == "error" and event["fatal"]:
-                code = TRY_AGAIN_LATER if busy else REFUSED
+                code = TRY_AGAIN_LATER if event["code"] == "busy" else REFUSED
             await say(websocket, event)
     except TritonUnavailable as error:
         code = TRY_AGAIN_LATER
-        await say(websocket, {"type": "error", "message": f"the speech recognizer is lost: {error}", "fatal": True})
+        await say(websocket, _lost(f"the speech recognizer is lost: {error}"))
     with contextlib.suppress(RuntimeError, WebSocketDisconnect):
         await websocket.close(code)
+
+
+def _lost(message: str) -> dict[str, Any]:
+    """The event of a session whose Triton is away, and stays so."""
+    return {"type": "error", "code": "unavailable", "message": message, "fatal": True}
+
+
+async def _give_up(websocket: WebSocket) -> None:
+    await say(websocket, _lost("the session could not be ended in time"))
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+        await websocket.close(TRY_AGAIN_LATER)
 
 
 async def say(websocket: WebSocket, event: dict[str, Any]) -> None:

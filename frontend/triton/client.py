@@ -38,10 +38,11 @@ MAX_NAME = 100
 BUSY = ("try again later", "maximum queue size", "timeout expired")
 # What is said of a model whose process is dead, or which is being loaded again: it will be back.
 LOST = ("is not healthy", "unknown model", "is not ready", "no available versions", "Stub process", "not found")
-# What is said to whoever does not send the secret of the control services.
-RESTRICTED = "protocol is restricted"
-# A live session that the model does not know: it was loaded again meanwhile.
-FORGOTTEN = ("must specify the START flag", "no session of this sequence")
+# What it says of its control services where the secret is not theirs.
+RESTRICTED = "This protocol is restricted"
+# What Triton says of a sequence that it does not know: the model was loaded again, or nothing came for a minute. Where
+# only `asr_stream` does not know it, that says so with a code of its own.
+FORGOTTEN = ("must specify the START flag",)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class TritonRefused(Exception):
 
 class TritonUnavailable(Exception):
     """Triton cannot be reached, or did not answer in time."""
+
+
+class ControlRefused(TritonUnavailable):
+    """Triton's control services want another secret than ours."""
 
 
 class TritonClient:
@@ -123,14 +128,12 @@ class TritonClient:
         return bool(answer.ready)
 
     async def repository(self, timeout_s: float = 2.0) -> dict[str, str]:
-        """State of every model in the repository, by name. Raises TritonRefused where that is not ours to ask."""
+        """State of every model in the repository, by name. Raises ControlRefused or TritonUnavailable."""
         try:
             request = service_pb2.RepositoryIndexRequest()
             answer = await self._stub.RepositoryIndex(request, timeout=timeout_s, metadata=self._control())
         except grpc.aio.AioRpcError as error:
-            if RESTRICTED in (error.details() or ""):
-                raise TritonRefused(error.details() or "") from error
-            raise TritonUnavailable(_details(error)) from error
+            raise _unavailable(error) from error
         return {model.name: model.state or "UNLOADED" for model in answer.models}
 
     async def load(self, model: str, timeout_s: float) -> None:
@@ -148,10 +151,8 @@ class TritonClient:
         try:
             await call
         except grpc.aio.AioRpcError as error:
-            if RESTRICTED in (error.details() or ""):
-                raise TritonRefused(error.details() or "") from error
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise TritonUnavailable(_details(error)) from error
+                raise _unavailable(error) from error
             raise refused(error.details() or "") from error
 
     async def vad(self, pcm: NDArray[np.float32], state: NDArray[np.float32]) -> Any:
@@ -328,6 +329,10 @@ def refused(message: str) -> TritonRefused | TritonUnavailable:
     if any(sign in message for sign in BUSY):
         return TritonRefused(message, busy=True)
     return TritonUnavailable(message) if any(sign in message for sign in LOST + FORGOTTEN) else TritonRefused(message)
+
+
+def _unavailable(error: grpc.aio.AioRpcError) -> TritonUnavailable:
+    return (ControlRefused if RESTRICTED in (error.details() or "") else TritonUnavailable)(_details(error))
 
 
 def _details(error: grpc.aio.AioRpcError) -> str:

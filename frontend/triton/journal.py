@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SAMPLE_RATE_HZ = 16_000
-# Sound before an utterance's beginning, for a detector of speech that has heard nothing yet.
-LEAD = SAMPLE_RATE_HZ // 2
+# The detector of speech judges windows of so many samples.
+WINDOW = 512
+# Sound before what is to be heard again, for a detector that has heard nothing yet. Where the first one began anew at a
+# known sample, as it does behind an utterance, none is needed: it is made to begin there again.
+LEAD = 32 * WINDOW
 # While nobody speaks: what is older was judged long ago, unless a client sends much faster than it speaks. That is
 # half a megabyte for each of hundreds of sessions.
 SILENCE = 20 * SAMPLE_RATE_HZ
@@ -43,6 +46,10 @@ class Journal:
         self._base = self._numbers = 0
         # Before this sample everything has its final.
         self._floor = 0
+        # What is before this one is not heard again.
+        self._needed = 0
+        # Where the detector began anew, which its windows are counted from, and whether all sound since is kept.
+        self._anew, self._is_whole = 0, True
         self._finals = 0
         self._started: dict[int, int] = {}
         self._stopped: set[int] = set()
@@ -65,6 +72,9 @@ class Journal:
         self._numbers = self._finals
         self._base = self._sent[0].position if self._sent else self._position
         settings = {name: value for changes in self._changes for name, value in changes.items()}
+        begins_with_sound = bool(self._sent and self._sent[0].pcm16)
+        settings["unheard_samples"] = max(0, self._anew - self._base) if begins_with_sound else 0
+        settings["told_samples"] = max(0, self._needed - self._base) if begins_with_sound and not self._is_whole else 0
         return [Sent(self._base, parameters=settings), *self._sent]
 
     def doubt(self) -> bool:
@@ -90,12 +100,16 @@ class Journal:
             if kind == "final":
                 event["revised"] = not event["text"].startswith(self._stable.get(number, ""))
             self._finals = max(self._finals, number)
+            resume = event.pop("resume_sample", None)
+            self._is_whole = resume is not None
+            self._anew = self._anew if resume is None else resume
             self._is_done_before(event["end_sample"])
             self._started.pop(number, None)
             self._stopped.discard(number)
             self._stable.pop(number, None)
         elif kind in ("flushed", "reset"):
             self._answered("flush" if kind == "flushed" else "reset")
+            self._anew, self._is_whole = event["end_sample"], True
             self._is_done_before(event["end_sample"])
             self._finals = max([self._finals, *self._started])
             self._started.clear()
@@ -103,6 +117,8 @@ class Journal:
 
     def _in_the_sessions_time(self, event: dict[str, Any]) -> dict[str, Any]:
         event = dict(event)
+        if "resume_sample" in event:
+            event["resume_sample"] += self._base
         for name in ("start", "end"):
             if f"{name}_sample" in event:
                 event[f"{name}_sample"] += self._base
@@ -134,12 +150,16 @@ class Journal:
 
     def _forget(self) -> None:
         open_at = min(self._started.values(), default=None)
-        needed = self._position - SILENCE if open_at is None else max(open_at - LEAD, self._position - LONGEST)
-        needed = max(needed, self._floor)
-        while self._sent and self._sent[0].pcm16 and self._sent[0].after <= needed:
+        longest = SILENCE if open_at is None else LONGEST
+        self._is_whole = self._is_whole and self._position - self._floor <= longest
+        if self._is_whole:
+            self._needed = kept = self._floor
+        else:
+            self._needed = max(self._floor, self._position - longest, open_at or 0)
+            kept = self._anew + max(0, (self._needed - LEAD - self._anew) // WINDOW * WINDOW)
+        while self._sent and self._sent[0].pcm16 and self._sent[0].after <= kept:
             self._sent.popleft()
         first = self._sent[0] if self._sent else None
-        if first is not None and first.pcm16 and first.position < needed:
-            # What is done of a chunk is not said again: it would be an utterance of its own.
-            rest = first.pcm16[2 * (needed - first.position) :]
-            self._sent[0] = Sent(needed, rest, first.parameters, first.end)
+        if first is not None and first.pcm16 and first.position < kept:
+            rest = first.pcm16[2 * (kept - first.position) :]
+            self._sent[0] = Sent(kept, rest, first.parameters, first.end)

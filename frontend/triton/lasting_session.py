@@ -94,7 +94,7 @@ class LastingSession:
                     if event["type"] == "closed" and event.get("reason") == "cancelled" and self._connected:
                         raise TritonUnavailable("the model was unloaded")
                     refused = event["type"] == "error" and fresh and not event.get("utterance")
-                    if refused and (event.get("busy") or self._journal.doubt()):
+                    if refused and (event.get("code") == "busy" or self._journal.doubt()):
                         raise TritonUnavailable(event["message"])
                     if event["type"] == "opened" and opened:
                         lost_at, pause_s = 0.0, RETRY_FIRST_S

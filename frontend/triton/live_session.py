@@ -11,9 +11,11 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2
 
-from frontend.triton.client import TritonClient, TritonUnavailable, add_input, refused, set_parameter
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable, add_input, refused, set_parameter
 
 MODEL = "asr_stream"
+# The code of the error that says so.
+SESSION_UNKNOWN = "session_unknown"
 # What Triton reads of a request's parameters: whose session it is.
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout")
 # At the end of a request's id: that it is heard is to be told.
@@ -41,6 +43,8 @@ class LiveSession:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._call = client.live_stream(self._requests_as_they_come())
+        # Triton leaves an open request of a dead process unanswered, also when the next one is there.
+        self._forgotten = client.renewals.of(MODEL)
 
     def send(
         self,
@@ -88,13 +92,13 @@ class LiveSession:
         """
         spoken = False
         try:
-            async for answer in self._call:
+            while (answer := await self._answer()) is not grpc.aio.EOF:
                 if answer.error_message:
                     error = refused(answer.error_message)
                     if isinstance(error, TritonUnavailable):
                         self._client.on_failure(answer.error_message)
                         raise error
-                    yield {"type": "error", "message": str(error), "fatal": not spoken, "busy": error.busy}
+                    yield {"type": "error", "code": _code(error), "message": str(error), "fatal": not spoken}
                     if not spoken:
                         return
                     continue
@@ -104,6 +108,8 @@ class LiveSession:
                         yield {"type": "heard"}
                     continue
                 event = json.loads(answer.infer_response.raw_output_contents[0][4:])
+                if event.get("code") == SESSION_UNKNOWN:
+                    raise TritonUnavailable(event["message"])
                 spoken = True
                 if event["type"] in ("partial", "final"):
                     self._client.note(MODEL)
@@ -118,6 +124,7 @@ class LiveSession:
     async def close(self) -> None:
         """End the stream; what Triton still does for it is cancelled."""
         self._has_room.set()
+        self._forgotten.cancel()
         self._requests.put_nowait(None)
         if not self._ended:
             self._call.cancel()
@@ -127,6 +134,17 @@ class LiveSession:
         except (asyncio.TimeoutError, asyncio.CancelledError):
             self._call.cancel()
 
+    async def _answer(self) -> Any:
+        """The next one of the stream, or grpc.aio.EOF. Raises TritonUnavailable where none can come any more."""
+        reading = asyncio.ensure_future(self._call.read())
+        try:
+            await asyncio.wait((reading, self._forgotten), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+            raise TritonUnavailable("the model was loaded again")
+        finally:
+            reading.cancel()
+
     async def _requests_as_they_come(self) -> AsyncIterator[Any]:
         while (request := await self._requests.get()) is not None:
             yield request
@@ -134,3 +152,8 @@ class LiveSession:
             self._queued_bytes -= (len(request.raw_input_contents[0]) if request.inputs else 0) + REQUEST_BYTES
             if self._queued_bytes <= MOST_QUEUED_BYTES:
                 self._has_room.set()
+
+
+def _code(error: TritonRefused) -> str:
+    """Of the event that tells a refusal."""
+    return "busy" if error.busy else "invalid" if error.invalid else "failed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import secrets
 from collections.abc import AsyncIterator
 from enum import Enum
@@ -21,16 +22,26 @@ VAD_STATE = 320
 # A short block is the least that the encoder computes.
 FRAMES, MELS = 200, 128
 PRIORITY = 1
-# What `asr` and `asr_stream` are made of.
-ROOMS = ("vad", "features", "encoder", "decoder")
+
+
+# A step that takes so many times as long as the longest one so far will not end.
+STALLED_TIMES = 10.0
+# Those that compute nothing for their question: other requests do not keep them from an answer.
+AT_ONCE = ("decoder", "asr_stream")
 
 
 class Answer(Enum):
-    """alive: it answered, be it that it is full. lost: its process or itself is gone. silent: no answer in time."""
+    """alive: it answered, be it that it is full. working: it did, and computes for others. stalled: it did, and has
+    stopped computing for others. lost: its process or itself is gone. silent: no answer in time."""
 
     ALIVE = "alive"
+    WORKING = "working"
+    STALLED = "stalled"
     LOST = "lost"
     SILENT = "silent"
+
+
+WELL = (Answer.ALIVE, Answer.WORKING)
 
 
 def kind_of(model: str) -> str:
@@ -38,8 +49,9 @@ def kind_of(model: str) -> str:
     return model.removesuffix("_fast")
 
 
-async def probe(stub: Any, model: str, timeout_s: float) -> Answer:
-    """Ask a model by itself, without a forward pass where it can answer without one: some milliseconds."""
+async def probe(stub: Any, model: str, timeout_s: float, stall_s: float = math.inf) -> Answer:
+    """Ask a model by itself, without a forward pass where it can answer without one: some milliseconds. stall_s: the
+    least that a step of the decoder takes before it is called stalled."""
     request = service_pb2.ModelInferRequest(model_name=model)
     set_parameter(request, "priority_level", PRIORITY)
     kind = kind_of(model)
@@ -59,7 +71,14 @@ async def probe(stub: Any, model: str, timeout_s: float) -> Answer:
     if kind == "decoder":
         add_input(request, "EMBEDDINGS", "FP32", [1, 0, 1], b"")
         add_input(request, "FRAMES", "INT32", [1, 1], bytes(4))
-        return await _streamed(stub, [request], timeout_s, _is_final)
+        told: list[Answer] = []
+
+        def is_final(response: Any) -> bool:
+            told[:] = [_progress(response, stall_s)]
+            return _is_final(response)
+
+        answer = await _streamed(stub, [request], timeout_s, is_final)
+        return told[0] if answer is Answer.ALIVE and told else answer
     if kind == "asr_stream":
         return await _streamed(stub, _session(model, b""), timeout_s, _is_closed)
     # An ensemble is nothing but what it is made of.
@@ -89,6 +108,7 @@ def _session(model: str, pcm16: bytes) -> list[Any]:
             set_parameter(request, name, value)
         if start:
             set_parameter(request, "vad", "off")
+            set_parameter(request, "canary", True)
         if start and pcm16:
             add_input(request, "PCM16", "INT16", [len(pcm16) // 2], pcm16)
         requests.append(request)
@@ -140,6 +160,16 @@ def judged(message: str) -> Answer:
     if any(sign in message for sign in BUSY) or INVALID in message:
         return Answer.ALIVE
     return Answer.LOST if any(sign in message for sign in LOST) else Answer.ALIVE
+
+
+def _progress(response: Any, stall_s: float) -> Answer:
+    """What a decoder says of its engine beside an answer without audio."""
+    result = json.loads(_outputs(response).get("RESULT", b"")[4:] or "{}")
+    engine = result.get("engine", {})
+    if not engine.get("working"):
+        return Answer.ALIVE
+    longest_s = max(stall_s, STALLED_TIMES * engine["longest_step_s"])
+    return Answer.STALLED if engine["step_s"] > longest_s else Answer.WORKING
 
 
 def _outputs(response: Any) -> dict[str, bytes]:

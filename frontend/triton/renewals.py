@@ -19,14 +19,27 @@ class Unanswered(Exception):
 
 
 class Renewals:
-    """When a model was last loaded again because it was lost."""
+    """When a model was last loaded again because it was lost, and who wants to know of it."""
 
     def __init__(self) -> None:
         self._last = 0.0
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
-    def note(self) -> None:
+    def note(self, model: str) -> None:
         """A model is back."""
         self._last = time.monotonic()
+        for future in [*self._waiting.get(model, ())]:
+            if not future.done():
+                future.set_result(None)
+
+    def of(self, model: str) -> asyncio.Future[None]:
+        """Done when this model is next back after it was lost: what it was told before, it does not know any more.
+        Cancel it where nobody wants to know any longer."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(model, set())
+        waiting.add(future)
+        future.add_done_callback(waiting.discard)
+        return future
 
     async def answer(self, call: Awaitable[T], sent: float) -> T:
         """What `call` brings. sent: when its request was, as time.monotonic has it. Raises Unanswered, and what the

@@ -40,9 +40,12 @@ TritonPythonModel.execute = _wedged
 """
 # What Python calls at the start of every process of the stage: the wall clock that a file says, seconds.
 CLOCK = """
-import time
+import sys, time
 _time = time.time
 def _shifted():
+    # gRPC's library written in C compares its deadlines with the clock itself, which on a machine jumps along.
+    if sys._getframe(1).f_globals.get("__name__", "").startswith("grpc"):
+        return _time()
     try:
         with open({file!r}) as file:
             return _time() + float(file.read() or 0)

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import websockets
 
+from perf.live_client import LastingClient
 from perf.service import running_service
 from tests.conftest import RECORDINGS, read
 from tests.e2e.test_live import SCHEMA
@@ -156,6 +157,62 @@ async def test_a_session_outlasts_its_server(healing, speech, victim):
     async with httpx.AsyncClient(base_url=healing.url, timeout=60) as client:
         while (await client.get("/health/ready")).status_code != 200:
             await asyncio.sleep(0.1)
+
+
+async def test_a_session_that_waits_in_silence_is_told_when_its_server_is_lost(healing, speech):
+    """Triton leaves an open request of a dead process unanswered, and this client sends nothing that could fail."""
+    async with websockets.connect(f"{healing.url.replace('http', 'ws', 1)}/ws/transcribe", open_timeout=30) as socket:
+
+        async def until(kind):
+            while (event := json.loads(await asyncio.wait_for(socket.recv(), 60)))["type"] != kind:
+                assert event["type"] != "error", event
+            return event
+
+        await socket.send(speech[: speech.size // 2 - 24_000].tobytes())
+        await until("partial")
+        process_of(healing, "asr_stream").send_signal(signal.SIGKILL)
+        await until("resumed")
+        await socket.send(json.dumps({"action": "end"}))
+        assert (await until("final"))["text"] == TEXT
+        await until("closed")
+
+
+async def grpc_session(url, speech, ready, pace_s=0.06):
+    """The same by gRPC, straight to Triton."""
+    events = []
+    async with LastingClient(url) as client:
+
+        async def hear():
+            async for event in client.events():
+                events.append(event)
+                if event["type"] == "partial":
+                    ready.set()
+
+        hearing = asyncio.create_task(hear())
+        for start in range(0, speech.size, CHUNK):
+            client.send(speech[start : start + CHUNK])
+            await asyncio.sleep(pace_s)
+        client.send(end=True)
+        await asyncio.wait_for(hearing, 60)
+    return events
+
+
+async def test_a_grpc_client_goes_on_where_asr_stream_was_lost(healing, speech):
+    async with httpx.AsyncClient(base_url=healing.url, timeout=60) as client:
+        url = (await client.get("/health")).json()["triton"]["url"]
+    undisturbed = await grpc_session(url, speech, asyncio.Event(), pace_s=0.02)
+    begun = asyncio.Event()
+    talking = asyncio.create_task(grpc_session(url, speech, begun))
+    await asyncio.wait_for(begun.wait(), 60)
+    process_of(healing, "asr_stream").send_signal(signal.SIGKILL)
+    events = await talking
+    assert shown(events) == shown(undisturbed)
+    assert [text for _, text, _, _ in shown(events)] == TEXTS
+    kinds = [event["type"] for event in events]
+    assert "resumed" in kinds
+    assert kinds.count("opened") == kinds.count("closed") == 1
+    for event in events:
+        jsonschema.validate(event, SCHEMA)
 
 
 async def realtime_session(url, speech, turns, count, strike, pace_s=0.06):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .metrics import Metrics
 from .parameters import Parameters
 from .runner import Asked, Refused, Runner
-from .settings import SAMPLE_RATE_HZ, checked_command, checked_hold
+from .settings import SAMPLE_RATE_HZ, checked_canary, checked_command, checked_hold, checked_overlap
 
 MAX_CHUNK_S = 60
 URL_VARIABLE = "ASR_STREAM_TRITON_URL"
@@ -45,14 +45,17 @@ class Adapter:
 
     def _accept(self, request: Any, sink: TritonResponder) -> None:
         parameters = json.loads(request.parameters() or "{}")
+        start = bool(_control(request, "START"))
         asked = Asked(
             int(_control(request, "CORRID")),
-            bool(_control(request, "START")),
+            start,
             bool(_control(request, "END")),
             _pcm(request),
             settings=lambda settings: settings.changed(parameters, self._min_interval_ms),
             command=checked_command(parameters),
             hold=checked_hold(parameters),
+            canary=checked_canary(parameters),
+            overlap=checked_overlap(parameters, start=start),
             responder=sink,
             refuse=sink.refuse,
         )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .rooms import Heard
+from .rooms import Heard, RoomFailed
 from .settings import SAMPLE_RATE_HZ
 from .utterance import Utterance
 
 Event = dict[str, Any]
+# Codes of errors: the request or setting is at fault; the other models are away; the session does not exist; a mistake
+# of ours. A frontend has one more, `busy`.
+INVALID, UNAVAILABLE, SESSION_UNKNOWN, FAILED = "invalid", "unavailable", "session_unknown", "failed"
 
 
 def at(name: str, sample: int) -> Event:
@@ -46,9 +49,26 @@ def final(utterance: Utterance, end: int, heard: Heard, stable: str) -> Event:
     }
 
 
-def lost(utterance: Utterance, end: int, error: Exception) -> Event:
-    """An utterance whose final cannot be had."""
-    return {"type": "error", "message": f"the utterance is lost: {error}", "fatal": False, **place(utterance, end)}
+def error(code: str, message: str, *, fatal: bool = False) -> Event:
+    """fatal: the session is over."""
+    return {"type": "error", "code": code, "message": message, "fatal": fatal}
+
+
+def unknown() -> Event:
+    """For a request of a sequence whose session is over, or never began."""
+    return error(
+        SESSION_UNKNOWN,
+        "no session of this sequence: it has ended, or its first request did not begin it; begin a new sequence",
+        fatal=True,
+    )
+
+
+def lost(utterance: Utterance | None, end: int, failed: RoomFailed) -> Event:
+    """An utterance whose final cannot be had; None: sound in which none was found yet."""
+    code = INVALID if failed.invalid else UNAVAILABLE
+    if utterance is None:
+        return error(code, f"audio is lost: {failed}")
+    return {**error(code, f"the utterance is lost: {failed}"), **place(utterance, end)}
 
 
 def debug(utterance: Utterance, heard: Heard) -> Event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 
 import numpy as np
@@ -20,26 +20,31 @@ VAD_STATE = 320
 
 
 class Listening:
-    def __init__(self, rooms: Rooms, retry_s: float, name: str) -> None:
-        """retry_s: how long a call is tried again while it fails. name: of the session, for the log."""
+    def __init__(self, rooms: Rooms, retry_s: float, name: str, unheard: int = 0) -> None:
+        """retry_s: how long a call is tried again while it fails. name: of the session, for the log. unheard: so many
+        of the first samples are not to be judged."""
         self._rooms = rooms
         self._retry_s = retry_s
         self._name = name
+        self._num_unheard = unheard
         self.begin_anew()
 
-    def begin_anew(self) -> None:
-        """Drop what is not judged, and hear what follows as if nothing had been before."""
-        self._unjudged: list[Floats] = []
-        self._num_unjudged = 0
+    def begin_anew(self, *parts: Floats) -> None:
+        """Drop what is not judged, and hear these samples and what follows as if nothing had been before."""
+        self._unjudged: list[Floats] = list(parts)
+        self._num_unjudged = sum(part.size for part in parts)
         self._state: Floats = np.zeros(VAD_STATE, dtype=np.float32)
 
     def add(self, parts: list[Floats]) -> bool:
         """Take samples; true where so many wait that a call is worth its price."""
-        self._unjudged += parts
-        self._num_unjudged += sum(part.size for part in parts)
+        for part in parts:
+            skipped = min(self._num_unheard, part.size)
+            self._num_unheard -= skipped
+            self._unjudged.append(part[skipped:])
+            self._num_unjudged += part.size - skipped
         return self._num_unjudged >= VAD_WINDOWS * WINDOW
 
-    async def probabilities(self) -> AsyncIterator[float]:
+    async def probabilities(self) -> AsyncGenerator[float, None]:
         """Of speech, for each window of what was not judged yet. Raises RoomFailed where the detector stays away."""
         pcm = np.concatenate(self._unjudged) if self._unjudged else np.empty(0, dtype=np.float32)
         self._unjudged, self._num_unjudged = [], 0

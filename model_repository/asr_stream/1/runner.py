@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from . import events
 from .metrics import Counts
 from .parameters import Parameters
 from .rooms import Floats
 from .session import Session
-from .settings import SAMPLE_RATE_HZ, Settings
+from .settings import SAMPLE_RATE_HZ, Overlap, Settings
 from .triton_rooms import TritonRooms
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class _Line:
     """A session and the newest of its requests, by which it speaks."""
 
     session: Session
+    canary: bool = False
     task: asyncio.Task[None] | None = None
     responder: Responder | None = None
     unsent: list[str] = field(default_factory=list)
@@ -75,8 +77,9 @@ class _Line:
 @dataclass(frozen=True)
 class Asked:
     """A request of a sequence. settings: makes the session's settings into those that it asks for, or raises
-    ValueError; hold: it is answered until the next one comes, otherwise until its audio is heard; refuse: called where
-    it is refused, and the session goes on."""
+    ValueError; hold: it is answered until the next one comes, otherwise until its audio is heard; canary: its session
+    is not counted; overlap: how its session begins, where it goes on from another one; refuse: called where it is
+    refused, and the session goes on."""
 
     sequence: int
     start: bool
@@ -85,6 +88,8 @@ class Asked:
     settings: Callable[[Settings], Settings]
     command: str
     hold: bool
+    canary: bool
+    overlap: Overlap
     responder: Responder
     refuse: Callable[[Refused], None]
 
@@ -139,14 +144,16 @@ class Runner:
         self._loop.call_soon_threadsafe(take)
 
     def _take(self, asked: Asked) -> None:
-        line = self._begin(asked.sequence, asked.settings) if asked.start else self._lines.get(asked.sequence)
+        line = self._begin(asked) if asked.start else self._lines.get(asked.sequence)
         if line is None or (line.session.ended and not asked.start):
-            raise Refused("no session of this sequence: it has ended, or its first request did not begin it")
+            # Of a sequence that Triton does not know either it says so itself, before this room sees it.
+            asked.responder.close(json.dumps(events.unknown()))
+            return
         session = line.session
         changes = not asked.start and asked.settings(session.settings) is not session.settings
         if asked.pcm is not None:
             session.push(asked.pcm)
-            self._counts.audio_seconds += asked.pcm.size / SAMPLE_RATE_HZ
+            self._counts.audio_seconds += 0 if line.canary else asked.pcm.size / SAMPLE_RATE_HZ
         # Where a command is refused, the session goes on speaking by the request before.
         if changes:
             session.command("settings", asked.settings)
@@ -158,8 +165,9 @@ class Runner:
         if not asked.end and not asked.hold:
             session.when_heard(lambda: line.leave(asked.responder))
 
-    def _begin(self, sequence: int, settings: Callable[[Settings], Settings]) -> _Line:
-        wanted = settings(Settings())
+    def _begin(self, asked: Asked) -> _Line:
+        sequence, canary = asked.sequence, asked.canary
+        wanted = asked.settings(Settings())
         before = self._lines.pop(sequence, None)
         if before is not None and before.task is not None:
             # A client that begins anew has given up what it had.
@@ -169,18 +177,18 @@ class Runner:
             raise Refused(f"this server holds {most} live sessions: try again later", invalid=False)
         assert self._rooms is not None
         self._number += 1
-        self._counts.sessions_begun += 1
+        self._counts.sessions_begun += not canary
         line: _Line
 
         def speak(event: dict[str, Any]) -> None:
-            kind = event["type"]
+            kind = "" if canary else event["type"]
             self._counts.utterances += kind == "final"
             self._counts.partials += kind == "partial"
             self._counts.errors += kind == "error"
             line.speak(event)
 
         name = f"{self._parameters.decoder}-{id(self):x}-{self._number}"
-        line = _Line(Session(name, self._rooms, wanted, speak, self._parameters))
+        line = _Line(Session(name, self._rooms, wanted, speak, self._parameters, asked.overlap), canary)
         # Whoever hears this knows that later refusals are not of the session itself.
         speak({"type": "opened"})
         line.task = self._loop.create_task(line.session.run())
@@ -204,7 +212,8 @@ class Runner:
                 if line.responder is not None and line.responder.is_cancelled() and line.task is not None:
                     line.task.cancel()
             try:
-                await self._loop.run_in_executor(None, self._publish, self._counts, len(self._lines))
+                sessions = sum(not line.canary for line in self._lines.values())
+                await self._loop.run_in_executor(None, self._publish, self._counts, sessions)
             except Exception:
                 logger.exception("metrics could not be published")
 

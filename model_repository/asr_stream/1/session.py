@@ -8,10 +8,10 @@ load steps become fewer and longer, not later and later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from . import events
@@ -19,19 +19,19 @@ from .endpointing import Endpointer, quietest
 from .events import at
 from .inbox import Command, Inbox
 from .listening import MAX_VAD_SAMPLES, Listening
+from .pacing import Pacing
 from .parameters import Parameters
 from .pcm_buffer import PcmBuffer
-from .retrying import RETRY_FIRST_S, retried
-from .rooms import Floats, Heard, RoomFailed, Rooms
-from .settings import Settings
-from .stable_text import StableText
-from .utterance import Options, Utterance
+from .rooms import Floats, RoomFailed, Rooms
+from .settings import Overlap, Settings
+from .speaking import Speaking
+from .utterance import Utterance
 
 logger = logging.getLogger(__name__)
 
 
 class Session:
-    """All from the event loop's thread; `run` is the task. `speak` is called with every event."""
+    """All from the event loop's thread; `run` is the task."""
 
     def __init__(
         self,
@@ -40,7 +40,10 @@ class Session:
         settings: Settings,
         speak: Callable[[dict[str, Any]], None],
         limits: Parameters,
+        overlap: Overlap | None = None,
     ) -> None:
+        """speak: called with every event. overlap: where it goes on from another session."""
+        overlap = overlap or Overlap()
         self.name = name
         self._rooms = rooms
         self._settings = settings
@@ -49,15 +52,13 @@ class Session:
         self._inbox = Inbox(limits.max_backlog_s)
         self._buffer = PcmBuffer()
         self._endpointer = Endpointer()
-        self._listening = Listening(rooms, limits.retry_s, name)
+        self._listening = Listening(rooms, limits.retry_s, name, overlap.unheard)
+        self._endpointer.skip_to(overlap.unheard)
         # Audio before this sample belongs to utterances that are finished, or to none.
-        self._floor = 0
-        self._utterance: Utterance | None = None
+        self._floor = overlap.told
+        self._speaking: Speaking | None = None
         self._num_utterances = 0
-        self._stable = StableText()
-        self._latest: Heard | None = None
-        self._latest_end = 0
-        self._stepped_at = -1e9
+        self._pacing = Pacing(limits.min_partial_interval_ms / 1000)
 
     @property
     def settings(self) -> Settings:
@@ -97,13 +98,13 @@ class Session:
             raise
         except Exception as error:
             logger.exception("session %s failed", self.name)
-            self._say({"type": "error", "message": f"the session failed: {error}", "fatal": True})
+            self._say(events.error(events.FAILED, f"the session failed: {error}", fatal=True))
         finally:
             self._inbox.ended = True
-            utterance, self._utterance = self._utterance, None
+            speaking, self._speaking = self._speaking, None
             self._say({"type": "closed", "reason": reason, **at("end", self._buffer.end)})
-            if utterance is not None:
-                await self._forget(utterance)
+            if speaking is not None:
+                await speaking.forget()
 
     async def _until_closed(self) -> str:
         heard_at = time.monotonic()
@@ -143,8 +144,9 @@ class Session:
             changed = command.change(self._settings)
             if await self._is_understood(changed):
                 self._settings = changed
-                # What was heard under other settings says nothing about the same samples under these.
-                self._latest = None
+                if self._speaking is not None:
+                    # What was heard under other settings says nothing about the same samples under these.
+                    self._speaking.latest = None
         return command.name == "end"
 
     async def _is_understood(self, settings: Settings, *, fatal: bool = False) -> bool:
@@ -155,7 +157,7 @@ class Session:
             except RoomFailed as error:
                 # Where the decoder is away, whether it knows the language shows when it is back.
                 if error.invalid:
-                    self._say({"type": "error", "message": str(error), "fatal": fatal})
+                    self._say(events.error(events.INVALID, str(error), fatal=fatal))
                     return False
         return True
 
@@ -174,29 +176,38 @@ class Session:
         try:
             await self._find_speech()
         except RoomFailed as error:
-            utterance = self._utterance
-            if utterance is None:
-                self._say({"type": "error", "message": f"audio is lost: {error}", "fatal": False})
-            else:
-                self._say(events.lost(utterance, self._buffer.end, error))
+            lost = self._speaking.utterance if self._speaking is not None else None
+            self._say(events.lost(lost, self._buffer.end, error))
             await self._reset()
 
     async def _find_speech(self) -> None:
-        async for probability in self._listening.probabilities():
-            transition = self._endpointer.push(probability, self._settings)
-            if transition is not None and transition.kind == "started":
-                self._open(max(self._floor, transition.sample - self._settings.padding))
-            elif transition is not None:
-                await self._stop(transition.sample, "silence")
-            await self._cut_if_long(self._endpointer.position)
-        if self._utterance is None:
+        while await self._find_speech_to_its_end():
+            # Behind an utterance the detector begins anew: what it says depends on nothing that is done with, so that a
+            # session that goes on elsewhere from there hears the same.
+            anew = max(self._endpointer.position, self._floor)
+            self._listening.begin_anew(self._buffer.read(anew, self._buffer.end))
+            self._endpointer.skip_to(anew)
+        if self._speaking is None:
             # What may still become the beginning of an utterance.
             run = self._endpointer.position if self._endpointer.run_start < 0 else self._endpointer.run_start
             self._buffer.drop_before(max(self._floor, run - self._settings.padding))
 
+    async def _find_speech_to_its_end(self) -> bool:
+        """True where an utterance has ended; what follows is to be judged anew."""
+        async with contextlib.aclosing(self._listening.probabilities()) as probabilities:
+            async for probability in probabilities:
+                transition = self._endpointer.push(probability, self._settings)
+                if transition is not None and transition.kind == "started":
+                    self._open(max(self._floor, transition.sample - self._settings.padding))
+                elif transition is not None:
+                    await self._stop(transition.sample, "silence")
+                    return True
+                await self._cut_if_long(self._endpointer.position)
+        return False
+
     def _open(self, start: int) -> None:
         self._num_utterances += 1
-        self._utterance = Utterance(
+        utterance = Utterance(
             f"{self.name}/{self._num_utterances}",
             self._num_utterances,
             start,
@@ -204,20 +215,19 @@ class Session:
             self._rooms,
             two_sizes=self._limits.two_sizes,
         )
-        self._stable = StableText()
-        self._latest = None
-        self._latest_end = start
+        self._speaking = Speaking(utterance, self._say, self._limits)
+        self._pacing.begin(start)
         self._buffer.drop_before(start)
         self._say({"type": "speech_started", "utterance": self._num_utterances, **at("start", start)})
 
     def _open_without_vad(self) -> None:
-        if self._utterance is None and self._buffer.end > self._floor:
+        if self._speaking is None and self._buffer.end > self._floor:
             self._open(self._floor)
 
     async def _cut_if_long(self, position: int) -> None:
         """End an utterance that has reached its longest at its quietest place; what follows is the next one."""
-        while self._utterance is not None and position - self._utterance.start >= self._settings.max_utterance:
-            start = self._utterance.start
+        while self._speaking is not None and position - self._speaking.start >= self._settings.max_utterance:
+            start = self._speaking.start
             cut = start + quietest(self._buffer.read(start, start + self._settings.max_utterance))
             await self._finish(cut, "max_utterance")
             silence = self._endpointer.silence_start
@@ -229,32 +239,32 @@ class Session:
 
     async def _stop(self, voice_end: int, reason: str) -> None:
         """End the utterance behind its last voice."""
-        assert self._utterance is not None
+        assert self._speaking is not None
         end = min(voice_end + self._settings.padding, self._buffer.end)
-        await self._finish(max(end, self._utterance.start + 1), reason)
+        await self._finish(max(end, self._speaking.start + 1), reason)
 
     async def _flush(self, reason: str) -> None:
         """Finish what was said so far, to the last sample."""
         if self._settings.vad == "off":
             self._open_without_vad()
             await self._cut_if_long(self._buffer.end)
-            if self._utterance is not None and self._buffer.end > self._utterance.start:
+            if self._speaking is not None and self._buffer.end > self._speaking.start:
                 await self._finish(self._buffer.end, reason)
         else:
             await self._judge()
             early = self._endpointer.start_early()
             if early is not None:
                 self._open(max(self._floor, early.sample - self._settings.padding))
-            if self._utterance is not None:
+            if self._speaking is not None:
                 silence = self._endpointer.silence_start
                 await self._stop(silence if silence >= 0 else self._buffer.end, reason)
         self._begin_anew()
 
     async def _reset(self) -> None:
         """Drop what was said since the last final."""
-        utterance, self._utterance = self._utterance, None
-        if utterance is not None:
-            await self._forget(utterance)
+        speaking, self._speaking = self._speaking, None
+        if speaking is not None:
+            await speaking.forget()
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -266,59 +276,19 @@ class Session:
 
     async def _step(self) -> None:
         """Ask for the next hypothesis, if there is enough new audio with voice in it."""
-        utterance, end = self._utterance, self._buffer.end
-        if utterance is None or end - self._latest_end < self._settings.partial_interval:
+        speaking, end = self._speaking, self._buffer.end
+        if speaking is None or not self._pacing.is_due(end, self._settings, self._endpointer.last_voice):
             return
-        if self._settings.vad == "on" and self._endpointer.last_voice <= self._latest_end:
-            return
-        # Faster than real time there is always enough new audio: files get their turns between the steps.
-        pause_s = self._stepped_at + self._limits.min_partial_interval_ms / 1000 - time.monotonic()
-        if pause_s > 0:
-            await asyncio.sleep(pause_s)
-        self._stepped_at = time.monotonic()
-        try:
-            heard = await utterance.hypothesis(end, self._options(), final=False)
-        except RoomFailed as error:
-            # The next step sends everything again; only a final has to succeed.
-            logger.warning("a step of session %s failed: %s", self.name, error)
-            await asyncio.sleep(RETRY_FIRST_S)
-            return
-        self._latest, self._latest_end = heard, end
-        stable, unstable = self._stable.update(heard.text, self._settings.agreement)
-        checkpoint = "fast" if self._limits.two_sizes else "accurate"
-        said = events.partial(utterance, end, heard, stable, unstable, checkpoint)
-        self._say({**said, **self._debug(utterance, heard)})
+        await self._pacing.turn()
+        if await speaking.step(end, self._settings):
+            self._pacing.heard(end)
 
     async def _finish(self, end: int, reason: str) -> None:
         """Speak the utterance's final text, whatever it takes."""
-        utterance = self._utterance
-        assert utterance is not None
-        self._say({"type": "speech_stopped", "reason": reason, **events.place(utterance, end)})
-        try:
-            if self._latest is not None and self._latest_end == end and not self._limits.two_sizes:
-                heard = self._latest
-                await self._forget(utterance)
-            else:
-                ask = partial(utterance.hypothesis, end, self._options(), final=True)
-                heard = await retried(ask, self._limits.retry_s, self.name)
-        except RoomFailed as error:
-            self._say(events.lost(utterance, end, error))
-        else:
-            said = events.final(utterance, end, heard, self._stable.stable)
-            self._say({**said, **self._debug(utterance, heard)})
-        self._utterance = None
+        assert self._speaking is not None
+        # Behind a silence the detector begins anew.
+        resume = max(self._endpointer.position, end) if reason == "silence" else None
+        await self._speaking.finish(end, reason, self._settings, resume)
+        self._speaking = None
         self._floor = end
         self._buffer.drop_before(end)
-
-    async def _forget(self, utterance: Utterance) -> None:
-        try:
-            await utterance.forget()
-        except RoomFailed as error:
-            # The decoder forgets by itself what is not used.
-            logger.warning("session %s left something behind: %s", self.name, error)
-
-    def _options(self) -> Options:
-        return Options(self._settings.language, self._settings.context)
-
-    def _debug(self, utterance: Utterance, heard: Heard) -> dict[str, Any]:
-        return events.debug(utterance, heard) if self._settings.debug else {}

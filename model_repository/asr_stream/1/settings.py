@@ -12,7 +12,9 @@ SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 MAX_LENGTHS = {"language": 100, "context": 20_000}
 COMMANDS = ("flush", "reset")
 # Triton's own, and what says what a request is rather than how the session goes on.
-OTHER = ("command", "hold")
+OTHER = ("command", "hold", "canary", "unheard_samples", "told_samples")
+# Of a session that goes on from another one, and begins a little before where that one was.
+MAX_OVERLAP = 10 * SAMPLE_RATE_HZ
 TRITONS = "triton_"
 
 
@@ -125,3 +127,30 @@ def checked_command(parameters: Mapping[str, Any]) -> str:
 def checked_hold(parameters: Mapping[str, Any]) -> bool:
     """The parameter `hold`, true where it is left out."""
     return bool(_converted("hold", parameters.get("hold", True), bool))
+
+
+def checked_canary(parameters: Mapping[str, Any]) -> bool:
+    """The parameter `canary`, false where it is left out: the session is a watcher's question, no user's."""
+    return bool(_converted("canary", parameters.get("canary", False), bool))
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a session that goes on from another one begins with. unheard: so many samples the detector of speech is not
+    to hear, as it began anew behind them; told: so many are part of utterances that have their final."""
+
+    unheard: int = 0
+    told: int = 0
+
+
+def checked_overlap(parameters: Mapping[str, Any], *, start: bool) -> Overlap:
+    """The parameters `unheard_samples` and `told_samples`, 0 where they are left out. ValueError but for the first
+    request of a session."""
+    names = ("unheard_samples", "told_samples")
+    samples = [int(_converted(name, parameters.get(name, 0), int)) for name in names]
+    for name, value in zip(names, samples, strict=True):
+        if not 0 <= value <= MAX_OVERLAP:
+            raise ValueError(f"{name} must lie between 0 and {MAX_OVERLAP}, not {value}")
+        if value and not start:
+            raise ValueError(f"{name} belongs to a session's first request")
+    return Overlap(*samples)

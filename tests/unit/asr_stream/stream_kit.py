@@ -21,8 +21,8 @@ Settings = settings_room.Settings
 class Fed:
     """A session and everything it said."""
 
-    def __init__(self, rooms, two_sizes=False, limits=None, **settings):
-        """limits: of the model's parameters, those that are not the default ones."""
+    def __init__(self, rooms, two_sizes=False, limits=None, overlap=None, **settings):
+        """limits: of the model's parameters, those that are not the default ones. overlap: of one that goes on."""
         fast = {"fast_encoder": "encoder_fast", "fast_decoder": "decoder_fast"} if two_sizes else {}
         self.events = []
         self.session = session_room.Session(
@@ -31,6 +31,7 @@ class Fed:
             Settings().changed(settings),
             self.events.append,
             parameters_room.Parameters(**fast, **{"min_partial_interval_ms": 20, **(limits or {})}),
+            overlap,
         )
         self.task = asyncio.get_running_loop().create_task(self.session.run())
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from frontend.triton.journal import LEAD, LONGEST, SILENCE, Journal
+from frontend.triton.journal import LEAD, LONGEST, SILENCE, WINDOW, Journal
 
 SECOND = 16_000
 
@@ -34,14 +34,50 @@ def test_the_utterance_without_a_final_is_said_again_and_counted_on():
     assert journal.told(final(1, 0, 2 * SECOND))["utterance"] == 1
     journal.told(started(2, 4 * SECOND))
     begin, *again = journal.again()
-    assert begin.parameters == {"language": "en"}
+    assert begin.parameters == {"language": "en", "unheard_samples": 0, "told_samples": LEAD}
     assert again[0].position == 4 * SECOND - LEAD
     assert again[-1].after == 10 * SECOND
     assert sum(len(sent.pcm16) for sent in again) == 2 * (6 * SECOND + LEAD)
     # The new stream's first utterance is the session's second one, which has begun already.
     assert journal.told(started(1, LEAD)) is None
     told = journal.told(final(1, LEAD, 3 * SECOND))
-    assert (told["utterance"], told["start_sample"], told["end"]) == (2, 4 * SECOND, 6.5)
+    assert (told["utterance"], told["start_sample"], told["end"]) == (2, 4 * SECOND, 5.976)
+
+
+def test_behind_an_utterance_all_is_said_again_and_the_detector_begins_where_it_began():
+    journal = filled(10)
+    journal.told(started(1, 0))
+    assert "resume_sample" not in journal.told({**final(1, 0, 50_000), "resume_sample": 55_296})
+    journal.told(started(2, 5 * SECOND))
+    begin, first, *_ = journal.again()
+    assert begin.parameters == {"language": "en", "unheard_samples": 5_296, "told_samples": 0}
+    assert first.position == 50_000
+    # The next stream counts from there.
+    assert journal.told({**final(1, 30_000, 60_000), "resume_sample": 65_000})["end_sample"] == 110_000
+    begin, first, *_ = journal.again()
+    assert (first.position, begin.parameters["unheard_samples"]) == (110_000, 5_000)
+
+
+def test_behind_a_cut_a_second_before_it_is_heard_again_in_the_same_windows():
+    journal = filled(10)
+    journal.told(started(1, 0))
+    journal.told(final(1, 0, 50_000))
+    begin, first, *_ = journal.again()
+    assert first.position % WINDOW == 0
+    assert begin.parameters["unheard_samples"] == 0
+    assert begin.parameters["told_samples"] == 50_000 - first.position
+    assert LEAD <= begin.parameters["told_samples"] < LEAD + WINDOW
+
+
+def test_a_command_that_was_not_obeyed_is_followed_by_all_that_was_said():
+    journal = filled(1)
+    journal.note(b"", {"command": "flush"}, end=False)
+    for _ in range(30):
+        journal.note(samples(SECOND), {}, end=False)
+    begin, *again = journal.again()
+    assert begin.parameters["told_samples"] == begin.parameters["unheard_samples"] == 0
+    assert again[0].parameters == {"command": "flush"}
+    assert again[-1].after - again[0].position == 30 * SECOND
 
 
 def test_stable_text_stays_and_a_final_that_differs_says_so():
@@ -59,12 +95,12 @@ def test_stable_text_stays_and_a_final_that_differs_says_so():
 
 def test_what_is_kept_is_bounded():
     silent = filled(200)
-    assert sum(len(sent.pcm16) for sent in silent.again()) == 2 * SILENCE
+    assert 0 <= sum(len(sent.pcm16) for sent in silent.again()) // 2 - SILENCE - LEAD < WINDOW
     speaking = filled(0)
     speaking.told(started(1, 0))
     for _ in range(200):
         speaking.note(samples(SECOND), {}, end=False)
-    assert sum(len(sent.pcm16) for sent in speaking.again()) == 2 * LONGEST
+    assert 0 <= sum(len(sent.pcm16) for sent in speaking.again()) // 2 - LONGEST - LEAD < WINDOW
 
 
 @pytest.mark.parametrize(("command", "event"), [("flush", "flushed"), ("reset", "reset")])
@@ -81,8 +117,8 @@ def test_a_command_is_said_again_until_it_was_obeyed(command, event):
 def test_settings_that_are_refused_all_together_are_left_out_from_the_newest_on():
     journal = filled(1)
     journal.note(b"", {"threshold": 9}, end=False)
-    assert journal.again()[0].parameters == {"language": "en", "threshold": 9}
+    assert journal.again()[0].parameters == {"language": "en", "threshold": 9, "unheard_samples": 0, "told_samples": 0}
     assert journal.doubt()
-    assert journal.again()[0].parameters == {"language": "en"}
+    assert journal.again()[0].parameters == {"language": "en", "unheard_samples": 0, "told_samples": 0}
     assert journal.doubt()
     assert not journal.doubt()

@@ -35,7 +35,7 @@ async def test_a_call_from_before_the_loss_is_given_up_after_the_grace():
     known = Renewals()
     call = asyncio.ensure_future(late(30.0))
     sent = time.monotonic()
-    known.note()
+    known.note("decoder")
     with pytest.raises(Unanswered):
         await known.answer(call, sent)
     await asyncio.sleep(0)
@@ -45,21 +45,21 @@ async def test_a_call_from_before_the_loss_is_given_up_after_the_grace():
 async def test_a_call_that_answers_within_the_grace_is_kept():
     known = Renewals()
     sent = time.monotonic()
-    known.note()
+    known.note("decoder")
     assert await known.answer(late(0.05), sent) == "text"
 
 
 async def test_each_answer_of_a_call_that_goes_on_has_the_whole_grace():
     known = Renewals()
     sent = time.monotonic()
-    known.note()
+    known.note("decoder")
     await asyncio.sleep(0.15)
     assert await known.answer(late(0.05), sent) == "text"
 
 
 async def test_a_call_from_after_the_loss_may_take_its_time():
     known = Renewals()
-    known.note()
+    known.note("decoder")
     assert await known.answer(late(0.3), time.monotonic()) == "text"
 
 

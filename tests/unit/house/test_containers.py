@@ -1,6 +1,7 @@
 """Containers, as far as they can be checked without a container engine: lint, references, and the commands inside."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from tests.conftest import ROOT
 from tests.rehearsal.stand_ins import base_images
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-PROFILES = ("gpu", "cpu", "export", "monitoring")
+PROFILES = ("gpu", "cpu", "export", "monitoring", "watch")
 DOCKERFILES = ["Dockerfile.triton", "Dockerfile.frontend"]
 
 
@@ -85,6 +86,21 @@ def test_triton_is_controlled_by_the_frontend_alone():
         else:
             assert not mounts, name
     assert "frontend.triton.control --shared /control/key" in (ROOT / "Dockerfile.triton").read_text()
+
+
+def test_health_is_whether_the_work_is_done():
+    check = re.search(r"HEALTHCHECK.*\n.*CMD (\[.*\])", (ROOT / "Dockerfile.frontend").read_text())
+    assert check is not None
+    assert "/health/ready" in json.loads(check[1])[-1]
+    watcher = COMPOSE["services"]["watcher"]
+    command = watcher["healthcheck"]["test"][1:]
+    assert command == [*watcher["entrypoint"], "--healthy"]
+    # Its state lies where it may write.
+    assert [mount.split(":")[0] for mount in watcher["tmpfs"]] == [watcher["environment"]["ASR_CACHE_DIR"]]
+    environment = {**os.environ, "ASR_CACHE_DIR": "/nowhere"}
+    done = subprocess.run([sys.executable, *command[1:]], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"no watcher has written its state" in done.stdout
 
 
 def test_images_run_as_nobody_in_particular_and_are_pinned():

@@ -20,7 +20,7 @@ from .planner import Part, plan
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
 from .speculator import Speculator
-from .stats import EngineStats
+from .stats import EngineStats, Progress
 from .waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ class Engine:
         self._arrivals: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         self.room = room or WaitingRoom({}, {}, limits.max_running)
         self._stopping, self._reason = False, STOPPING
+        # When the step that runs began (0: none runs), and seconds of the longest one so far.
+        self._turn_began = self._longest_turn = 0.0
         # Called by the engine's thread when nothing can be computed any more and everybody was told.
         self.on_broken: Callable[[], None] = lambda: None
         self._faults = Faults(network.embedding)
@@ -133,6 +135,15 @@ class Engine:
         """Whether nobody waits for anything, but for what has just arrived."""
         return not (self.scheduler.running or self.scheduler.waiting or self._launched)
 
+    def progress(self) -> Progress:
+        """How it gets on, by which one that stands still can be told from one that is slow."""
+        began = self._turn_began
+        return Progress(
+            working=bool(began or not self.is_idle),
+            step_s=time.monotonic() - began if began else 0.0,
+            longest_step_s=self._longest_turn,
+        )
+
     def _loop(self) -> None:
         if self.network.device.type == "cuda":
             # A thread begins on the first GPU: graphs would be recorded there, whatever the network's is.
@@ -159,6 +170,14 @@ class Engine:
 
     def _turn(self) -> None:
         self._take_arrivals()
+        began = self._turn_began = time.monotonic()
+        try:
+            self._compute()
+        finally:
+            self._longest_turn = max(self._longest_turn, time.monotonic() - began)
+            self._turn_began = 0.0
+
+    def _compute(self) -> None:
         self._drop_unwanted()
         chunks = self.scheduler.schedule()
         self._answer_evicted()

@@ -15,3 +15,13 @@ class EngineStats:
     generated_tokens: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """working: whether there is anything to compute. step_s: how long the step of now has taken so far, 0 between two.
+    longest_step_s: of those that ended."""
+
+    working: bool
+    step_s: float
+    longest_step_s: float

@@ -49,6 +49,8 @@ class Adapter:
         self.config = checkpoint.config
         self.draft_width = built.draft_width
         self.max_new_tokens = parameters.max_new_tokens
+        # A step that meets a shape for the first time is compiled, which says nothing of others.
+        self.tells_progress = not parameters.torch_compile
         self.tokenizer = checkpoint.tokenizer
         self.token_bytes = TokenBytes(checkpoint.tokenizer)
         self.prompts = PromptBuilder(checkpoint.tokenizer, checkpoint.template, parameters.max_context_tokens)
@@ -106,7 +108,7 @@ class Adapter:
         params = self._sampling(parameters, audio, session)
         self._command(parameters)
         if audio.num_rows == 0 and (session is None or session.cached_rows == 0):
-            sink.send(_empty(audio))
+            sink.send(_empty(audio, vars(self.engine.progress()) if self.tells_progress else {}))
             return
         draft_audio = None if session is not None else self._draft_audio(request, audio)
         transcript = Transcript(self.tokenizer, language)
@@ -217,9 +219,9 @@ def _text(request: Any, name: str) -> str:
         raise ValueError(f"{name} is not UTF-8: {error}") from error
 
 
-def _empty(audio: AudioEmbeddings) -> Delta:
-    """The answer where nothing is said."""
+def _empty(audio: AudioEmbeddings, engine: dict[str, Any]) -> Delta:
+    """The answer where nothing is said. engine: how the others' answers get on."""
     timings = Timings()
     timings.finished = timings.arrived
-    result = result_json("", None, "stop", 0, 0, audio.usage(), timings.as_ms())
+    result = result_json("", None, "stop", 0, 0, audio.usage(), timings.as_ms(), engine=engine)
     return Delta("", [], [], [], final=True, result=result)

@@ -174,8 +174,9 @@ def result_json(
     audio: dict[str, Any],
     timings_ms: dict[str, float],
     draft: dict[str, int] | None = None,
+    engine: dict[str, Any] | None = None,
 ) -> str:
-    """RESULT of a finished answer. audio: audio_tokens and speech_seconds."""
+    """RESULT of a finished answer. audio: audio_tokens and speech_seconds; engine: added where it is asked for."""
     usage = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -189,6 +190,7 @@ def result_json(
         "usage": usage,
         "timings_ms": timings_ms,
         "draft": draft or {"tokens": 0, "accepted": 0},
+        **({"engine": engine} if engine else {}),
     }
     return json.dumps(result, ensure_ascii=False)
 

@@ -1,0 +1,39 @@
+"""An engine that stands still is told from one that is slow."""
+
+import threading
+import time
+
+from tests.unit.decoder import engine_kit as kit
+
+
+def test_a_step_that_does_not_end_shows_and_one_that_has_ended_is_remembered():
+    made = kit.make_engine()
+    kit.run(made, [kit.make_sequence(1, 20)])
+    # The step that gave the last token ends a little later.
+    deadline = time.monotonic() + 30
+    while (idle := made.progress()).working:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert idle.step_s == 0.0
+    assert 0.0 < idle.longest_step_s < 10.0
+    began, may_end = threading.Event(), threading.Event()
+    forward = made.network.forward
+
+    def stands_still(*arguments):
+        began.set()
+        assert may_end.wait(30)
+        return forward(*arguments)
+
+    made.network.forward = stands_still
+    one = kit.make_sequence(2, 20)
+    made.submit(one)
+    assert began.wait(30)
+    first, second = made.progress(), made.progress()
+    assert first.working
+    assert 0.0 < first.step_s < second.step_s
+    assert second.longest_step_s == idle.longest_step_s
+    may_end.set()
+    assert one.listener.done.wait(30)
+    made.stop()
+    assert made.progress().longest_step_s >= second.step_s
+    assert not made.progress().working
