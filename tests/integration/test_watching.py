@@ -132,6 +132,9 @@ async def test_a_process_of_its_own_heals_and_says_what_is_not_well(server, tmp_
         killed = process_of(server, "vad")
         killed.send_signal(signal.SIGKILL)
         await until(lambda: any(pid != killed.pid for pid in pids_of(server, "vad")))
+        async with watched(server.url, server.control_key) as watcher:
+            # Of the next test as well: the new process is there before the model is.
+            await until(lambda: watcher.rounds > 1 and not watcher.unhealthy)
     finally:
         watching.terminate()
         assert await asyncio.to_thread(watching.wait, 20) == 0
