@@ -83,6 +83,7 @@ def for_tensorrt(parser: ArgumentParser) -> None:
         default=Path(kept) if kept else None,
         help="keep measurements here for the next build (ASR_TIMING_CACHE)",
     )
+    parser.add_argument("--fp32", action="store_true", help="a plan in float32, where the graph is; else it is refused")
     parser.add_argument("--dry-run", action="store_true", help="check the graph; no TensorRT and no GPU needed")
 
 

@@ -115,13 +115,14 @@ def require_blocks(options: BuildOptions, max_batch_size: int) -> None:
         raise ExportError(f"a plan of {options.max_blocks} blocks is too large: the graph takes {FULL.blocks[2]}")
 
 
-def precision_warning(path: Path) -> str | None:
-    """A line where the graph, and so the plan, computes in float32; None where it does not."""
+def precision_words(path: Path) -> str | None:
+    """What to say where the graph, and so the plan, computes in float32; None where it does not. TensorRT's networks
+    are strongly typed: no option of the builder makes half precision of it."""
     if read_properties(path).get("precision", "fp32") != "fp32":
         return None
     fp16 = export_command("encoder", "CHECKPOINT", "--precision", "fp16", *place_words(path.parent))
     return (
-        f"warning: {path} is fp32, and so will be the plan: twice the memory, and a fraction of the speed of fp16; "
+        f"{path} is fp32, and so will be the plan: twice the memory, and a fraction of the speed of fp16; "
         f"{fp16} first, then this again"
     )
 

@@ -74,9 +74,13 @@ def test_a_plan_in_float32_is_warned_of(repository, graphs, export):
     assert done.returncode == 0
     warning = done.stdout.splitlines()[0]
     assert warning.startswith("warning: ")
-    assert (
-        f"`python -m export encoder CHECKPOINT --precision fp16 --version 2 --repository {repository}` first" in warning
-    )
+    words = f"`python -m export encoder CHECKPOINT --precision fp16 --version 2 --repository {repository}` first"
+    assert words in warning
+    # A real build is refused, on any machine, before a GPU is looked for.
+    refused = export("tensorrt", "--version", "2")
+    assert refused.returncode == 1
+    assert words in refused.stderr
+    assert "--fp32 where you mean it" in refused.stderr
 
 
 def test_a_missing_graph_is_told_with_the_command_that_makes_it(repository, export):

@@ -21,7 +21,7 @@ from export.encoder.plan import (
 from export.encoder.served_plans import max_batch_size
 from export.encoder.tensorrt_builder import PRESETS, BuildOptions, build_plan, require_blocks
 from export.errors import ExportError
-from export.rooms import MODEL_REPOSITORY
+from export.rooms import MODEL_REPOSITORY, room
 
 RTX_4090 = Here("10.13.3", "NVIDIA GeForce RTX 4090", "8.9")
 
@@ -116,9 +116,13 @@ def test_files_that_do_not_belong_together_are_refused(plan):
 
 def test_blocks_find_their_profile():
     assert profile_for(800) == 0
-    assert [profile_for(frames) for frames in (100, 200, 700)] == [1, 1, 1]
+    live = room("asr_stream", "utterance").LENGTHS
+    assert [profile_for(frames) for frames in live] == [1, 1, 0]
     assert FULL.frames == (800, 800, 800)
-    assert SHORT.frames[0] == 100
+    # No larger than what a live stream sends: a context's memory goes with it.
+    assert SHORT.frames == (100, min(live), sorted(live)[-2])
+    with pytest.raises(ExportError, match=r"blocks of 800 frames, or of 100 to 400, not 700"):
+        profile_for(700)
     assert PRESETS["rtx4090"].capability == "8.9"
 
 

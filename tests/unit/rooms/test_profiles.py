@@ -104,3 +104,16 @@ def test_the_encoders_provider_may_name_a_gpu(value, expected):
 def test_a_gpu_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="such as cuda:1, not 'cuda:first'"):
         room("encoder", "providers").split_device("cuda:first")
+
+
+def test_what_an_engine_is_built_for_is_no_more_than_what_it_is_given():
+    """TensorRT takes the memory of the largest run when it is built, whatever is run later."""
+    options = room("encoder", "providers").provider_options("tensorrt", 0, "", 16)
+    assert options["trt_profile_max_shapes"] == "MEL:16x128x800,FRAMES:16x1,CLIP_MAX:16x1"
+    assert options["trt_profile_min_shapes"].startswith("MEL:1x128x100,")
+
+
+def test_a_plans_contexts_are_each_as_large_as_their_own_profile():
+    config = read(MODEL_REPOSITORY / "encoder" / "configs" / "tensorrt.pbtxt")
+    strategy = config.parameters["execution_context_allocation_strategy"].string_value
+    assert strategy == "ON_PROFILE_CHANGE"
