@@ -29,8 +29,8 @@ class Profile:
 # Full blocks are what files are made of; a live stream's newest block is shorter, 200 or 400 frames. Triton makes an
 # execution context for each profile, whose memory goes with blocks times frames: a short one that took 800 would cost
 # as much as the full one.
-FULL = Profile(frames=(800, 800, 800), blocks=(1, 8, 64))
-SHORT = Profile(frames=(100, 200, 400), blocks=(1, 8, 64))
+FULL = Profile(frames=(800, 800, 800), blocks=(1, 8, 32))
+SHORT = Profile(frames=(100, 200, 400), blocks=(1, 8, 32))
 PROFILES = (FULL, SHORT)
 
 

@@ -87,16 +87,16 @@ def test_the_advice_builds_that_plan_and_no_other(place, command, monkeypatch, t
 
 def test_a_plan_takes_all_the_blocks_that_its_configuration_promises(plan):
     promised = max_batch_size(MODEL_REPOSITORY, "encoder")
-    assert promised == max_batch_size(MODEL_REPOSITORY, "encoder_fast") == 64
+    assert promised == max_batch_size(MODEL_REPOSITORY, "encoder_fast") == 32
     for preset in PRESETS.values():
         require_blocks(preset.options, promised)
-    with pytest.raises(ExportError, match="max_batch_size 64, and Triton loads no plan that takes fewer"):
-        require_blocks(BuildOptions(max_blocks=32), promised)
+    with pytest.raises(ExportError, match="max_batch_size 32, and Triton loads no plan that takes fewer"):
+        require_blocks(BuildOptions(max_blocks=16), promised)
     with pytest.raises(ExportError, match="the graph takes 64"):
         require_blocks(BuildOptions(max_blocks=128), promised)
-    check_plan(plan, RTX_4090, 64)
-    with pytest.raises(ExportError, match="takes 64 blocks at once; its configuration promises 128"):
-        check_plan(plan, RTX_4090, 128)
+    check_plan(plan, RTX_4090, 32)
+    with pytest.raises(ExportError, match="takes 32 blocks at once; its configuration promises 64"):
+        check_plan(plan, RTX_4090, 64)
 
 
 def test_files_that_do_not_belong_together_are_refused(plan):
