@@ -9,10 +9,12 @@ from pathlib import Path
 from perf.chaos import benchmark as chaos
 from perf.loads.commands import COMMANDS as LOADS
 from perf.loads.commands import Command, guarded
+from perf.parts import responses
 from perf.results import NoFigures, check_json
 
 COMMANDS: dict[str, Command] = {
     **LOADS,
+    "responses": ("what the decoder's responses cost its process", responses.add_arguments, responses.run),
     "chaos": ("faults under load, and a ledger of what was sent and answered", chaos.add_arguments, chaos.run),
 }
 

@@ -94,7 +94,9 @@ class Parameters(Declared):
     live_step_ms: float = parameter(200.0, "The same while live sequences come.", on_cuda=40.0, low=0)
     stream_interval_ms: float = parameter(
         10.0,
-        "The first text goes out at once; what follows within this time goes out together. A response has its price.",
+        "The first text goes out at once; what follows within this time goes out together. A response has its price "
+        "in the process that runs the steps.",
+        on_cuda=100.0,
         low=0,
     )
     aging_s: float = parameter(
