@@ -62,7 +62,8 @@ def run(arguments: Namespace) -> int:
                         if way.interval_ms == interval_ms:
                             one = asyncio.run(_measured(service, way, arguments.sequences, arguments.tokens))
                             spent.setdefault(way.key, []).append(one)
-    rows, figures = [], {}
+    rows: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {}
     for way in WAYS:
         decoder_us, triton_us, per_token = (float(np.median(one)) for one in zip(*spent[way.key], strict=True))
         rows.append(
