@@ -11,16 +11,20 @@ from perf.loads.commands import Command, guarded
 from perf.results import NoFigures, check_json
 
 
-def _chaos() -> dict[str, Command]:
-    """What ends processes on the server's own machine; whoever only sends sound need not have its packages."""
+def _on_the_servers_machine() -> dict[str, Command]:
+    """What looks at the server's own processes; whoever only sends sound need not have the packages for it."""
     try:
         from perf.chaos import benchmark as chaos
+        from perf.parts import responses
     except ModuleNotFoundError:
         return {}
-    return {"chaos": ("faults under load, and a ledger of what was sent and answered", chaos.add_arguments, chaos.run)}
+    return {
+        "responses": ("what the decoder's responses cost its process", responses.add_arguments, responses.run),
+        "chaos": ("faults under load, and a ledger of what was sent and answered", chaos.add_arguments, chaos.run),
+    }
 
 
-COMMANDS: dict[str, Command] = {**LOADS, **_chaos()}
+COMMANDS: dict[str, Command] = {**LOADS, **_on_the_servers_machine()}
 
 
 def main() -> int:

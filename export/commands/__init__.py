@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
-from export.commands import arguments, checkpoints, comparing, engines, settings
+from export.commands import arguments, checkpoints, comparing, engines, memory, settings
 
 # A command that had nothing to do returns False.
 Command = tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], bool | None]]
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Command] = {
     "quantize": ("an int8 or fp8 encoder, calibrated on speech", arguments.for_quantize, engines.quantize),
     "tensorrt": ("a TensorRT plan for the GPU at hand", arguments.for_tensorrt, engines.tensorrt),
     "check": ("whether the plans that a profile loads can run here", arguments.for_check, engines.check),
+    "memory": ("what a profile takes of a GPU's memory, and whether it fits", memory.add_arguments, memory.memory),
     "verify": ("engines side by side on speech", arguments.for_verify, comparing.verify),
     "settings": (
         "a model's parameters: defaults, bounds and what they do",

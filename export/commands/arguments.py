@@ -75,7 +75,7 @@ def for_tensorrt(parser: ArgumentParser) -> None:
     parser.add_argument("--preset", choices=["rtx4090", "l4", "a10", "a100", "h100"], help="left out: detected")
     parser.add_argument("--workspace-mb", type=int, help="the builder's scratch memory")
     parser.add_argument("--level", type=int, choices=range(6), help="0: fast to build, 5: fast to run")
-    parser.add_argument("--max-blocks", type=int, help="blocks of one run, max_batch_size to 64")
+    parser.add_argument("--max-blocks", type=int, help="blocks of one run, the configurations' max_batch_size to 64")
     kept = os.environ.get("ASR_TIMING_CACHE")
     parser.add_argument(
         "--timing-cache",
@@ -83,6 +83,7 @@ def for_tensorrt(parser: ArgumentParser) -> None:
         default=Path(kept) if kept else None,
         help="keep measurements here for the next build (ASR_TIMING_CACHE)",
     )
+    parser.add_argument("--fp32", action="store_true", help="a plan in float32, where the graph is; else it is refused")
     parser.add_argument("--dry-run", action="store_true", help="check the graph; no TensorRT and no GPU needed")
 
 

@@ -35,7 +35,7 @@ def tensorrt(arguments: Namespace) -> None:
         BuildOptions,
         build_plan,
         dry_run,
-        precision_warning,
+        precision_words,
         require_blocks,
     )
 
@@ -44,9 +44,11 @@ def tensorrt(arguments: Namespace) -> None:
     options = replace(options, **{name: value for name, value in given.items() if value is not None})
     options = replace(options, timing_cache=arguments.timing_cache)
     require_blocks(options, max_batch_size(arguments.repository, encoder_room(arguments.fast)))
-    warning = precision_warning(source)
-    if warning is not None:
-        print(warning)
+    slow = precision_words(source)
+    if slow is not None and (arguments.dry_run or arguments.fp32):
+        print(f"warning: {slow}")
+    elif slow is not None:
+        raise ExportError(f"{slow}, or --fp32 where you mean it")
     if arguments.dry_run:
         problems = dry_run(source)
         if problems:

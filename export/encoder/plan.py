@@ -26,15 +26,21 @@ class Profile:
     blocks: tuple[int, int, int]
 
 
-# Full blocks are what files are made of; a live stream's newest block is shorter.
-FULL = Profile(frames=(800, 800, 800), blocks=(1, 8, 64))
-SHORT = Profile(frames=(100, 200, 800), blocks=(1, 8, 64))
+# Full blocks are what files are made of; a live stream's newest block is shorter, 200 or 400 frames. Triton makes an
+# execution context for each profile, whose memory goes with blocks times frames: a short one that took 800 would cost
+# as much as the full one.
+FULL = Profile(frames=(800, 800, 800), blocks=(1, 8, 32))
+SHORT = Profile(frames=(100, 200, 400), blocks=(1, 8, 32))
 PROFILES = (FULL, SHORT)
 
 
 def profile_for(frames: int) -> int:
-    """The number of the profile for blocks of this length."""
-    return 0 if frames == 800 else 1
+    """The number of the profile for blocks of this length. Raises ExportError where the plan has none: such a block is
+    sent with 800 frames, of which the last are not valid."""
+    for number, profile in enumerate(PROFILES):
+        if profile.frames[0] <= frames <= profile.frames[2]:
+            return number
+    raise ExportError(f"plans take blocks of 800 frames, or of 100 to {SHORT.frames[2]}, not {frames}")
 
 
 @dataclass(frozen=True)

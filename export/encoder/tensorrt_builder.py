@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from export.command_line import export_command, place_words
+from export.encoder.onnx_export import MAX_BLOCKS
 from export.encoder.onnx_file import read_properties
 from export.encoder.plan import FULL, PROFILES, PlanRecord, here, import_tensorrt, record_of, sha256
 from export.errors import ExportError
@@ -36,7 +37,7 @@ class BuildOptions:
 
     workspace_mb: int = 4_096
     level: int = 4
-    max_blocks: int = 64
+    max_blocks: int = FULL.blocks[2]
     timing_cache: Path | None = None
 
 
@@ -49,8 +50,8 @@ class Preset:
 
 
 PRESETS = {
-    # All take the 64 blocks that the configurations promise: Triton loads no plan that takes fewer, and L4 and A10 have
-    # the 24 GB of an RTX 4090. Slower ones get less of the builder's time and scratch memory.
+    # All take the blocks that the configurations promise: Triton loads no plan that takes fewer. Slower ones get less
+    # of the builder's time and scratch memory.
     "rtx4090": Preset("8.9", BuildOptions(workspace_mb=8_192, level=5)),
     "l4": Preset("8.9", BuildOptions(workspace_mb=4_096, level=4)),
     "a10": Preset("8.6", BuildOptions(workspace_mb=4_096, level=4)),
@@ -111,17 +112,18 @@ def require_blocks(options: BuildOptions, max_batch_size: int) -> None:
             f"a plan of {options.max_blocks} blocks is too small: the tensorrt configurations have max_batch_size "
             f"{max_batch_size}, and Triton loads no plan that takes fewer; leave --max-blocks out, or lower that first"
         )
-    if options.max_blocks > FULL.blocks[2]:
-        raise ExportError(f"a plan of {options.max_blocks} blocks is too large: the graph takes {FULL.blocks[2]}")
+    if options.max_blocks > MAX_BLOCKS:
+        raise ExportError(f"a plan of {options.max_blocks} blocks is too large: the graph takes {MAX_BLOCKS}")
 
 
-def precision_warning(path: Path) -> str | None:
-    """A line where the graph, and so the plan, computes in float32; None where it does not."""
+def precision_words(path: Path) -> str | None:
+    """What to say where the graph, and so the plan, computes in float32; None where it does not. TensorRT's networks
+    are strongly typed: no option of the builder makes half precision of it."""
     if read_properties(path).get("precision", "fp32") != "fp32":
         return None
     fp16 = export_command("encoder", "CHECKPOINT", "--precision", "fp16", *place_words(path.parent))
     return (
-        f"warning: {path} is fp32, and so will be the plan: twice the memory, and a fraction of the speed of fp16; "
+        f"{path} is fp32, and so will be the plan: twice the memory, and a fraction of the speed of fp16; "
         f"{fp16} first, then this again"
     )
 

@@ -61,7 +61,7 @@ def models_of(repository: Path, profile: str = DEFAULT) -> tuple[str, ...]:
 
     Raises ProfileError where a configuration cannot be read.
     """
-    speaks_to = _parameters(_config(repository, "asr_stream", profile))
+    speaks_to = _parameters(config_of(repository, "asr_stream", profile))
     beside = [speaks_to[name] for name in ASKED_BY_STREAMS if speaks_to.get(name)]
     return (*SERVED, *dict.fromkeys(beside))
 
@@ -77,7 +77,7 @@ def backends_of(repository: Path, profile: str = DEFAULT) -> dict[str, str]:
         model = waiting.pop(0)
         if model in found:
             continue
-        config = _config(repository, model, profile)
+        config = config_of(repository, model, profile)
         # A configuration that names neither is a Python model's, for which Triton wants nothing but its code.
         found[model] = config.backend or PLATFORMS.get(config.platform, "python")
         waiting += [step.model_name for step in config.ensemble_scheduling.step]
@@ -86,12 +86,12 @@ def backends_of(repository: Path, profile: str = DEFAULT) -> dict[str, str]:
 
 def parameter_of(repository: Path, model: str, profile: str, name: str) -> str:
     """A parameter of a model under a profile, "" where its configuration does not name it."""
-    return _parameters(_config(repository, model, profile)).get(name, "")
+    return _parameters(config_of(repository, model, profile)).get(name, "")
 
 
 def needs_gpu(repository: Path, profile: str = DEFAULT) -> bool:
     """Whether a model that a profile loads computes on an NVIDIA GPU."""
-    return any(_on_gpu(_config(repository, model, profile)) for model in backends_of(repository, profile))
+    return any(_on_gpu(config_of(repository, model, profile)) for model in backends_of(repository, profile))
 
 
 def lacking(repository: Path, profile: str, server: Server) -> str:
@@ -149,8 +149,11 @@ def _on_gpu(config: model_config_pb2.ModelConfig) -> bool:
     )
 
 
-def _config(repository: Path, model: str, profile: str) -> model_config_pb2.ModelConfig:
-    """A model's configuration under a profile, an empty one where it has none."""
+def config_of(repository: Path, model: str, profile: str) -> model_config_pb2.ModelConfig:
+    """A model's configuration under a profile, an empty one where it has none.
+
+    Raises ProfileError where it cannot be read.
+    """
     chosen = repository / model / "configs" / f"{profile}.pbtxt"
     path = chosen if profile and chosen.is_file() else repository / model / "config.pbtxt"
     if not path.is_file():

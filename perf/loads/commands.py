@@ -153,8 +153,9 @@ def analyzer(arguments: Namespace) -> int:
 
 def plan(arguments: Namespace) -> int:
     """Live streams of a server, from steps that perf_analyzer measured on it (--measured); or estimates for GPUs, from
-    published bandwidth and FLOPS: nothing of those was measured on them."""
-    from perf.planning.cost_model import CARDS, MODELS, LiveLoad, capacity, fit, gpus, streams
+    published figures, counts and limits of processes, with what binds: nothing was measured on them."""
+    from perf.planning.cost_model import capacity, fit
+    from perf.planning.told import clip_rows, cost_rows, stream_rows
 
     if arguments.measured:
         rates = [_level_and_rate(text) for text in arguments.measured]
@@ -163,13 +164,9 @@ def plan(arguments: Namespace) -> int:
         row = {"run_ms": 1_000 * fixed_s, "ms_a_stream": 1_000 * each_s, "streams": foreseen}
         servers = -(-arguments.streams // foreseen) if foreseen else None
         return _tell([{**row, f"servers for {arguments.streams}": servers}], arguments, "plan")
-    load = LiveLoad(interval_s=arguments.interval_ms / 1_000)
-    rows = []
-    for model in MODELS:
-        for card in CARDS:
-            count = streams(card, model, load)
-            cards = gpus(card, model, arguments.streams, load) if count else None
-            rows.append({"model": model.name, "card": card.name, "streams": count, f"for {arguments.streams}": cards})
+    print(f"Counted, measured and assumed:\n\n{table(cost_rows())}\n")
+    print(f"Files, clips a second (others' measurements of the 1.7B: perf/planning/told.py):\n\n{table(clip_rows())}\n")
+    rows = stream_rows(arguments.interval_ms / 1_000, arguments.streams)
     return _tell(rows, arguments, "plan")
 
 

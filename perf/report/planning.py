@@ -7,7 +7,8 @@ from pathlib import Path
 
 from perf.live.streams import BOUND_MS, LEVELS
 from perf.loads.load import table
-from perf.planning import cost_model
+from perf.planning.limits import LiveLoad
+from perf.planning.told import stream_rows
 from perf.report.page import Report, twice
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -15,15 +16,10 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 def planning(page: Report) -> str:
     text = _checked(page) if "live.streams_foreseen_0" in page.figures else ""
-    load = cost_model.LiveLoad()
-    planned = [
-        {"model": model.name, **{card.name: cost_model.streams(card, model, load) for card in cost_model.CARDS}}
-        for model in cost_model.MODELS
-    ]
     return (
-        f"{text}Live streams a card, estimated from published bandwidth and FLOPS at "
-        f"{100 * cost_model.BANDWIDTH_SHARE:.0f} and {100 * cost_model.COMPUTE_SHARE:.0f} % of them; not measured on "
-        f"any of these cards:\n\n{table(planned)}"
+        f"{text}Live streams a card and what binds, estimated from published bandwidth and TFLOPS, counted kernels and "
+        f"measured processor time (`python -m perf plan`); not measured on any of these cards:\n\n"
+        f"{table(stream_rows(LiveLoad().interval_s, 1_000))}"
     )
 
 

@@ -34,13 +34,17 @@ async def infer(url, model, parameters=None, **inputs):
         return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 
 
-async def stream(url, model, parameters=None, request_id="", on_response=None, **inputs):
-    """Ask a decoupled model; returns outputs by name of every response until FINAL. Raises what Triton answers."""
+async def stream(url, model, parameters=None, request_id="", on_response=None, outputs=(), **inputs):
+    """Ask a decoupled model; returns outputs by name of every response until FINAL. Raises what Triton answers.
+
+    outputs: names of those that are asked for; none: all.
+    """
 
     async def requests():
         yield {
             "model_name": model,
             "inputs": [tensor(n, v) for n, v in inputs.items()],
+            "outputs": [triton.InferRequestedOutput(name) for name in outputs] or None,
             "parameters": parameters,
             "request_id": request_id,
         }

@@ -43,6 +43,24 @@ async def test_a_draft_changes_nothing_but_the_price(triton, speech):
     assert result["draft"] == {"tokens": 3, "accepted": 0}
 
 
+async def test_who_wants_no_deltas_gets_one_answer_with_everything(triton, speech):
+    told = await stream(triton.url, "decoder", **speech)
+    assert len(told) > 2
+    (whole,) = await stream(triton.url, "decoder", {"deltas": False}, **speech)
+    for name in ("TOKEN_IDS", "TOKENS", "LOGPROBS"):
+        assert whole[name].tolist() == np.concatenate([one[name] for one in told]).tolist()
+    assert whole["TEXT"][0] == b"".join(one["TEXT"][0] for one in told)
+    assert json.loads(whole["RESULT"][0])["text"] == json.loads(told[-1]["RESULT"][0])["text"]
+    with pytest.raises(InferenceServerException, match="INVALID_ARGUMENT: deltas must be true or false, not 'no'"):
+        await stream(triton.url, "decoder", {"deltas": "no"}, **speech)
+
+
+async def test_outputs_that_are_not_asked_for_are_not_made(triton, speech):
+    told = await stream(triton.url, "decoder", outputs=("FINAL", "RESULT"), **speech)
+    assert {name for one in told for name in one} == {"FINAL", "RESULT"}
+    assert json.loads(told[-1]["RESULT"][0])["finish_reason"] == "stop"
+
+
 async def test_a_session_sends_only_what_is_new(triton, speech):
     plain, whole = await ask(triton, **speech)
     count = len(speech["FRAMES"])

@@ -64,6 +64,10 @@ class TritonRooms:
             CONTEXT=question.context,
             DRAFT_IDS=np.array(question.draft, dtype=np.int32),
         )
+        # A hypothesis is used when it is whole: what comes before would be work for both sides.
+        request.parameters["deltas"].bool_param = False
+        for name in ("TOKEN_IDS", "FINAL", "RESULT"):
+            request.outputs.add().name = name
         if question.session:
             request.parameters["session"].string_param = question.session
             request.parameters["cached_blocks"].int64_param = question.cached_blocks

@@ -77,7 +77,7 @@ class Parameters(Declared):
         "0",
         "Memory of the KV cache, taken once at start: so many MB; 0: what max_running sequences of 30 s and as many "
         "kept sessions can use, within 40 % of a CPU's free memory, or 80 % of a GPU's less a reserve; 20%: the same "
-        "within that share.",
+        "within that share of a CPU's free memory, or of a GPU's whole memory, so that two decoders can share one.",
     )
     max_running: int = parameter(64, "Sequences that run at a time; more wait.", on_cuda=128, low=1)
     # The engine orders and bounds what waits itself: with Triton's priority queues a request that comes while execute()
@@ -107,7 +107,9 @@ class Parameters(Declared):
     live_step_ms: float = parameter(200.0, "The same while live sequences come.", on_cuda=40.0, low=0)
     stream_interval_ms: float = parameter(
         10.0,
-        "The first text goes out at once; what follows within this time goes out together. A response has its price.",
+        "The first text goes out at once; what follows within this time goes out together. A response has its price "
+        "in the process that runs the steps.",
+        on_cuda=100.0,
         low=0,
     )
     aging_s: float = parameter(

@@ -54,7 +54,7 @@ class BlockEncoderEngine:
         # Idle threads that spin take the cores of the decoder.
         for name, value in {"session.intra_op.allow_spinning": "0", **(entries or {})}.items():
             options.add_session_config_entry(name, value)
-        self._session = open_session(path, options, provider, device, engine_cache)
+        self._session = open_session(path, options, provider, device, engine_cache, max_blocks_per_run)
         self._max_blocks_per_run = max_blocks_per_run
 
     def encode(

@@ -7,8 +7,8 @@ from typing import Any
 
 import onnxruntime
 
-# Blocks and frames that an engine is built for: smallest, most frequent, largest.
-SHAPES = {"min": (1, 100), "opt": (8, 800), "max": (64, 800)}
+# As many blocks as the model takes at once, where nobody says how many are run at once.
+MAX_BLOCKS = 64
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -35,12 +35,18 @@ def split_device(value: str) -> tuple[str, int]:
 
 
 def open_session(
-    path: Path, options: onnxruntime.SessionOptions, provider: str, device: int, engine_cache: str
+    path: Path,
+    options: onnxruntime.SessionOptions,
+    provider: str,
+    device: int,
+    engine_cache: str,
+    max_blocks: int = MAX_BLOCKS,
 ) -> onnxruntime.InferenceSession:
     """A session that runs on this provider and no other.
 
     provider: cpu, cuda, tensorrt (built at the first load, minutes), tensorrt_rtx (seconds). device: the GPU's number.
-    engine_cache: a folder where what TensorRT has built is kept; "": nowhere.
+    engine_cache: a folder where what TensorRT has built is kept; "": nowhere. max_blocks: of one run; TensorRT takes
+    the memory for as many at once.
     Raises ValueError where there is no such provider, RuntimeError where it does not work here and would silently be
     replaced by the CPU.
     """
@@ -51,12 +57,14 @@ def open_session(
         _preload()
     try:
         if provider == "tensorrt_rtx":
-            options.add_provider_for_devices([_rtx_device(device)], _rtx_options(engine_cache))
+            options.add_provider_for_devices([_rtx_device(device)], _rtx_options(engine_cache, max_blocks))
             session = onnxruntime.InferenceSession(str(path), options)
         else:
             # What a provider has no kernel for is run by those after it.
             order = {"cpu": ["cpu"], "cuda": ["cuda", "cpu"], "tensorrt": ["tensorrt", "cuda", "cpu"]}[provider]
-            chosen: list[Any] = [(PROVIDERS[one], _options(one, device, engine_cache)) for one in order]
+            chosen: list[Any] = [
+                (PROVIDERS[one], provider_options(one, device, engine_cache, max_blocks)) for one in order
+            ]
             session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
         missing = name not in session.get_providers()
     except (ImportError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
@@ -72,19 +80,25 @@ def _preload() -> None:
         onnxruntime.preload_dlls()
 
 
-def _options(provider: str, device: int, engine_cache: str) -> dict[str, str]:
+def provider_options(provider: str, device: int, engine_cache: str, max_blocks: int) -> dict[str, str]:
+    """What `open_session` tells ONNX Runtime of a provider."""
     if provider == "cuda":
-        # Shapes are few but change often: an exhaustive search for each costs seconds.
-        return {"device_id": str(device), "cudnn_conv_algo_search": "HEURISTIC"}
+        # Shapes are few but change often: an exhaustive search for each costs seconds. The arena grows by what is asked
+        # for, not to twice its size: the memory beside it is the KV cache's.
+        return {
+            "device_id": str(device),
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "arena_extend_strategy": "kSameAsRequested",
+        }
     if provider == "tensorrt":
-        shapes = {f"trt_profile_{name}_shapes": _shapes(*sizes) for name, sizes in SHAPES.items()}
+        shapes = {f"trt_profile_{name}_shapes": text for name, text in _shapes(max_blocks).items()}
         cache = {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1", "trt_engine_cache_path": engine_cache}
         return {"device_id": str(device), **shapes, **(cache if engine_cache else {})}
     return {}
 
 
-def _rtx_options(engine_cache: str) -> dict[str, str]:
-    shapes = {f"nv_profile_{name}_shapes": _shapes(*sizes) for name, sizes in SHAPES.items()}
+def _rtx_options(engine_cache: str, max_blocks: int) -> dict[str, str]:
+    shapes = {f"nv_profile_{name}_shapes": text for name, text in _shapes(max_blocks).items()}
     return {**shapes, **({"nv_runtime_cache_path": engine_cache} if engine_cache else {})}
 
 
@@ -101,8 +115,13 @@ def _rtx_device(number: int) -> Any:
     return devices[number]
 
 
-def _shapes(blocks: int, frames: int) -> str:
-    return f"MEL:{blocks}x128x{frames},FRAMES:{blocks}x1,CLIP_MAX:{blocks}x1"
+def _shapes(max_blocks: int) -> dict[str, str]:
+    """What an engine is built for, as the providers want it told: the smallest, the most frequent, the largest run."""
+    sizes = {"min": (1, 100), "opt": (min(8, max_blocks), 800), "max": (max_blocks, 800)}
+    return {
+        name: f"MEL:{blocks}x128x{frames},FRAMES:{blocks}x1,CLIP_MAX:{blocks}x1"
+        for name, (blocks, frames) in sizes.items()
+    }
 
 
 def _not_here(provider: str) -> str:

@@ -74,9 +74,13 @@ def test_a_plan_in_float32_is_warned_of(repository, graphs, export):
     assert done.returncode == 0
     warning = done.stdout.splitlines()[0]
     assert warning.startswith("warning: ")
-    assert (
-        f"`python -m export encoder CHECKPOINT --precision fp16 --version 2 --repository {repository}` first" in warning
-    )
+    words = f"`python -m export encoder CHECKPOINT --precision fp16 --version 2 --repository {repository}` first"
+    assert words in warning
+    # A real build is refused, on any machine, before a GPU is looked for.
+    refused = export("tensorrt", "--version", "2")
+    assert refused.returncode == 1
+    assert words in refused.stderr
+    assert "--fp32 where you mean it" in refused.stderr
 
 
 def test_a_missing_graph_is_told_with_the_command_that_makes_it(repository, export):
@@ -88,9 +92,9 @@ def test_a_missing_graph_is_told_with_the_command_that_makes_it(repository, expo
 
 def test_a_plan_that_triton_would_not_load_is_not_built(repository, graphs, export):
     put(graphs / "fp16.onnx", repository, "encoder/1")
-    done = export("tensorrt", "--dry-run", "--max-blocks", "32")
+    done = export("tensorrt", "--dry-run", "--max-blocks", "16")
     assert done.returncode == 1
-    assert "a plan of 32 blocks is too small: the tensorrt configurations have max_batch_size 64" in done.stderr
+    assert "a plan of 16 blocks is too small: the tensorrt configurations have max_batch_size 32" in done.stderr
 
 
 def test_quantizing_a_version_leaves_the_others(repository, graphs, export):

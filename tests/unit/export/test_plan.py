@@ -21,7 +21,7 @@ from export.encoder.plan import (
 from export.encoder.served_plans import max_batch_size
 from export.encoder.tensorrt_builder import PRESETS, BuildOptions, build_plan, require_blocks
 from export.errors import ExportError
-from export.rooms import MODEL_REPOSITORY
+from export.rooms import MODEL_REPOSITORY, room
 
 RTX_4090 = Here("10.13.3", "NVIDIA GeForce RTX 4090", "8.9")
 
@@ -87,16 +87,16 @@ def test_the_advice_builds_that_plan_and_no_other(place, command, monkeypatch, t
 
 def test_a_plan_takes_all_the_blocks_that_its_configuration_promises(plan):
     promised = max_batch_size(MODEL_REPOSITORY, "encoder")
-    assert promised == max_batch_size(MODEL_REPOSITORY, "encoder_fast") == 64
+    assert promised == max_batch_size(MODEL_REPOSITORY, "encoder_fast") == 32
     for preset in PRESETS.values():
         require_blocks(preset.options, promised)
-    with pytest.raises(ExportError, match="max_batch_size 64, and Triton loads no plan that takes fewer"):
-        require_blocks(BuildOptions(max_blocks=32), promised)
+    with pytest.raises(ExportError, match="max_batch_size 32, and Triton loads no plan that takes fewer"):
+        require_blocks(BuildOptions(max_blocks=16), promised)
     with pytest.raises(ExportError, match="the graph takes 64"):
         require_blocks(BuildOptions(max_blocks=128), promised)
-    check_plan(plan, RTX_4090, 64)
-    with pytest.raises(ExportError, match="takes 64 blocks at once; its configuration promises 128"):
-        check_plan(plan, RTX_4090, 128)
+    check_plan(plan, RTX_4090, 32)
+    with pytest.raises(ExportError, match="takes 32 blocks at once; its configuration promises 64"):
+        check_plan(plan, RTX_4090, 64)
 
 
 def test_files_that_do_not_belong_together_are_refused(plan):
@@ -116,9 +116,13 @@ def test_files_that_do_not_belong_together_are_refused(plan):
 
 def test_blocks_find_their_profile():
     assert profile_for(800) == 0
-    assert [profile_for(frames) for frames in (100, 200, 700)] == [1, 1, 1]
+    live = room("asr_stream", "utterance").LENGTHS
+    assert [profile_for(frames) for frames in live] == [1, 1, 0]
     assert FULL.frames == (800, 800, 800)
-    assert SHORT.frames[0] == 100
+    # No larger than what a live stream sends: a context's memory goes with it.
+    assert SHORT.frames == (100, min(live), sorted(live)[-2])
+    with pytest.raises(ExportError, match=r"blocks of 800 frames, or of 100 to 400, not 700"):
+        profile_for(700)
     assert PRESETS["rtx4090"].capability == "8.9"
 
 

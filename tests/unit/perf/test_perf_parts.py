@@ -185,21 +185,6 @@ def test_a_fit_finds_what_the_points_were_made_with():
     assert cost_model.fit([(1, 0.004), (4, 0.02), (16, 0.09)])[0] == 0
 
 
-def test_larger_cards_hold_more_and_larger_models_less():
-    load = cost_model.LiveLoad()
-    cards = {card.name: card for card in cost_model.CARDS}
-    small, large = cost_model.MODELS
-    for card in cost_model.CARDS:
-        assert cost_model.streams(card, small, load) > cost_model.streams(card, large, load) > 0
-    assert cost_model.streams(cards["RTX 4090"], small, load) > cost_model.streams(cards["L4"], small, load)
-    assert cost_model.streams(cards["H200"], small, load) >= cost_model.streams(cards["H100 SXM"], small, load)
-    count = cost_model.streams(cards["RTX 4090"], small, load)
-    assert cost_model.gpus(cards["RTX 4090"], small, 3 * count + 1, load) == 4
-    tiny_card = cost_model.Card("none", 100, 10, 2)
-    with pytest.raises(ValueError, match="does not fit"):
-        cost_model.gpus(tiny_card, large, 1, load)
-
-
 def test_a_plan_from_measured_rates(capsys):
     # A run of 10 ms and 4 ms a stream, as perf_analyzer tells it: steps a second by how many are asked for at a time.
     measured = [f"{count}:{count / (0.01 + 0.004 * count)}" for count in (1, 4, 16)]

@@ -5,6 +5,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from export.rooms import MODEL_REPOSITORY, room
+from frontend.triton.profiles import config_of
 
 PROFILES = sorted(MODEL_REPOSITORY.glob("*/configs/*.pbtxt"))
 ALL = sorted([*MODEL_REPOSITORY.glob("*/config.pbtxt"), *PROFILES])
@@ -54,7 +55,8 @@ def test_no_queue_of_tritons_may_sleep_beside_a_request(path):
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: f"{model_of(path)}-{path.stem}")
 def test_a_profile_batches_and_warms_up_as_the_default(path):
     default, profile = read(path.parents[1] / "config.pbtxt"), read(path)
-    assert profile.max_batch_size == default.max_batch_size
+    # An engine that takes fewer blocks at once is not given more, see below.
+    assert bool(profile.max_batch_size) == bool(default.max_batch_size)
     for name in ("dynamic_batching", "sequence_batching"):
         assert profile.HasField(name) == default.HasField(name)
         assert getattr(profile, name) == getattr(default, name)
@@ -67,6 +69,14 @@ def test_a_gpu_profile_is_there_for_every_model_that_computes(profile):
         assert (MODEL_REPOSITORY / model / "configs" / f"{profile}.pbtxt").is_file(), model
     decoder = read(MODEL_REPOSITORY / "decoder" / "configs" / f"{profile}.pbtxt")
     assert decoder.parameters["device"].string_value.startswith("cuda")
+
+
+@pytest.mark.parametrize("profile", ["", *sorted({path.stem for path in PROFILES})])
+def test_no_clip_has_more_blocks_than_the_encoder_takes_at_once(profile):
+    features, *encoders = (config_of(MODEL_REPOSITORY, one, profile) for one in ("features", "encoder", "encoder_fast"))
+    texts = {name: value.string_value for name, value in features.parameters.items()}
+    most = room("features", "parameters").Parameters.from_texts(texts).max_blocks
+    assert [one.max_batch_size for one in encoders] == [most, most]
 
 
 def test_equal_profiles_are_one_file():
@@ -104,3 +114,16 @@ def test_the_encoders_provider_may_name_a_gpu(value, expected):
 def test_a_gpu_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="such as cuda:1, not 'cuda:first'"):
         room("encoder", "providers").split_device("cuda:first")
+
+
+def test_what_an_engine_is_built_for_is_no_more_than_what_it_is_given():
+    """TensorRT takes the memory of the largest run when it is built, whatever is run later."""
+    options = room("encoder", "providers").provider_options("tensorrt", 0, "", 16)
+    assert options["trt_profile_max_shapes"] == "MEL:16x128x800,FRAMES:16x1,CLIP_MAX:16x1"
+    assert options["trt_profile_min_shapes"].startswith("MEL:1x128x100,")
+
+
+def test_a_plans_contexts_are_each_as_large_as_their_own_profile():
+    config = read(MODEL_REPOSITORY / "encoder" / "configs" / "tensorrt.pbtxt")
+    strategy = config.parameters["execution_context_allocation_strategy"].string_value
+    assert strategy == "ON_PROFILE_CHANGE"

@@ -68,7 +68,7 @@ class Adapter:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
-            sink = TritonSink(request.get_response_sender())
+            sink = TritonSink(request.get_response_sender(), frozenset(request.requested_output_names()))
             try:
                 self._submit(request, sink)
             except (ValueError, EngineStopped, RoomFull) as error:
@@ -112,7 +112,10 @@ class Adapter:
             return
         draft_audio = None if session is not None else self._draft_audio(request, audio)
         transcript = Transcript(self.tokenizer, language)
-        answer = Answer(sink, transcript, self.token_bytes, audio.usage(), self.outbox.post)
+        deltas = parameters.get("deltas", True)
+        if not isinstance(deltas, bool):
+            raise ValueError(f"deltas must be true or false, not {deltas!r}")
+        answer = Answer(sink, transcript, self.token_bytes, audio.usage(), self.outbox.post, deltas=deltas)
         # On the host until it is computed: thousands of files may wait.
         prompt = Prompt(before, torch.from_numpy(audio.rows), after, session.cached_rows if session else 0)
         self.outbox.watch(answer)
@@ -155,22 +158,26 @@ class Adapter:
 class TritonSink:
     """A request's response sender. Every request ends here, once."""
 
-    def __init__(self, sender: Any) -> None:
+    def __init__(self, sender: Any, wanted: frozenset[str]) -> None:
+        """wanted: outputs that the client asked for; where it named none, Triton names all. The others are not made:
+        each is a copy into shared memory, in the process that runs the steps."""
         self._sender = sender
+        self._wanted = wanted
         # One call at a time and none after the last response: Triton frees the sender with it, and the server crashes
         # when it is asked meanwhile or later whether the request is cancelled.
         self._lock = threading.Lock()
         self.closed = False
 
     def send(self, delta: Delta) -> None:
-        outputs = [
-            pb_utils.Tensor("TEXT", np.array([delta.text.encode()], dtype=np.object_)),
-            pb_utils.Tensor("TOKEN_IDS", np.array(delta.token_ids, dtype=np.int32)),
-            pb_utils.Tensor("TOKENS", np.array(delta.tokens, dtype=np.object_)),
-            pb_utils.Tensor("LOGPROBS", np.array(delta.logprobs, dtype=np.float32)),
-            pb_utils.Tensor("FINAL", np.array([delta.final])),
-            pb_utils.Tensor("RESULT", np.array([delta.result.encode()], dtype=np.object_)),
-        ]
+        values = {
+            "TEXT": lambda: np.array([delta.text.encode()], dtype=np.object_),
+            "TOKEN_IDS": lambda: np.array(delta.token_ids, dtype=np.int32),
+            "TOKENS": lambda: np.array(delta.tokens, dtype=np.object_),
+            "LOGPROBS": lambda: np.array(delta.logprobs, dtype=np.float32),
+            "FINAL": lambda: np.array([delta.final]),
+            "RESULT": lambda: np.array([delta.result.encode()], dtype=np.object_),
+        }
+        outputs = [pb_utils.Tensor(name, value()) for name, value in values.items() if name in self._wanted]
         self._respond(pb_utils.InferenceResponse(outputs), final=delta.final)
 
     def fail(self, message: str, *, invalid: bool = False) -> None:

@@ -60,8 +60,12 @@ class Answer:
         token_bytes: TokenBytes,
         audio: dict[str, Any],
         post: Callable[[Answer], None],
+        *,
+        deltas: bool = True,
     ) -> None:
+        """deltas: whether text goes out as it comes, or all of it with the end."""
         self._sink = sink
+        self._deltas = deltas
         self._transcript = transcript
         self._token_bytes = token_bytes
         self._audio = audio
@@ -81,7 +85,8 @@ class Answer:
         with self._lock:
             self._ids += ids
             self._logprobs += logprobs
-        self._wake()
+        if self._deltas:
+            self._wake()
 
     def on_finish(self, sequence: Sequence) -> None:
         with self._lock:

@@ -51,14 +51,15 @@ class Memory:
 
 @dataclass(frozen=True)
 class Wish:
-    """The parameter kv_cache_mb: `bytes` where it names a size, else the share of what is usable; None: the default."""
+    """The parameter kv_cache_mb: `bytes` where it names a size; else a share, of a CPU's free memory or a GPU's whole;
+    None: the default share of what is usable."""
 
     bytes: int = 0
     share: float | None = None
 
 
 def parse_wish(value: str) -> Wish:
-    """`512`: so many MB; `0`: what is useful and fits; `40%`: the same within that share of the free memory.
+    """`512`: so many MB; `0`: what is useful and fits; `40%`: what is useful within that share of the memory.
 
     Raises ValueError where it is none of these.
     """
@@ -89,15 +90,19 @@ def cache_tokens(wish: Wish, memory: Memory, token_bytes: int, max_running: int)
                 f"{memory.kind.upper()} beside weights and steps: 0 takes what fits"
             )
         return tokens
-    share = memory.default_share if wish.share is None else wish.share
+    limit = _limit(wish, memory)
     useful = (1 + KEPT_FOR_ONE_RUNNING) * max_running * TOKENS_OF_30_S + TOKENS_OF_LONGEST
-    tokens = min(int(memory.usable * share) // token_bytes, useful)
+    tokens = min(limit.bytes // token_bytes, useful)
     least = min(MIN_SEQUENCES, max_running)
     if tokens < least * TOKENS_OF_30_S:
         raise NotEnoughMemory(
-            f"{share:.0%} of the {_mb(memory.usable)} MB that are free for this {memory.kind.upper()} hold no KV cache "
-            f"of {least} sequences of 30 s, which need {_mb(least * TOKENS_OF_30_S * token_bytes)} MB: free memory, "
-            "choose bfloat16 or a smaller checkpoint, or name kv_cache_mb"
+            f"{limit.words} hold no KV cache of {least} sequences of 30 s, which need "
+            f"{_mb(least * TOKENS_OF_30_S * token_bytes)} MB: free memory, choose bfloat16 or a smaller checkpoint, or "
+            "name kv_cache_mb"
+        )
+    if tokens * token_bytes > memory.free:
+        raise NotEnoughMemory(
+            f"{limit.words} are not there: {_mb(memory.free)} MB are free; free memory, or name a smaller kv_cache_mb"
         )
     return tokens
 
@@ -109,6 +114,24 @@ def step_bytes(widths: int, vocab_size: int, rows: int, itemsize: int, shapes: i
     """
     logits = JUDGED_AT_ONCE * vocab_size * (itemsize + LOGITS_COPIES * 4)
     return rows * widths * itemsize + logits + shapes * SHAPE_BYTES
+
+
+@dataclass(frozen=True)
+class _Limit:
+    bytes: int
+    words: str
+
+
+def _limit(wish: Wish, memory: Memory) -> _Limit:
+    """What an automatic cache may take. A share that is named is one of a GPU's whole memory: models load at the same
+    time, in no order, and of what is free the first would take most."""
+    share = memory.default_share if wish.share is None else wish.share
+    if wish.share is not None and memory.kind != "cpu":
+        return _Limit(int(share * memory.total), f"{share:.0%} of this {memory.kind.upper()}'s {_mb(memory.total)} MB")
+    return _Limit(
+        int(share * memory.usable),
+        f"{share:.0%} of the {_mb(memory.usable)} MB that are free for this {memory.kind.upper()}",
+    )
 
 
 def chosen_dtype(

@@ -1,0 +1,150 @@
+"""What a profile takes of a GPU: the sums, and that every profile fits where it is documented to."""
+
+import shutil
+import subprocess
+import sys
+import weakref
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from export.encoder.block_encoder import BlockEncoder, EncoderConfig
+from export.encoder.plan import PROFILES
+from export.errors import ExportError
+from export.rooms import MODEL_REPOSITORY
+from export.sizing.dimensions import SIZES, read_dimensions
+from export.sizing.gpus import GPUS
+from export.sizing.profile_memory import MIB, memory_of_profile
+from tests.conftest import ROOT, TINY
+
+GPU_PROFILES = ("cuda", "tensorrt", "onnx", "rtx", "two_gpus", "tensorrt_speculative", "tensorrt_two_sizes")
+# The smallest of the cards that are sold as 24 GB.
+SMALLEST_24_GB = min(GPUS[name].memory_mb for name in ("a10", "l4", "rtx4090")) * MIB
+
+
+class Alive(TorchDispatchMode):
+    """Counts the bytes of the tensors that are alive, without computing them."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+        self._known = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self._known:
+                self._watch(tensor.untyped_storage())
+        self.most = max(self.most, self.now)
+        return made
+
+    def _watch(self, storage):
+        place, size = storage._cdata, storage.nbytes()
+
+        def gone():
+            self._known.discard(place)
+            self.now -= size
+
+        self._known.add(place)
+        self.now += size
+        weakref.finalize(storage, gone)
+
+
+def meta_encoder(name):
+    dimensions = SIZES[name].encoder
+    heads = dimensions.d_model // 64
+    with torch.device("meta"):
+        return BlockEncoder(EncoderConfig(num_mel_bins=128, encoder_attention_heads=heads, **vars(dimensions)))
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("profile", PROFILES, ids=["full", "short"])
+def test_the_encoders_activations_are_those_that_a_run_holds_at_most(name, profile):
+    """Counted over the true graph; the rest is the masks and scaled mel that live beside them."""
+    blocks, frames = profile.blocks[2], profile.frames[2]
+    encoder, alive = meta_encoder(name).in_precision(torch.float16), Alive()
+    feeds = [
+        torch.empty(blocks, 128, frames, device="meta"),
+        torch.empty(blocks, 1, dtype=torch.int32, device="meta"),
+        torch.empty(blocks, 1, device="meta"),
+    ]
+    with torch.inference_mode(), alive:
+        encoder(*feeds)
+    assert 1.0 <= alive.most / SIZES[name].encoder.activations(blocks, frames, 2) < 1.01
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_encoders_weights_are_counted(name):
+    weights = sum(one.numel() for one in meta_encoder(name).parameters())
+    assert SIZES[name].encoder.num_weights == pytest.approx(weights, rel=0.01)
+
+
+def test_a_checkpoints_dimensions_say_how_large_its_decoder_is():
+    with safe_open(TINY / "model.safetensors", framework="pt") as file:
+        names = [name for name in file.keys() if ".language_model." in name]  # noqa: SIM118
+        weights = sum(file.get_tensor(name).numel() for name in names)
+    assert read_dimensions(TINY, "tiny").decoder.num_weights == pytest.approx(weights, rel=0.01)
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("profile", GPU_PROFILES)
+def test_every_gpu_profile_fits_into_24_gb(profile, name):
+    found = memory_of_profile(MODEL_REPOSITORY, profile, SMALLEST_24_GB, SIZES[name], SIZES["0.6b"])
+    assert not found.missing
+    # Whichever model is loaded first, there is a cache worth having; both are shares of one GPU.
+    assert all(one.sequences(one.at_least) >= 32 for one in found.caches)
+    assert sum(one.at_most for one in found.caches if one.device == 0) < SMALLEST_24_GB
+
+
+@pytest.mark.parametrize("profile", ["tensorrt", "cuda", "two_gpus"])
+def test_the_small_checkpoint_fits_into_16_gb(profile):
+    found = memory_of_profile(MODEL_REPOSITORY, profile, GPUS["t4"].memory_mb * MIB, SIZES["0.6b"], SIZES["0.6b"])
+    assert not found.missing
+
+
+def test_what_does_not_fit_is_told_with_the_share_that_would(tmp_path):
+    repository = tmp_path / "model_repository"
+    ignored = shutil.ignore_patterns("checkpoint", "*.onnx", "*.plan", "__pycache__")
+    shutil.copytree(MODEL_REPOSITORY, repository, symlinks=True, ignore=ignored)
+    path = repository / "decoder" / "configs" / "tensorrt_two_sizes.pbtxt"
+
+    def with_share(share):
+        path.write_text(path.read_text().replace('"15%"', f'"{share}%"'))
+        found = memory_of_profile(repository, "tensorrt_two_sizes", SMALLEST_24_GB, SIZES["1.7b"], SIZES["0.6b"])
+        path.write_text(path.read_text().replace(f'"{share}%"', '"15%"'))
+        return found
+
+    fits = with_share(30).fitting_share(0)
+    assert with_share(30).missing
+    assert 15 <= fits < 30
+    assert not with_share(fits).missing
+    assert with_share(fits + 1).missing
+
+
+def test_a_profile_without_a_gpu_is_refused():
+    with pytest.raises(ExportError, match="the profile two_sizes computes on no GPU"):
+        memory_of_profile(MODEL_REPOSITORY, "two_sizes", SMALLEST_24_GB, SIZES["1.7b"], SIZES["0.6b"])
+
+
+def test_the_command_adds_up_without_pytorch():
+    words = [sys.executable, "-X", "importtime", "-m", "export", "memory", "--profile", "tensorrt_two_sizes"]
+    sizes = ["--checkpoint", "1.7b", "--fast-checkpoint", "0.6b"]
+
+    def export(*more):
+        done = subprocess.run(
+            [*words, *sizes, *more], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert not imported & {"torch", "onnx"}
+        return done
+
+    done = export("--gpu", "rtx4090")
+    assert done.returncode == 0, done.stderr
+    assert "decoder_fast  KV cache" in done.stdout
+    assert "of 24.0" in done.stdout
+    small = export("--gpu-mb", "16384")
+    assert small.returncode == 1
+    assert "error: decoder_fast: " in small.stderr or "it does not fit" in small.stderr
