@@ -129,7 +129,8 @@ class Settings(BaseSettings):
         default=64,
         ge=1,
         description="Uploads that are worked on at a time; more are refused at once, so that these keep their latency: "
-        "as many as keep Triton busy (16 for two cores with the tiny checkpoint). Four times as many may be on the way.",
+        "as many as keep Triton busy (16 for two cores with the tiny checkpoint). Four times as many may be on "
+        "their way.",
     )
     max_uploads_mb: float = Field(
         default=4096.0, gt=0, description="Uploads on the disk and in memory at a time, in all; more are refused."
