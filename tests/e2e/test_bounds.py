@@ -120,6 +120,9 @@ async def test_commands_alone_do_not_keep_a_place(bounded):
                 await live.send('{"action": "flush"}')
                 events.append(json.loads(await asyncio.wait_for(live.recv(), 10)))
                 await asyncio.sleep(0.05)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                events.append(json.loads(await asyncio.wait_for(live.recv(), 10)))
     assert events[-1]["type"] == "closed"
 
 
