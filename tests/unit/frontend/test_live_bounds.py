@@ -8,6 +8,7 @@ from frontend.api import duplex
 from frontend.guard.drain import Drain
 from frontend.triton import live_session
 from frontend.triton.lasting_session import LastingSession
+from frontend.triton.renewals import Renewals
 
 SECOND = bytes(32_000)
 
@@ -17,6 +18,7 @@ class Stalled:
 
     def __init__(self):
         self.requests = None
+        self.renewals = Renewals()
 
     def live_stream(self, requests):
         self.requests = requests
@@ -64,8 +66,11 @@ async def test_a_client_waits_when_it_is_ahead_of_the_clock():
 
 @pytest.mark.parametrize("commands", [0, 50])
 async def test_a_session_without_sound_is_finished_whatever_else_it_sends(commands):
-    session, drain = LastingSession(Stalled(), "name"), Drain(silence_s=0.2)
+    session, drain = LastingSession(Stalled(), "name"), Drain()
     ended = asyncio.Event()
+
+    async def never():
+        raise AssertionError("it ended in time")
 
     async def speak():
         session.send(SECOND)
@@ -74,6 +79,6 @@ async def test_a_session_without_sound_is_finished_whatever_else_it_sends(comman
             await asyncio.sleep(0.01)
         await asyncio.Event().wait()
 
-    await asyncio.wait_for(duplex.run(session, speak(), ended.wait(), ended.set, drain), 5)
+    await asyncio.wait_for(duplex.run(session, speak(), ended.wait(), ended.set, drain, 0.2, never), 5)
     assert ended.is_set()
     assert not drain.busy

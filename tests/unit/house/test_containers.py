@@ -1,11 +1,13 @@
 """Containers, as far as they can be checked without a container engine: lint, references, and the commands inside."""
 
+import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 import tomllib
@@ -91,7 +93,27 @@ def test_triton_is_controlled_by_the_frontend_alone():
 def test_health_is_whether_the_work_is_done():
     check = re.search(r"HEALTHCHECK.*\n.*CMD (\[.*\])", (ROOT / "Dockerfile.frontend").read_text())
     assert check is not None
-    assert "/health/ready" in json.loads(check[1])[-1]
+    asked, statuses = [], [200, 503]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(statuses.pop(0))
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {**os.environ, "ASR_PORT": str(server.server_port)}
+        said = [
+            subprocess.run([sys.executable, *json.loads(check[1])[1:]], cwd=ROOT, env=environment, check=False)
+            for _ in range(2)
+        ]
+        server.shutdown()
+    assert [one.returncode for one in said] == [0, 1]
+    assert asked == ["/health/ready"] * 2
     watcher = COMPOSE["services"]["watcher"]
     command = watcher["healthcheck"]["test"][1:]
     assert command == [*watcher["entrypoint"], "--healthy"]
