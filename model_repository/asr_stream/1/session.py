@@ -221,8 +221,10 @@ class Session:
         self._say({"type": "speech_started", "utterance": self._num_utterances, **at("start", start)})
 
     def _open_without_vad(self) -> None:
-        if self._speaking is None and self._buffer.end > self._floor:
-            self._open(self._floor)
+        # Silence that was judged before `vad` was turned off is forgotten by now.
+        start = max(self._floor, self._buffer.start)
+        if self._speaking is None and self._buffer.end > start:
+            self._open(start)
 
     async def _cut_if_long(self, position: int) -> None:
         """End an utterance that has reached its longest at its quietest place; what follows is the next one."""

@@ -198,6 +198,20 @@ async def test_settings_change_in_mid_session(rooms, english):
     assert languages[-1] == "Chinese"
 
 
+async def test_what_was_silence_is_not_heard_when_the_detector_is_turned_off(rooms, offline, english):
+    """Most of it is forgotten by then, and an utterance cannot begin in it."""
+    fed = Fed(rooms)
+    lead = silence(20.0)
+    await fed.feed(lead, itertools.repeat(8_000))
+    fed.session.command("settings", changing(vad="off"))
+    await fed.feed(english, itertools.repeat(16_000))
+    events = await fed.end()
+    assert not fed.of("error")
+    (final,) = fed.of("final")
+    assert final["end_sample"] == lead.size + english.size
+    check_exact(events, np.concatenate([lead, english]), offline)
+
+
 async def test_an_unknown_language_ends_a_session_that_begins_with_it_and_no_other(rooms, english):
     fed = Fed(rooms, language="Klingon")
     events = await asyncio.wait_for(asyncio.gather(fed.task), 10) and fed.events
