@@ -1,4 +1,4 @@
-"""python -m frontend.observe.health_check: exit status 0 where the frontend on this machine would answer a request now."""
+"""python -m frontend.observe.health_check: exit status 0 where the frontend here would answer a request now."""
 
 from __future__ import annotations
 

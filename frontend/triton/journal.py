@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,14 @@ WINDOW = 512
 # Sound before what is to be heard again, for a detector that has heard nothing yet. Where the first one began anew at a
 # known sample, as it does behind an utterance, none is needed: it is made to begin there again.
 LEAD = 32 * WINDOW
-# While nobody speaks: what is older was judged long ago, unless a client sends much faster than it speaks. That is
-# half a megabyte for each of hundreds of sessions.
-SILENCE = 20 * SAMPLE_RATE_HZ
+# While nobody speaks: what is older was judged long ago. That is half a megabyte for each of hundreds of sessions. A
+# client that sends faster than it speaks has what it sent in as many seconds by the clock, judged or not.
+SILENCE_S = 20
+SILENCE = SILENCE_S * SAMPLE_RATE_HZ
+# How often the clock is looked at for that.
+MARK_S = 0.5
+# Changes of settings that are kept apart, in case that one of them is refused.
+MOST_CHANGES = 50
 # More than the longest utterance of the usual settings; `asr_stream` takes 120 s at a time.
 LONGEST = 110 * SAMPLE_RATE_HZ
 
@@ -38,10 +44,14 @@ class Sent:
 class Journal:
     """Samples from the beginning of the utterance that has no final yet, settings, and a clock that goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """clock: seconds that only grow."""
+        self._clock = clock
         self._sent: deque[Sent] = deque()
         self._changes: list[dict[str, Any]] = []
         self._position = 0
+        # Times by the clock, and what had been sent by then.
+        self._marks: deque[tuple[float, int]] = deque([(clock(), 0)])
         # Where the stream of now begins, in samples and utterances of the session.
         self._base = self._numbers = 0
         # Before this sample everything has its final.
@@ -60,10 +70,13 @@ class Journal:
         changes = {name: value for name, value in parameters.items() if name not in ("command", "hold")}
         if changes:
             self._changes.append(changes)
+            if len(self._changes) > MOST_CHANGES:
+                self._changes[:2] = [{**self._changes[0], **self._changes[1]}]
         commands = {name: value for name, value in parameters.items() if name == "command"}
         if pcm16 or commands or end:
             self._sent.append(Sent(self._position, pcm16, commands, end))
         self._position += len(pcm16) // 2
+        self._mark()
         self._forget()
 
     def again(self) -> list[Sent]:
@@ -148,9 +161,17 @@ class Journal:
         self._floor = max(self._floor, sample)
         self._forget()
 
+    def _mark(self) -> None:
+        """Note the clock; the first mark is the newest one of SILENCE_S ago, or older."""
+        now = self._clock()
+        if now - self._marks[-1][0] >= MARK_S:
+            self._marks.append((now, self._position))
+        while len(self._marks) > 1 and self._marks[1][0] <= now - SILENCE_S:
+            self._marks.popleft()
+
     def _forget(self) -> None:
         open_at = min(self._started.values(), default=None)
-        longest = SILENCE if open_at is None else LONGEST
+        longest = min(LONGEST, max(SILENCE, self._position - self._marks[0][1])) if open_at is None else LONGEST
         self._is_whole = self._is_whole and self._position - self._floor <= longest
         if self._is_whole:
             self._needed = kept = self._floor

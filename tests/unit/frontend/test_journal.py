@@ -11,8 +11,20 @@ def samples(count, value=1):
     return value.to_bytes(2, "little") * count
 
 
-def filled(seconds):
-    journal = Journal()
+class Spoken(Journal):
+    """A journal whose client sends so many times as fast as it speaks."""
+
+    def __init__(self, speed=1):
+        self.now_s, self.speed = 0.0, speed
+        super().__init__(lambda: self.now_s)
+
+    def note(self, pcm16, parameters, *, end):
+        self.now_s += len(pcm16) / 2 / SECOND / self.speed
+        super().note(pcm16, parameters, end=end)
+
+
+def filled(seconds, speed=1):
+    journal = Spoken(speed)
     journal.note(b"", {"language": "en"}, end=False)
     for _ in range(seconds):
         journal.note(samples(SECOND), {}, end=False)
@@ -96,6 +108,11 @@ def test_stable_text_stays_and_a_final_that_differs_says_so():
 def test_what_is_kept_is_bounded():
     silent = filled(200)
     assert 0 <= sum(len(sent.pcm16) for sent in silent.again()) // 2 - SILENCE - LEAD < WINDOW
+    # What came within as many seconds by the clock may not have been judged yet.
+    hasty = filled(200, speed=4)
+    assert 0 <= sum(len(sent.pcm16) for sent in hasty.again()) // 2 - 4 * SILENCE - LEAD <= 4 * SECOND
+    burst = filled(400, speed=1_000)
+    assert 0 <= sum(len(sent.pcm16) for sent in burst.again()) // 2 - LONGEST - LEAD < WINDOW
     speaking = filled(0)
     speaking.told(started(1, 0))
     for _ in range(200):
@@ -122,3 +139,12 @@ def test_settings_that_are_refused_all_together_are_left_out_from_the_newest_on(
     assert journal.again()[0].parameters == {"language": "en", "unheard_samples": 0, "told_samples": 0}
     assert journal.doubt()
     assert not journal.doubt()
+
+
+def test_changes_of_settings_are_kept_apart_up_to_a_bound():
+    journal = filled(1)
+    for number in range(1_000):
+        journal.note(b"", {"language": "en", f"setting_{number % 3}": number}, end=False)
+    begin, *_ = journal.again()
+    assert {begin.parameters[f"setting_{which}"] for which in range(3)} == {997, 998, 999}
+    assert sum(journal.doubt() for _ in range(1_000)) <= 50
