@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.errors import ExportError
 from export.rooms import MODEL_REPOSITORY
 from export.sizing.dimensions import SIZES, Checkpoint, read_dimensions
 from export.sizing.gpus import GPUS
-from export.sizing.profile_memory import MIB, ProfileMemory, memory_of_profile
+
+if TYPE_CHECKING:
+    from export.sizing.profile_memory import ProfileMemory
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -25,6 +28,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def memory(arguments: Namespace) -> bool:
     """What a profile takes of a GPU's memory, part by part, and whether it fits; estimated, no GPU needed."""
+    # Reads configurations by Triton's own messages, which the other commands need not wait for.
+    from export.sizing.profile_memory import MIB, memory_of_profile
+
     large = _dimensions(arguments.checkpoint, arguments.repository, "decoder")
     fast = large
     try:

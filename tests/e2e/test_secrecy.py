@@ -112,7 +112,7 @@ async def test_no_log_tells_what_is_said_expected_or_signed_with(secret, english
     triton = Path(re.search(r"log (/\S+triton-\S+\.log)", said)[1]).read_text()
     # The logs are those, and tell what happened.
     assert "POST /v1/audio/transcriptions 404" in said
-    assert "WebSocket /ws/transcribe" in said
+    assert "WEBSOCKET /ws/transcribe 101" in said
     assert "decoder is lost" in said
     assert "successfully loaded 'decoder'" in triton
     for log in (said, triton):

@@ -37,12 +37,12 @@ DECODER = (
     },
 )
 ASR = (
-    {"PCM": (FP32, [ANY], False), "LANGUAGE": (STRING, [1], True), "CONTEXT": (STRING, [1], True)},
+    {"PCM": (FP32, [ANY], True), "LANGUAGE": (STRING, [1], True), "CONTEXT": (STRING, [1], True)},
     DECODER[1],
 )
 TENSORS = {
     "vad": (
-        {"PCM": (FP32, [ANY], False), "STATE": (FP32, [ANY], True)},
+        {"PCM": (FP32, [ANY], True), "STATE": (FP32, [ANY], True)},
         {
             "SPEECH_PROB": (FP32, [ANY], False),
             "SPEECH": (INT32, [ANY, 2], False),
