@@ -127,6 +127,9 @@ class EmbeddedTriton:
     def _take_ports(self, grpc_port: int) -> None:
         self.grpc_port = grpc_port
         self.metrics_port = free_port()
+        while self.metrics_port == grpc_port:
+            # Nobody listens there yet, so the kernel may name it again.
+            self.metrics_port = free_port()
         # Two servers of one process may have tried for the same port.
         token = secrets.token_hex(3)
         self.log_path = self._settings.cache_dir / "logs" / f"triton-{os.getpid()}-{grpc_port}-{token}.log"
