@@ -147,6 +147,9 @@ class CountingDevice(TorchDispatchMode):
             return CountedTensor(held.to(self._where, copy=True)) if target == NAME else held.clone()
         target, source = args[:2]
         non_blocking = bool(args[2]) if len(args) > 2 else bool(kwargs.get("non_blocking", False))
+        crosses = isinstance(source, CountedTensor) != isinstance(target, CountedTensor)
+        if crosses and non_blocking and not (target.is_contiguous() and source.is_contiguous()):
+            raise RuntimeError("a copy between the devices that is not in one piece waits for the device")
         self._count_copy(
             isinstance(source, CountedTensor), isinstance(target, CountedTensor), blocking=not non_blocking
         )

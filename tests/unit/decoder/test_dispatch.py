@@ -1,6 +1,9 @@
 """What a step dispatches does not grow with its sequences, and nothing crosses between the devices but what is meant
 to."""
 
+from typing import ClassVar
+
+import numpy as np
 import pytest
 import torch
 
@@ -83,16 +86,22 @@ class Replayed:
         self.run()
 
 
+class Recorder:
+    """In place of the one of CUDA graphs."""
+
+    graphs: ClassVar[list] = []
+
+    def record(self, run):
+        self.graphs.append(Replayed(run))
+        return self.graphs[-1]
+
+
 def test_recorded_steps_read_and_write_where_they_did_when_they_were_recorded(monkeypatch):
     """The way of CUDA graphs on the device that counts: every shape recorded, and every step of the engine a replay."""
     monkeypatch.setattr(kit.runner, "has_flash", lambda *_: True)
-    graphs = []
-
-    def captured(run, pool):
-        graphs.append(Replayed(run))
-        return graphs[-1], pool
-
-    monkeypatch.setattr(kit.runner, "_captured", captured)
+    monkeypatch.setattr(kit.runner, "Recorder", Recorder)
+    graphs = Recorder.graphs
+    graphs.clear()
     limits = kit.scheduler.SchedulerLimits(max_running=8, max_step_tokens=64)
 
     def answers(where, record):
@@ -124,10 +133,11 @@ def test_recorded_steps_read_and_write_where_they_did_when_they_were_recorded(mo
 def test_a_shape_that_cannot_be_recorded_leaves_the_steps_as_they_are(monkeypatch, caplog):
     monkeypatch.setattr(kit.runner, "has_flash", lambda *_: True)
 
-    def fails(run, pool):
-        raise RuntimeError("out of memory")
+    class Fails:
+        def record(self, run):
+            raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(kit.runner, "_captured", fails)
+    monkeypatch.setattr(kit.runner, "Recorder", Fails)
     with counting():
         network, cache = kit.network(device()), kit.cache(200, device())
         steps = kit.runner.StepRunner(network, cache, 16, 4, shapes=kit.shapes.Shapes([1], 16, 4))
@@ -140,6 +150,47 @@ def test_a_shape_that_cannot_be_recorded_leaves_the_steps_as_they_are(monkeypatc
     assert "one kernel after the other" in caplog.text
 
 
+def test_a_model_is_warmed_up_on_a_device_of_its_own():
+    warm_up = kit.room("decoder", "serving.warm_up")
+    with counting():
+        network, cache = kit.network(device()), kit.cache(2_000, device())
+        made = kit.engine.Engine(network, cache, kit.scheduler.SchedulerLimits(), (95,), look_ahead=True)
+        # The engine's thread is not within the device.
+        submit = made.submit
+
+        def at_once(sequence):
+            submit(sequence)
+            made._turn()
+            while not made.is_idle:
+                made._turn()
+
+        made.submit = at_once
+        assert warm_up.warm_up(made, [1.0, 2.0]) > 0
+    assert made.stats.generated_tokens >= 2 * (3 + 6)
+
+
+def test_one_drawn_row_leaves_the_others_as_cheap_as_they_are():
+    def kernels(choices):
+        with counting() as counter:
+            network, cache = kit.network(device()), kit.cache(2_000, device())
+            steps = kit.runner.StepRunner(network, cache, 64, 64)
+            step = kit.step.Step()
+            for row, choice in enumerate(choices):
+                step.add(np.ones(1, dtype=np.int32), 3, 10 * row)
+                step.judge(row, choice)
+            counter.reset()
+            tokens = steps.launch(step).tokens()[0]
+            return counter.reset().num_kernels, tokens
+
+    plain, drawn = kit.step.PLAIN, kit.step.Choice(temperature=0.7, seed=3)
+    few, tokens = kernels([plain] * 40)
+    many, mixed = kernels([plain] * 20 + [drawn] + [plain] * 19)
+    assert mixed[:20] + mixed[21:] == tokens[:20] + tokens[21:]
+    assert many < few + 90
+    banned, _ = kernels([kit.step.Choice(banned=True)] * 40)
+    assert banned < few + 20
+
+
 def test_what_would_be_wrong_on_a_gpu_is_an_error_there():
     with counting() as counter:
         there = torch.zeros(3, device=device())
@@ -148,6 +199,8 @@ def test_what_would_be_wrong_on_a_gpu_is_an_error_there():
         for waits in (lambda: int(there[0]), lambda: there.tolist(), lambda: bool(there.any())):
             with pytest.raises(RuntimeError):
                 waits()
+        with pytest.raises(RuntimeError, match="not in one piece"):
+            torch.zeros(2, 3, device=device())[:, :2].copy_(torch.ones(2, 2), non_blocking=True)
         counter.reset()
         (there + 1).to("cpu")
         counts = counter.reset()

@@ -47,7 +47,7 @@ def by_hand(query, keys, values, row_starts, kv_starts, kv_lengths, *_):
     return out
 
 
-@pytest.mark.parametrize("kernel", ["by_sequence", "gathered", "operator"])
+@pytest.mark.parametrize("kernel", ["by_sequence", "operator"])
 @pytest.mark.parametrize(
     ("lengths", "pasts"),
     [([1], [0]), ([1, 1, 1], [0, 5, 40]), ([7], [0]), ([5, 1, 3], [9, 0, 30]), ([1, 12, 1, 2], [3, 3, 3, 3])],
@@ -89,14 +89,14 @@ def random_step(rng, decode=False):
 
 @pytest.mark.parametrize("decode", [True, False])
 def test_filling_a_step_up_to_a_shape_changes_nothing(decode):
-    """With the reference of the CUDA kernel, whose arguments are those of a recorded step."""
+    """With the reference of the CUDA kernel, which has nothing but the arguments of a recorded step."""
     rng = random.Random(1)
     network = kit.network()
     for _ in range(20):
         step = random_step(rng, decode)
         told = []
         for shapes in (None, shapes_room.Shapes([1, 2, 4], 192, 8)):
-            network.attention = kit.attention.gathered
+            network.attention = kit.with_flash_attentions_arguments
             torch.manual_seed(0)
             cache = kit.cache(1_500)
             for arena in (cache._keys, cache._values):
@@ -111,7 +111,7 @@ def test_filling_a_step_up_to_a_shape_changes_nothing(decode):
 
 def test_every_step_within_the_bounds_has_a_shape_that_is_not_much_larger():
     shapes = shapes_room.Shapes([1, 2, 4, 8, 16, 32, 64, 128], 4_096, 128)
-    assert len(list(shapes)) < 50
+    assert len(list(shapes)) < 70
     assert [*shapes] == sorted(shapes, reverse=True)
     rng = random.Random(0)
     for _ in range(2_000):
@@ -122,12 +122,12 @@ def test_every_step_within_the_bounds_has_a_shape_that_is_not_much_larger():
         rows = sum(lengths)
         if rows > 4_096:
             continue
-        shape = shapes.fit(rows, sequences, max(lengths), has_audio=False)
+        shape = shapes.fit(rows, sequences, max(lengths), rng.randint(1, 5_000), has_audio=False)
         assert shape.rows >= rows
         assert shape.sequences >= sequences
         assert shape.most_rows >= max(lengths)
         assert shape.rows <= 2 * rows if rows <= 64 or shape.is_decode else 1.5 * rows
-    assert shapes.fit(5_000, 1, 5_000, has_audio=True) is None
+    assert shapes.fit(5_000, 1, 5_000, 5_000, has_audio=True) is None
 
 
 def test_draws_follow_the_probabilities_and_no_token_that_ends():

@@ -10,10 +10,9 @@ sequence's keys is read from `cu_seq_k` and its length from `seqused_k` alone, s
 and in any order; a window of (-1, 0) is causal from the end; rows behind the last sequence are left alone; what is not
 read at record time is read anew when a CUDA graph is replayed, but for `max_q` and `max_k`, which bound the launch.
 Pages (`block_table`) would have to be multiples of 256 tokens, which a live session's second of speech is not: extents
-it is. Keys are split over blocks only where every sequence has one row, never by how many sequences there are when
-`splits` is 1. What FlashAttention does not take (float32, Turing) is gathered, which copies keys and values.
-
-All kernels are compared with `gathered`, which takes the very same arguments.
+it is. Keys are split over blocks only where every sequence has one row, by how long the longest may be and not by how
+long it is. Where `splits` is 1, a sequence's sums do not depend on who runs beside it. What FlashAttention does not
+take (float32, Turing) is attended sequence by sequence, as on the CPU.
 """
 
 from __future__ import annotations
@@ -36,15 +35,17 @@ def has_flash(device: torch.device, dtype: torch.dtype) -> bool:
     return dtype in (torch.float16, torch.bfloat16) and torch.cuda.get_device_capability(device) >= FLASH_FROM
 
 
-def causal_masks(row_starts: list[int], kv_lengths: list[int], groups: int) -> list[Tensor]:
+def causal_masks(
+    row_starts: list[int], kv_lengths: list[int], groups: int, device: torch.device | None = None
+) -> list[Tensor]:
     """What `by_sequence` wants: for each sequence of more than one row, bool [groups * rows, kv_length], made once a
     step for all layers."""
     masks = []
     for first, after, length in zip(row_starts, row_starts[1:], kv_lengths, strict=False):
         num_rows = after - first
         if num_rows > 1:
-            rows = torch.arange(length - num_rows, length)
-            masks.append((torch.arange(length)[None, :] <= rows[:, None]).repeat(groups, 1))
+            rows = torch.arange(length - num_rows, length, device=device)
+            masks.append((torch.arange(length, device=device)[None, :] <= rows[:, None]).repeat(groups, 1))
     return masks
 
 
@@ -70,7 +71,7 @@ def by_sequence(
     groups = query.shape[1] // num_kv_heads
     out = torch.empty_like(query)
     starts, lengths = row_starts.tolist(), kv_lengths.tolist()
-    waiting = iter(masks or causal_masks(starts, lengths, groups))
+    waiting = iter(masks or causal_masks(starts, lengths, groups, query.device))
     for row, after, start, length in zip(starts, starts[1:], kv_starts.tolist(), lengths, strict=False):
         num_rows = after - row
         if not num_rows:
@@ -90,43 +91,6 @@ def by_sequence(
     return out
 
 
-def gathered(
-    query: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    row_starts: Tensor,
-    kv_starts: Tensor,
-    kv_lengths: Tensor,
-    masks: list[Tensor],
-    most_rows: int,
-    longest: int,
-    splits: int,
-) -> Tensor:
-    """The same on any device from tensors alone, in shapes that `most_rows` and `longest` fix: rows are padded, keys
-    and values copied. The reference of the others, and CUDA's for what FlashAttention does not take."""
-    groups = query.shape[1] // keys.shape[1]
-    counts = (row_starts[1:] - row_starts[:-1])[:, None]
-    steps = torch.arange(most_rows, device=query.device)[None, :]
-    # Rows that a sequence does not have are its first one again; nobody reads what comes of them.
-    rows = (row_starts[:-1, None] + torch.where(steps < counts, steps, 0)).clamp_(max=query.shape[0] - 1)
-    places = torch.arange(longest, device=query.device)
-    index = (kv_starts[:-1, None] + places[None, :]).clamp_(0, keys.shape[0] - 1)
-    own_keys = keys[index].transpose(1, 2).repeat_interleave(groups, dim=1)
-    own_values = values[index].transpose(1, 2).repeat_interleave(groups, dim=1)
-    last_seen = kv_lengths[:, None] - counts + steps
-    # Sequences without a row see the first place, so that nothing is divided by nothing.
-    seen = places[None, None, :] <= last_seen.clamp(min=0)[:, :, None]
-    q = query[rows].transpose(1, 2)
-    attended = functional.scaled_dot_product_attention(q, own_keys, own_values, attn_mask=seen[:, None])
-    attended = attended.transpose(1, 2).reshape(-1, *query.shape[1:])
-    # Back to flat rows: row t is the (t - first)-th of its sequence.
-    flat = torch.arange(query.shape[0], device=query.device)
-    owner = (torch.searchsorted(row_starts[1:].contiguous(), flat.to(row_starts.dtype), right=True)).clamp_(
-        max=kv_lengths.shape[0] - 1
-    )
-    return attended[owner * most_rows + (flat - row_starts[owner]).clamp_(0, most_rows - 1)]
-
-
 def flash(
     query: Tensor,
     keys: Tensor,
@@ -141,7 +105,8 @@ def flash(
 ) -> Tensor:
     """CUDA's: FlashAttention where the device and the dtype allow it."""
     if not has_flash(query.device, query.dtype):
-        return gathered(query, keys, values, row_starts, kv_starts, kv_lengths, masks, most_rows, longest, splits)
+        # Waits for the device in every layer, and holds no more memory than the longest sequence needs.
+        return by_sequence(query, keys, values, row_starts, kv_starts, kv_lengths, masks, most_rows, longest, splits)
     # What `varlen_attn` calls, without the kernel that it launches for a state of dropout.
     return torch.ops.aten._flash_attention_forward(
         query,
@@ -152,11 +117,12 @@ def flash(
         most_rows,
         longest,
         0.0,
-        # One row sees all keys; told so, the kernel takes the heads of a group together and may split the keys.
         most_rows > 1,
         False,
         window_size_left=-1,
-        window_size_right=-1 if most_rows == 1 else 0,
+        # One row sees all keys; told so, the kernel takes the heads of a group together and may split the keys. A
+        # sequence's sums are the same beside others only where it always takes the causal kernel.
+        window_size_right=-1 if most_rows == 1 and splits != 1 else 0,
         seqused_k=kv_lengths,
         num_splits=splits or None,
     )[0]

@@ -20,13 +20,15 @@ GOLDEN, FIRST, SECOND = -7_046_029_254_386_353_131, -4_658_895_280_553_007_687, 
 
 @dataclass(frozen=True)
 class Draws:
-    """How each row is chosen. temperatures: float32 [R], 0 for the likeliest; seeds, numbers: int64 [R], the request's
-    seed and the token's place in the answer; banned: bool [R], rows whose answer may not end yet."""
+    """How each row is chosen. heated: whether any is drawn at all. temperatures: float32 [R], 0 for the likeliest;
+    seeds, numbers: int64 [R], the request's seed and the token's place in the answer; banned: bool [R], rows whose
+    answer may not end yet."""
 
     temperatures: Tensor
     seeds: Tensor
     numbers: Tensor
     banned: Tensor
+    heated: bool = True
 
 
 def choose(logits: Tensor, draws: Draws | None, is_end: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,10 +41,12 @@ def choose(logits: Tensor, draws: Draws | None, is_end: Tensor) -> tuple[Tensor,
         scores, tokens = logits.max(dim=-1)
     else:
         allowed = torch.where(draws.banned[:, None] & is_end[None, :], -torch.inf, logits)
-        drawn = draws.temperatures >= LEAST_TEMPERATURE
-        heat = torch.where(drawn, draws.temperatures, 1.0)[:, None]
-        noise = torch.where(drawn[:, None], gumbel(draws.seeds, draws.numbers, logits.shape[1]), 0.0)
-        tokens = (allowed / heat + noise).argmax(dim=-1)
+        if draws.heated:
+            drawn = draws.temperatures >= LEAST_TEMPERATURE
+            heat = torch.where(drawn, draws.temperatures, 1.0)[:, None]
+            noise = torch.where(drawn[:, None], gumbel(draws.seeds, draws.numbers, logits.shape[1]), 0.0)
+            allowed = allowed / heat + noise
+        tokens = allowed.argmax(dim=-1)
         scores = logits.gather(1, tokens[:, None])[:, 0]
     return tokens, (scores - torch.logsumexp(logits, dim=-1)).clamp(max=0.0)
 

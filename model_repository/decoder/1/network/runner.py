@@ -22,13 +22,14 @@ from .kv_cache import KVCache
 from .layout import Layout
 from .qwen3 import Qwen3
 from .shapes import Shape, Shapes
-from .step import AHEAD, JUDGED_FIELDS, Step, packed_size, split
+from .step import AHEAD, JUDGED_FIELDS, Kind, Step, packed_size, split
 
 logger = logging.getLogger(__name__)
 
-# Rows whose tokens are chosen at a time: bounds the memory of logits, 150,000 a row.
-PLAIN_CHUNK, DRAWN_CHUNK = 256, 32
-# Shapes in which tokens are chosen.
+# Rows whose tokens are chosen at a time, by kind: bounds the memory of logits, 150,000 a row, and of noise.
+PLAIN_CHUNK = 256
+CHUNKS = {Kind.PLAIN: PLAIN_CHUNK, Kind.BANNED: PLAIN_CHUNK, Kind.DRAWN: 32}
+# Shapes in which the likeliest tokens are chosen.
 CHOICES = (1, 2, 4, 8, 16, 32, 64, 128, PLAIN_CHUNK)
 
 
@@ -92,13 +93,14 @@ class StepRunner:
         pinned = torch.cuda.is_available() and not self._on_host
         self._planned = [torch.zeros(size, dtype=torch.int32, pin_memory=pinned) for _ in range(2)]
         self._heard = [torch.zeros(max_rows, width, dtype=network.dtype, pin_memory=pinned) for _ in range(2)]
-        self._told = [torch.zeros(2, max_rows, dtype=torch.int32, pin_memory=pinned) for _ in range(2)]
+        self._told = [torch.zeros(2 * max_rows, dtype=torch.int32, pin_memory=pinned) for _ in range(2)]
         self._turn = 0
         # What recorded steps read and write lies in one place.
         self._plan = torch.zeros(size, dtype=torch.int32, device=device)
         self._audio = torch.zeros(max_rows, width, dtype=network.dtype, device=device)
         self._hidden = torch.zeros(max_rows, width, dtype=network.dtype, device=device)
-        self._chosen = torch.zeros(2, max_rows, dtype=torch.int32, device=device)
+        # Of a step, its tokens and then the bits of their log-probabilities: one piece, or it is copied in two.
+        self._chosen = torch.zeros(2 * max_rows, dtype=torch.int32, device=device)
         self._judged = torch.zeros(JUDGED_FIELDS, PLAIN_CHUNK, dtype=torch.int32, device=device)
         self._picked = torch.zeros(2, PLAIN_CHUNK, dtype=torch.int32, device=device)
         self._run_layers: Callable[..., Tensor] = self._layers
@@ -126,7 +128,9 @@ class StepRunner:
         """The fixed shape that a step runs in, or None."""
         if self._shapes is None:
             return None
-        shape = self._shapes.fit(step.num_rows, step.num_sequences, step.most_rows, has_audio=step.num_audio > 0)
+        shape = self._shapes.fit(
+            step.num_rows, step.num_sequences, step.most_rows, step.longest, has_audio=step.num_audio > 0
+        )
         # Masks, which several rows of a sequence need on the CPU, never have the same shapes.
         return None if shape is None or (self._needs_masks and not shape.is_decode) else shape
 
@@ -147,14 +151,14 @@ class StepRunner:
             self._shapes = None
             return
         assert self._shapes is not None
-        started, pool = time.monotonic(), None
+        started, recorder = time.monotonic(), Recorder()
         try:
             for shape in self._shapes:
                 self._send(self._blank(), shape.rows, shape.sequences)
                 run = self._into_hidden(shape)
-                self._layer_graphs[shape], pool = _captured(run, pool)
+                self._layer_graphs[shape] = recorder.record(run)
             for size in sorted(CHOICES, reverse=True):
-                self._choice_graphs[size], pool = _captured(partial(self._into_picked, size), pool)
+                self._choice_graphs[size] = recorder.record(partial(self._into_picked, size))
         except Exception:
             logger.exception("steps cannot be recorded as CUDA graphs: they run one kernel after the other, slower")
             self._layer_graphs, self._choice_graphs, self._shapes = {}, {}, None
@@ -172,9 +176,9 @@ class StepRunner:
         return lambda: self._hidden[: shape.rows].copy_(self._run_layers(self._plan, *arguments, []))
 
     def _into_picked(self, size: int) -> None:
-        self._picked[:, :size] = self._pick(self._hidden, self._judged[:, :size], plain=True)
+        self._picked[:, :size] = self._pick(self._hidden, Kind.PLAIN, self._judged[:, :size])
 
-    def _send(self, step: Step, rows: int, sequences: int) -> list[Tensor]:
+    def _send(self, step: Step, rows: int, sequences: int) -> list[tuple[Kind, Tensor]]:
         """The layout, the audio and the rows to judge, to the device; returns the last, int32 [JUDGED_FIELDS, R]
         each."""
         size = packed_size(rows, sequences)
@@ -182,9 +186,9 @@ class StepRunner:
         step.pack(planned[:size], rows, sequences, self.cache.num_slots - 1)
         plan = self._planned[self._turn] if self._on_host else self._plan
         judged = []
-        for count, fields in step.judged_chunks(PLAIN_CHUNK if step.is_plain else DRAWN_CHUNK):
+        for kind, fields in step.judged_chunks(CHUNKS):
             planned[size : size + fields.size] = fields.ravel()
-            judged.append(plan[size : size + fields.size].view(JUDGED_FIELDS, count))
+            judged.append((kind, plan[size : size + fields.size].view(fields.shape)))
             size += fields.size
         if not self._on_host:
             plan[:size].copy_(self._planned[self._turn][:size], non_blocking=True)
@@ -214,7 +218,8 @@ class StepRunner:
 
     def _arguments(self, shape: Shape) -> tuple[int, int, int, int, bool, bool]:
         """What of a shape `_layers` takes. Any step may have tokens that only the device knows."""
-        return shape.rows, shape.sequences, shape.most_rows, self.cache.num_slots, not shape.is_decode, True
+        longest = min(shape.longest, self.cache.num_slots)
+        return shape.rows, shape.sequences, shape.most_rows, longest, not shape.is_decode, True
 
     def _layers(
         self,
@@ -232,7 +237,7 @@ class StepRunner:
         ids = parts.ids
         if is_ahead:
             # Of the step before, whose tokens are overwritten behind this one.
-            known = self._chosen[0][(AHEAD - ids).clamp(min=0).long()]
+            known = self._chosen[(AHEAD - ids).clamp(min=0).long()]
             ids = torch.where(ids <= AHEAD, known, ids)
         layout = Layout(
             positions=parts.positions,
@@ -249,53 +254,61 @@ class StepRunner:
         embeddings = self.network.embed(ids, audio if has_audio else None)
         return self.network.forward(embeddings, layout, self.cache)
 
-    def _choose(self, step: Step, hidden: Tensor, judged: list[Tensor]) -> Flight:
-        first, plain = 0, step.is_plain
-        for fields in judged:
-            count = fields.shape[1]
-            self._chosen[:, first : first + count].copy_(self._picked_of(hidden, fields, plain=plain))
-            first += count
-        told = self._told[self._turn][:, :first]
-        told.copy_(self._chosen[:, :first], non_blocking=True)
+    def _choose(self, step: Step, hidden: Tensor, judged: list[tuple[Kind, Tensor]]) -> Flight:
+        total = len(step.judged)
+        chosen, told = self._chosen[: 2 * total], self._told[self._turn][: 2 * total]
+        for kind, fields in judged:
+            chosen.view(2, total).index_copy_(1, fields[6].long(), self._picked_of(hidden, kind, fields))
+        told.copy_(chosen, non_blocking=True)
         arrived = None
         if not self._on_host and torch.cuda.is_available():
             arrived = torch.cuda.Event()
             arrived.record()
-        return Flight(told, arrived)
+        return Flight(told.view(2, total), arrived)
 
-    def _picked_of(self, hidden: Tensor, fields: Tensor, *, plain: bool) -> Tensor:
+    def _picked_of(self, hidden: Tensor, kind: Kind, fields: Tensor) -> Tensor:
         count = fields.shape[1]
         size = next((size for size in CHOICES if size >= count), 0)
-        if plain and size in self._choice_graphs:
-            self._judged[:, :count].copy_(fields)
-            if hidden.data_ptr() != self._hidden.data_ptr():
-                self._hidden[: hidden.shape[0]].copy_(hidden)
-            self._choice_graphs[size].replay()
-            return self._picked[:, :count]
-        return self._pick(hidden, fields, plain=plain)
+        if kind is not Kind.PLAIN or size not in self._choice_graphs:
+            return self._pick(hidden, kind, fields)
+        self._judged[:, :count].copy_(fields)
+        if hidden.data_ptr() != self._hidden.data_ptr():
+            self._hidden[: hidden.shape[0]].copy_(hidden)
+        self._choice_graphs[size].replay()
+        return self._picked[:, :count]
 
-    def _pick(self, hidden: Tensor, fields: Tensor, *, plain: bool) -> Tensor:
+    def _pick(self, hidden: Tensor, kind: Kind, fields: Tensor) -> Tensor:
         """fields: int32 [JUDGED_FIELDS, R] -> int32 [2, R], tokens and the bits of their log-probabilities."""
         logits = self.network.logits(hidden[fields[0].long()])
         draws = None
-        if not plain:
+        if kind is not Kind.PLAIN:
             low, high = fields[2].long(), fields[3].long()
             seeds = (high << 32) | (low & 0xFFFFFFFF)
-            draws = Draws(fields[1].view(torch.float32), seeds, fields[4].long(), fields[5] > 0)
+            heated = kind is Kind.DRAWN
+            draws = Draws(fields[1].view(torch.float32), seeds, fields[4].long(), fields[5] > 0, heated)
         tokens, logprobs = choose(logits, draws, self._is_end)
         return torch.stack([tokens.int(), logprobs.view(torch.int32)])
 
 
-def _captured(run: Callable[[], object], pool: Any) -> tuple[Any, Any]:
-    """A graph of what `run` does, and the memory that all graphs share, as they never run at the same time."""
-    # What is chosen and allocated at the first run may not happen during the recording.
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream), torch.inference_mode():
-        run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    # Other threads of the process may go on meanwhile.
-    with torch.inference_mode(), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        run()
-    return graph, pool or graph.pool()
+class Recorder:
+    """Makes CUDA graphs that share one pool of memory, as they never run at the same time, and one stream beside the
+    usual one, as every stream keeps memory of its own for products."""
+
+    def __init__(self) -> None:
+        self._stream = torch.cuda.Stream()
+        self._pool: Any = None
+
+    def record(self, run: Callable[[], object]) -> Any:
+        """A graph of what `run` does."""
+        # What is chosen and allocated at the first run may not happen during the recording.
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream), torch.inference_mode():
+            run()
+        torch.cuda.current_stream().wait_stream(self._stream)
+        graph = torch.cuda.CUDAGraph()
+        recording = torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local")
+        # Other threads of the process may go on meanwhile.
+        with torch.inference_mode(), recording:
+            run()
+        self._pool = self._pool or graph.pool()
+        return graph

@@ -9,15 +9,21 @@ from dataclasses import dataclass
 # Rows of one sequence up to which a shape of many rows is launched for short ones: most of a longer launch would find
 # nothing to do.
 SHORT = 256
+# Sequences that a shape for long ones is launched for where there are no more: likewise.
+FEW = 8
+# Keys of a decoding sequence: over how many blocks they are split follows from how many there may be.
+USUAL, ANY = 2_048, 2**31 - 1
 
 
 @dataclass(frozen=True, order=True)
 class Shape:
-    """Rows and sequences of a step; most_rows: of one sequence. is_decode: one token of each sequence, no audio."""
+    """Rows and sequences of a step; most_rows: of one sequence; longest: keys of one. is_decode: one token of each
+    sequence, no audio."""
 
     rows: int
     sequences: int
     most_rows: int
+    longest: int
     is_decode: bool
 
 
@@ -29,27 +35,32 @@ class Shapes:
         if not decode_batches or min(decode_batches) < 1:
             raise ValueError("decode_batches must name numbers of sequences, such as 1,2,4,8")
         batches = sorted({*(size for size in decode_batches if size < max_sequences), max_sequences})
-        self._decode = [Shape(size, size, 1, True) for size in batches]
+        self._decode = [Shape(size, size, 1, longest, True) for size in batches for longest in (USUAL, ANY)]
         self._ragged = []
         for rows in _row_counts(max_rows):
             sequences = min(rows, max_sequences)
-            self._ragged += [Shape(rows, sequences, most, False) for most in sorted({min(rows, SHORT), rows})]
+            kinds = {(sequences, min(rows, SHORT)), (sequences, rows)}
+            if rows > SHORT:
+                kinds.add((min(FEW, sequences), rows))
+            self._ragged += [Shape(rows, count, most, ANY, False) for count, most in sorted(kinds)]
 
     def __iter__(self) -> Iterator[Shape]:
         """Largest first: what a smaller one needs fits into the memory of a larger one."""
         yield from sorted([*self._decode, *self._ragged], reverse=True)
 
-    def fit(self, rows: int, sequences: int, most_rows: int, *, has_audio: bool) -> Shape | None:
+    def fit(self, rows: int, sequences: int, most_rows: int, longest: int, *, has_audio: bool) -> Shape | None:
         """The smallest that holds a step, or None."""
         if most_rows == 1 and not has_audio:
-            return next((shape for shape in self._decode if shape.sequences >= sequences), None)
-        return next(
-            (
+            fitting = (shape for shape in self._decode if shape.sequences >= sequences and shape.longest >= longest)
+        else:
+            fitting = (
                 shape
                 for shape in self._ragged
                 if shape.rows >= rows and shape.sequences >= sequences and shape.most_rows >= most_rows
-            ),
-            None,
+            )
+        # Rows cost more than launches that find nothing.
+        return min(
+            fitting, key=lambda shape: (shape.rows, shape.sequences * shape.most_rows, shape.longest), default=None
         )
 
 

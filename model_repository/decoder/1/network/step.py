@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Ints = NDArray[np.int32]
-# Of a row that is chosen: the row of the step, and how it is drawn.
-JUDGED_FIELDS = 6
+# Of a row that is chosen: the row of the step, how it is drawn, and where its token is told.
+JUDGED_FIELDS = 7
 # Ids from here down: AHEAD - i is the token that was chosen for the judged row i of the step before, which the host
 # does not know yet.
 AHEAD = -(1 << 30)
+
+
+class Kind(Enum):
+    """How a token is chosen: the likeliest; the likeliest that does not end the answer; drawn at a temperature."""
+
+    PLAIN = "plain"
+    BANNED = "banned"
+    DRAWN = "drawn"
 
 
 @dataclass(frozen=True)
@@ -28,8 +37,8 @@ class Choice:
     banned: bool = False
 
     @property
-    def is_plain(self) -> bool:
-        return not self.temperature and not self.banned
+    def kind(self) -> Kind:
+        return Kind.DRAWN if self.temperature else Kind.BANNED if self.banned else Kind.PLAIN
 
 
 PLAIN = Choice()
@@ -86,10 +95,6 @@ class Step:
         """Keys of one sequence, those of this step among them."""
         return max(p + n for p, n in zip(self.positions, self.lengths, strict=True))
 
-    @property
-    def is_plain(self) -> bool:
-        return all(choice is PLAIN or choice.is_plain for choice in self.choices)
-
     def pack(self, out: Ints, rows: int, sequences: int, spare_slot: int) -> None:
         """Fill `out` [packed_size(rows, sequences)] with the layout in a shape of so many rows and sequences.
 
@@ -118,19 +123,24 @@ class Step:
         parts.row_starts[count + 1 :] = spare
         parts.kv_starts[count:], parts.kv_lengths[count:] = spare_slot, 1
 
-    def judged_chunks(self, size: int) -> Iterator[tuple[int, Ints]]:
-        """The rows whose tokens are chosen, so many at a time: how many there are, and int32 [JUDGED_FIELDS, count]."""
-        for first in range(0, len(self.judged), size):
-            choices = self.choices[first : first + size]
-            count = len(choices)
-            out = np.zeros((JUDGED_FIELDS, count), dtype=np.int32)
-            out[0] = self.judged[first : first + size]
-            if not self.is_plain:
-                out[1] = np.array([c.temperature for c in choices], dtype=np.float32).view(np.int32)
-                out[2:4] = np.array([c.seed for c in choices], dtype=np.int64).view(np.int32).reshape(count, 2).T
-                out[4] = [c.number for c in choices]
-                out[5] = [c.banned for c in choices]
-            yield count, out
+    def judged_chunks(self, sizes: dict[Kind, int]) -> Iterator[tuple[Kind, Ints]]:
+        """The rows whose tokens are chosen, by how they are, so many of a kind at a time: int32 [JUDGED_FIELDS,
+        count]."""
+        for kind, size in sizes.items():
+            places = [place for place, choice in enumerate(self.choices) if choice.kind is kind]
+            for first in range(0, len(places), size):
+                some = places[first : first + size]
+                choices = [self.choices[place] for place in some]
+                out = np.zeros((JUDGED_FIELDS, len(some)), dtype=np.int32)
+                out[0] = [self.judged[place] for place in some]
+                if kind is not Kind.PLAIN:
+                    out[1] = np.array([c.temperature for c in choices], dtype=np.float32).view(np.int32)
+                    seeds = np.array([c.seed for c in choices], dtype=np.int64)
+                    out[2:4] = seeds.view(np.int32).reshape(-1, 2).T
+                    out[4] = [c.number for c in choices]
+                    out[5] = [c.banned for c in choices]
+                out[6] = some
+                yield kind, out
 
 
 @dataclass(frozen=True)

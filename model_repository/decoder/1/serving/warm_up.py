@@ -20,6 +20,8 @@ from ..engine.sequence import Prompt, Sequence
 ROWS_PER_S, TOKENS_PER_S = 13, 3
 NUM_BEFORE, NUM_AFTER = 16, 8
 TIMEOUT_S = 600.0
+# Embeddings whose scale stands for all.
+SAMPLED = 1_024
 
 
 class _Waiter:
@@ -49,8 +51,11 @@ def warm_up(engine: Engine, seconds: Collection[float]) -> float:
     Raises RuntimeError where the engine fails: a model that cannot do this should not become ready.
     """
     started = time.monotonic()
-    for group in [[one] for one in seconds] + ([list(seconds)] if len(seconds) > 1 else []):
-        sequences = [_speech(engine, one) for one in group]
+    # Once as real answers are chosen, which may end at once here; then so many tokens whatever they are.
+    alone = [([one], True) for one in seconds]
+    together = [([*seconds], True)] if len(seconds) > 1 else []
+    for group, forced in [([one], False) for one in [*seconds][:1]] + alone + together:
+        sequences = [_speech(engine, one, forced=forced) for one in group]
         for sequence in sequences:
             engine.submit(sequence)
         for sequence in sequences:
@@ -61,12 +66,15 @@ def warm_up(engine: Engine, seconds: Collection[float]) -> float:
     return time.monotonic() - started
 
 
-def _speech(engine: Engine, seconds: float) -> Sequence:
-    """A request with as many embeddings and tokens as speech has; at the scale of the token embeddings."""
+def _speech(engine: Engine, seconds: float, *, forced: bool) -> Sequence:
+    """A request with as many embeddings and tokens as speech has, at the scale of the token embeddings; forced: the
+    answer may not end before."""
     table = engine.network.embedding
     num_rows, num_tokens = max(1, round(seconds * ROWS_PER_S)), max(2, round(seconds * TOKENS_PER_S))
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(num_rows, table.shape[1], generator=generator) * float(table.float().std())
-    prompt = Prompt([0] * NUM_BEFORE, rows.to(table.device, table.dtype), [0] * NUM_AFTER)
-    params = SamplingParams(num_tokens, min_new_tokens=num_tokens)
+    # A sample of the table, brought to the host once, says the scale; audio lies on the host until it is computed.
+    scale = float(table[:SAMPLED].to("cpu").float().std())
+    rows = torch.randn(num_rows, table.shape[1], generator=generator) * scale
+    prompt = Prompt([0] * NUM_BEFORE, rows, [0] * NUM_AFTER)
+    params = SamplingParams(num_tokens, min_new_tokens=num_tokens if forced else 0)
     return Sequence("", prompt, params, 2, _Waiter())
