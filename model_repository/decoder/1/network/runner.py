@@ -257,8 +257,12 @@ class StepRunner:
     def _choose(self, step: Step, hidden: Tensor, judged: list[tuple[Kind, Tensor]]) -> Flight:
         total = len(step.judged)
         chosen, told = self._chosen[: 2 * total], self._told[self._turn][: 2 * total]
-        for kind, fields in judged:
-            chosen.view(2, total).index_copy_(1, fields[6].long(), self._picked_of(hidden, kind, fields))
+        if len(judged) == 1:
+            # All of one kind, in their order.
+            chosen.view(2, total).copy_(self._picked_of(hidden, *judged[0]))
+        else:
+            for kind, fields in judged:
+                chosen.view(2, total).index_copy_(1, fields[6].long(), self._picked_of(hidden, kind, fields))
         told.copy_(chosen, non_blocking=True)
         arrived = None
         if not self._on_host and torch.cuda.is_available():

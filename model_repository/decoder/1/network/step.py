@@ -126,8 +126,9 @@ class Step:
     def judged_chunks(self, sizes: dict[Kind, int]) -> Iterator[tuple[Kind, Ints]]:
         """The rows whose tokens are chosen, by how they are, so many of a kind at a time: int32 [JUDGED_FIELDS,
         count]."""
+        kinds = [choice.kind for choice in self.choices]
         for kind, size in sizes.items():
-            places = [place for place, choice in enumerate(self.choices) if choice.kind is kind]
+            places = [place for place, own in enumerate(kinds) if own is kind]
             for first in range(0, len(places), size):
                 some = places[first : first + size]
                 choices = [self.choices[place] for place in some]
@@ -161,6 +162,13 @@ def packed_size(rows: int, sequences: int) -> int:
 
 def split(packed: Any, rows: int, sequences: int) -> Parts:
     """The parts of a packed layout; works on arrays and on tensors."""
-    sizes = (rows, rows, rows, sequences + 1, sequences + 1, sequences)
-    ends = np.cumsum(sizes).tolist()
-    return Parts(*(packed[end - size : end] for size, end in zip(sizes, ends, strict=True)))
+    starts = 3 * rows
+    ends = starts + 2 * (sequences + 1)
+    return Parts(
+        packed[:rows],
+        packed[rows : 2 * rows],
+        packed[2 * rows : starts],
+        packed[starts : starts + sequences + 1],
+        packed[starts + sequences + 1 : ends],
+        packed[ends : ends + sequences],
+    )
