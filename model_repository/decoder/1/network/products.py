@@ -14,7 +14,7 @@ PACKED_FROM = 1 << 19
 # From so many rows on, unpacking eight bits once and multiplying in bfloat16 takes less time than PyTorch's kernel,
 # which unpacks them for every few rows anew.
 UNPACKED_FROM_ROWS = 48
-# What the sides of a matrix are multiples of for that kernel, which reads whole vectors and does not look where they end.
+# The sides of a matrix are multiples of it for that kernel, which reads whole vectors and not where they end.
 WHOLE_VECTORS = 32
 # Weights that are unpacked at a time: what comes of them is still in the caches when it is multiplied.
 UNPACKED_WEIGHTS = 1 << 22
