@@ -49,7 +49,7 @@ class Collector:
 
 
 class LocalAsr:
-    """A checkpoint folder ready to transcribe, float32, everything through the decoder's engine."""
+    """A checkpoint folder ready to transcribe, everything through the decoder's engine; the encoder in float32."""
 
     def __init__(
         self,
@@ -58,8 +58,9 @@ class LocalAsr:
         kv_cache_tokens: int = 32_768,
         quantization: str = "none",
         device_name: str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """quantization, device_name: of the decoder; the encoder is on the CPU."""
+        """quantization, device_name, dtype: of the decoder; the encoder is on the CPU."""
         decoder = {
             name.split(".")[1]: room("decoder", name)
             for name in (
@@ -79,7 +80,7 @@ class LocalAsr:
         self.encoder = Checkpoint(folder).block_encoder()
         checkpoint = room("decoder", "network.loader").read_checkpoint(folder)
         config = checkpoint.config
-        device, dtype = torch.device(device_name), torch.float32
+        device = torch.device(device_name)
         quantize = decoder["quantization"].quantizer(quantization, device)
         cache = decoder["kv_cache"].KVCache(
             config.num_hidden_layers, kv_cache_tokens, config.num_key_value_heads, config.head_dim, device, dtype

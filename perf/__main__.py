@@ -36,7 +36,7 @@ def main() -> int:
     decoder.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
     decoder.add_argument("--device", default="cpu")
     decoder.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
-    decoder_parts = ("batching", "transformers", "live_step", "under_bulk", "dispatch")
+    decoder_parts = ("batching", "transformers", "live_step", "under_bulk", "dispatch", "weights")
     decoder.add_argument(
         "--only", nargs="+", choices=decoder_parts, default=list(decoder_parts), help="parts to measure"
     )

@@ -1,4 +1,4 @@
-"""The decoder engine alone: batching, a live step, live requests under bulk, and transformers beside it."""
+"""The decoder engine alone: batching, a live step, live requests under bulk, formats, and transformers beside it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from perf.models.random_model import SIZES, decoder_weights, encoder
 from perf.parts.decoder_bulk import under_bulk
 from perf.parts.decoder_dispatch import dispatch
 from perf.parts.decoder_setting import AFTER, BEFORE, ROWS_PER_S, TOKENS_PER_S, Setting, run
+from perf.parts.decoder_weights import weights as measure_weights
 from perf.results import kept, write_json
 
 sessions = room("decoder", "engine.sessions")
 
-PARTS = ("batching", "transformers", "live_step", "under_bulk", "dispatch")
+PARTS = ("batching", "transformers", "live_step", "under_bulk", "dispatch", "weights")
 
 
 def benchmark(
@@ -36,7 +37,9 @@ def benchmark(
     figures: dict[str, Any] = {}
     if len(parts) < len(PARTS):
         figures = kept(json_path, "decoder.")
-    measures = dict(zip(PARTS, (_batching, _transformers, _live_step, under_bulk, _dispatch), strict=True))
+    measures = dict(
+        zip(PARTS, (_batching, _transformers, _live_step, under_bulk, _dispatch, measure_weights), strict=True)
+    )
     for part in parts:
         measured = measures[part](setting)
         for name, value in measured.items():

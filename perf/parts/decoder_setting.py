@@ -16,7 +16,7 @@ engine_room, kv_cache = room("decoder", "engine.engine"), room("decoder", "netwo
 sampling, scheduler, sequence_room = (
     room("decoder", name) for name in ("engine.sampling", "engine.scheduler", "engine.sequence")
 )
-qwen3 = room("decoder", "network.qwen3")
+qwen3, quantization = room("decoder", "network.qwen3"), room("decoder", "network.quantization")
 
 BEFORE, AFTER = 18, 8
 # Speech: 13 embeddings a second, and about three tokens.
@@ -32,6 +32,7 @@ class Setting:
     dtype: torch.dtype
     quick: bool
     weights: dict[str, torch.Tensor]
+    quantization: str = "none"
 
     def engine(self, **limits: Any) -> Any:
         config = self.dimensions.decoder
@@ -43,7 +44,8 @@ class Setting:
             self.device,
             self.dtype,
         )
-        network = qwen3.Qwen3(config, self.weights, self.device, self.dtype)
+        quantize = quantization.quantizer(self.quantization, self.device)
+        network = qwen3.Qwen3(config, self.weights, self.device, self.dtype, quantize)
         # No token ends an answer: every run does the same work.
         made = engine_room.Engine(network, cache, scheduler.SchedulerLimits(**limits), ())
         made.start()

@@ -33,8 +33,8 @@ class Parameters(Declared):
     )
     quantization: str = parameter(
         "none",
-        "Weights of the layers: none, int8 (any device; half the memory of bfloat16, and on a GPU slower than it), fp8 "
-        "(compute capability 8.9 and newer).",
+        "Weights of the layers: none, int8 (any device; half the memory of bfloat16, and on a GPU slower than it; on "
+        "a CPU the head as well, products in bfloat16), fp8 (compute capability 8.9 and newer).",
         one_of=("none", "int8", "fp8"),
     )
     tf32: bool = parameter(False, "On CUDA: TF32 in float32 products.", on_cuda=True)

@@ -1,4 +1,4 @@
-"""Smaller weights by torchao: int8 for any device, FP8 for GPUs that have it."""
+"""Smaller weights: int8 for any device, FP8 for GPUs that have it; on a GPU by torchao."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .products import Int8Matrix
+
 FP8_CAPABILITY = (8, 9)
 
 
-def quantizer(name: str, device: torch.device) -> Callable[[Tensor], Tensor] | None:
+def quantizer(name: str, device: torch.device) -> Callable[[Tensor], Tensor | Int8Matrix] | None:
     """What makes a matrix [out, in] into its quantized form, or None for `none`.
 
-    int8: weights in 8 bits with a scale for each row, products in the dtype of the activations. fp8: weights and, row
+    int8: weights in 8 bits with a scale for each row, products in the dtype of the activations, on a CPU in bfloat16
+    (torchao's are, from float32 activations, many times slower than plain ones there). fp8: weights and, row
     by row as they come, activations in E4M3. Raises ValueError where the name is unknown or the device cannot do it,
     RuntimeError where torchao is missing.
     """
@@ -23,6 +26,8 @@ def quantizer(name: str, device: torch.device) -> Callable[[Tensor], Tensor] | N
         raise ValueError(f"quantization must be none, int8 or fp8, not {name!r}")
     if name == "fp8":
         _check_fp8(device)
+    elif device.type == "cpu":
+        return Int8Matrix
     try:
         from torchao.quantization import (
             Float8DynamicActivationFloat8WeightConfig,

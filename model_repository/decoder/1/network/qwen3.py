@@ -18,7 +18,7 @@ from torch.nn import functional
 from .attention import ragged_attention
 from .kv_cache import KVCache
 from .layout import Layout
-from .products import Product, product
+from .products import Int8Matrix, Product, packable, product
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ class Qwen3:
         weights: Mapping[str, Tensor],
         device: torch.device,
         dtype: torch.dtype,
-        quantize: Callable[[Tensor], Tensor] | None = None,
+        quantize: Callable[[Tensor], Tensor | Int8Matrix] | None = None,
         *,
         packed: bool = True,
     ) -> None:
         """weights: by names such as `layers.0.self_attn.q_proj.weight`; KeyError where one is missing.
 
-        quantize: what to make of the layers' matrices; what it returns has to work as a weight of `linear`. packed: see
-        `product`; compilers do not take it.
+        quantize: what to make of the layers' matrices, and on a CPU of the head, a quarter of the smallest checkpoint's
+        bytes; what it returns is taken by `product`. packed: see there; compilers do not take it.
         """
 
         def take(*names: str) -> Tensor:
@@ -106,9 +106,12 @@ class Qwen3:
         self.device = device
         self.dtype = dtype
         self.embedding = take("embed_tokens.weight")
-        # A head that is tied to the embeddings is there twice where it is packed: they are read by row as well.
         head = take("lm_head.weight") if "lm_head.weight" in weights else self.embedding
-        self.head = product(head, packed=packed)
+        small_head = quantize is not None and device.type == "cpu"
+        self.head = product(quantize(head) if quantize is not None and small_head else head, packed=packed)
+        if small_head or (packed and packable(head)):
+            # The head is a copy of its own: embeddings, which are read by row only, stay as the checkpoint has them.
+            self.embedding = weights["embed_tokens.weight"].to(device).contiguous()
         self.norm = take("norm.weight")
         self.layers = [
             Layer(
@@ -136,8 +139,8 @@ class Qwen3:
         """ids int32 or int64 [T] -> [T, hidden_size]: of a token its embedding, of -1 - i row i of `audio`, which is
         [N, hidden_size] in the network's own number format."""
         if audio is None:
-            return functional.embedding(ids, self.embedding)
-        tokens = functional.embedding(ids.clamp(min=0), self.embedding)
+            return functional.embedding(ids, self.embedding).to(self.dtype)
+        tokens = functional.embedding(ids.clamp(min=0), self.embedding).to(self.dtype)
         heard = functional.embedding((-1 - ids).clamp_(min=0), audio)
         return torch.where((ids < 0)[:, None], heard, tokens)
 
