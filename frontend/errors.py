@@ -14,6 +14,9 @@ from frontend.triton.client import TritonRefused, TritonUnavailable
 
 logger = logging.getLogger(__name__)
 
+# Nobody hears it: for logs and metrics.
+CLIENT_CLOSED_REQUEST = 499
+
 
 class ApiError(Exception):
     """An answer that is an error. status: HTTP; param: the field at fault; code: OpenAI's short name, if it has one;

@@ -11,8 +11,9 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
-from frontend.errors import ApiError
+from frontend.errors import CLIENT_CLOSED_REQUEST, ApiError
 
 MAX_FIELDS = 300
 # Of all fields beside the file: the longest prompt and keywords, in the widest characters, and some more.
@@ -62,6 +63,9 @@ class UploadRequest(Request):
                     self._bounded = await _Parser(self.headers, stream).parse()
             except MultiPartException as error:
                 raise ApiError(400, error.message) from error
+            except ClientDisconnect as error:
+                # Nobody hears it; a traceback would say that something is wrong here.
+                raise ApiError(CLIENT_CLOSED_REQUEST, "the client has left") from error
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise

@@ -38,7 +38,7 @@ from frontend.api.transcription_request import TranscriptionRequest, checked_req
 from frontend.audio.decode_pool import DecodePool, DecodersBusy, DecodeTimeout
 from frontend.audio.decoding import AudioError, AudioTooLong, decode_parts
 from frontend.audio.recordings import Options, Piece, Recording, Transcript
-from frontend.errors import ApiError, error_body, from_triton
+from frontend.errors import CLIENT_CLOSED_REQUEST, ApiError, error_body, from_triton
 from frontend.observe.metrics import Metrics
 from frontend.observe.request_ids import request_id
 from frontend.settings import Settings
@@ -49,7 +49,6 @@ logger = logging.getLogger(__name__)
 router = APIRouter(tags=["openai"], route_class=BoundedRoute)
 
 DISCONNECT_POLL_S = 0.5
-CLIENT_CLOSED_REQUEST = 499
 
 
 @router.post("/v1/audio/transcriptions")

@@ -44,7 +44,7 @@ def http_outcome(answered: bytes, expected: bool) -> Outcome:
     if len(parts) < 2 or not parts[1].isdigit():
         return Outcome(Answer.CLOSED, "" if not expected else "an ended connection for an answer", is_http=True)
     status, words = int(parts[1]), f"{parts[1]} {body[:300].decode('utf-8', 'replace')}"
-    if status in (429, 503) and b"retry-after" in head.lower():
+    if status in (429, 503, 507) and b"retry-after" in head.lower():
         return Outcome(Answer.BUSY, words, is_http=True)
     if status >= 500:
         # 501 is h11's, for codings that it does not know: a client's mistake, but a 5xx.

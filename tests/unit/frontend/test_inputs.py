@@ -149,3 +149,15 @@ async def test_a_full_disk_is_told_as_one(monkeypatch):
     with pytest.raises(ApiError) as caught:
         await form([("file", b"x", "a")]).form()
     assert caught.value.status == 507
+
+
+async def test_a_client_that_leaves_in_its_form_is_no_error_of_ours():
+    messages = iter([{"type": "http.request", "body": b"--b\r\n", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive():
+        return next(messages)
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    with pytest.raises(ApiError) as caught:
+        await UploadRequest({"type": "http", "headers": headers}, receive).form()
+    assert caught.value.status == 499
