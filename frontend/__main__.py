@@ -145,7 +145,20 @@ def planned(settings: Settings) -> Settings:
     return settings
 
 
+def usage(arguments: list[str]) -> int:
+    """What there is to set: by variables, as a container's settings are. Returns the exit code."""
+    asked = arguments in (["--help"], ["-h"])
+    print("usage: python -m frontend     all settings are variables:", file=sys.stdout if asked else sys.stderr)
+    if asked:
+        for name, field in Settings.model_fields.items():
+            default = "" if field.default_factory is not None or field.default is None else f" [{field.default}]"
+            print(f"  ASR_{name.upper()}{default}\n      {field.description}")
+    return 0 if asked else 2
+
+
 def main() -> int:
+    if sys.argv[1:]:
+        return usage(sys.argv[1:])
     try:
         settings = Settings()
     except ValidationError as error:

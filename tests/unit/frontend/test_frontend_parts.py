@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frontend.__main__ import usage
 from frontend.api.realtime_session import RealtimeMistake, RealtimeSession
 from frontend.api.transcription_request import checked_request
 from frontend.app import create_app
@@ -193,3 +194,11 @@ def test_a_file_without_keys_is_refused(tmp_path, text):
         create_app(Settings(api_keys_file=path))
     with pytest.raises(KeysError, match="cannot be read"):
         create_app(Settings(api_keys_file=tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["-h"], 0), (["--port", "1"], 2), (["serve"], 2)])
+def test_the_frontend_takes_no_arguments_and_says_what_it_takes(words, code, capsys):
+    assert usage(words) == code
+    said = capsys.readouterr()
+    assert ("ASR_TRITON_URL" in said.out) == (code == 0)
+    assert "all settings are variables" in said.out + said.err

@@ -94,8 +94,8 @@ class KVCache:
         # One more than is handed out: rows that only fill a batch up write there.
         self.num_slots = num_tokens + 1
         shape = (num_layers, self.num_slots, num_kv_heads, head_dim)
-        self._keys = torch.zeros(shape, device=device, dtype=dtype)
-        self._values = torch.zeros(shape, device=device, dtype=dtype)
+        # Written at once: what is only promised would be taken page by page, and be missing then.
+        self._keys, self._values = (torch.empty(shape, device=device, dtype=dtype).zero_() for _ in range(2))
         self.extents = extents or ExtentAllocator(num_tokens)
 
     @staticmethod
