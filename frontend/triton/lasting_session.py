@@ -69,9 +69,9 @@ class LastingSession:
         if pcm16:
             self.sound_at = time.monotonic()
             self._ahead.sent(len(pcm16) / BYTES_PER_S)
-        self._journal.note(pcm16, parameters or {}, end=end)
+        command = self._journal.note(pcm16, parameters or {}, end=end)
         if self._stream is not None:
-            self._stream.send(pcm16, parameters, end=end, tell_heard=tell_heard)
+            self._stream.send(pcm16, parameters, end=end, tell_heard=tell_heard, command=command)
 
     async def room(self, ahead_s: float) -> None:
         """Return when the next message of the client may be taken: Triton has room, and the client is no more than
@@ -103,6 +103,8 @@ class LastingSession:
                     elif event["type"] in ("partial", "final"):
                         fresh, wordless = False, 0
                     opened = True
+                    if command := event.pop("command", 0):
+                        self._journal.refused(command)
                     told = self._journal.told(event)
                     if told is not None:
                         yield told
@@ -136,5 +138,5 @@ class LastingSession:
         """Nothing waits between the journal's requests and the next one of the client."""
         stream = LiveSession(client, self._request_id)
         for sent in self._journal.again():
-            stream.send(sent.pcm16, sent.parameters, end=sent.end)
+            stream.send(sent.pcm16, sent.parameters, end=sent.end, command=sent.number)
         self._stream = stream
