@@ -4,10 +4,13 @@ import asyncio
 import json
 
 import grpc
+import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
+from export.rooms import room
 from frontend.triton import lasting_session
+from frontend.triton.client import TritonUnavailable
 from frontend.triton.lasting_session import LastingSession
 from frontend.triton.renewals import Renewals
 
@@ -94,3 +97,56 @@ async def test_a_refused_command_is_told_and_not_said_again():
     _, error, _ = await told(session, "resumed")
     assert error == {"type": "error", "code": "invalid", "message": "100 commands wait to be obeyed", "fatal": False}
     assert not [sent for sent in session._journal.again() if sent.parameters.get("command")]
+
+
+async def test_samples_that_are_refused_are_sent_again_in_their_place():
+    closed = {"type": "closed", "reason": "end", "end": 2.0, "end_sample": 32_000}
+    triton = Triton([OPENED, "110 s of audio wait to be heard: send no faster"], [OPENED, closed])
+    session = begun(triton)
+    session.send(SECOND, {"language": "en"})
+    session.send(SECOND)
+    assert [event["type"] for event in await told(session)] == ["opened", "resumed", "closed"]
+    assert not triton.scripts
+
+
+async def test_a_server_that_takes_no_samples_is_not_asked_for_ever():
+    refusing = [OPENED, "110 s of audio wait to be heard: send no faster"]
+    triton = Triton(*[refusing] * 10)
+    session = begun(triton)
+    session.send(SECOND, {"language": "en"})
+    session.send(SECOND)
+    with pytest.raises(TritonUnavailable, match="audio wait"):
+        await told(session)
+    assert len(triton.streams) == lasting_session.MOST_REFUSALS + 1
+
+
+async def test_only_the_answer_to_a_resumed_streams_beginning_makes_its_settings_doubtful():
+    lost = [OPENED, grpc.aio.EOF]
+    error = {"type": "error", "code": "invalid", "message": "command must be one of flush, reset", "fatal": False}
+    triton = Triton(lost, [OPENED, error, {"type": "closed", "reason": "end", "end": 0.0, "end_sample": 0}])
+    session = begun(triton)
+    session.send(SECOND, {"language": "en", "vad": "off"})
+    session.send(SECOND)
+    assert [event["type"] for event in await told(session)] == ["opened", "resumed", "error", "closed"]
+    assert session._journal.again()[0].parameters["language"] == "en"
+    triton = Triton(lost, ["language must be known"], [OPENED])
+    session = begun(triton)
+    session.send(SECOND, {"language": "en"})
+    session.send(parameters={"language": "xx"})
+    assert [event["type"] for event in await told(session, "resumed")] == ["opened", "resumed"]
+    assert session._journal.again()[0].parameters["language"] == "en"
+
+
+async def test_losses_far_from_each_other_are_not_added_up(monkeypatch):
+    monkeypatch.setattr(lasting_session, "WELL_AFTER_S", 0.0)
+    losses = lasting_session.MOST_RESUMES + 2
+    triton = Triton(*[[OPENED, grpc.aio.EOF]] * losses, [OPENED, {"type": "closed"} | {"reason": "end"}])
+    session = begun(triton)
+    session.send(SECOND)
+    session.send(SECOND)
+    assert [event["type"] for event in await told(session)] == ["opened", *["resumed"] * losses, "closed"]
+
+
+def test_the_words_of_a_refusal_are_those_of_asr_stream():
+    with pytest.raises(ValueError, match=lasting_session.TOO_MANY_WAIT):
+        room("asr_stream", "inbox").Inbox(1.0).push(np.zeros(32_000, np.float32))
