@@ -28,6 +28,8 @@ PRIORITY = 1
 STALLED_TIMES = 10.0
 # Those that compute nothing for their question: other requests do not keep them from an answer.
 AT_ONCE = ("decoder", "asr_stream")
+# Those whose every computation takes a moment: where others stand before a question, their number goes up.
+SOON = ("vad", "features")
 
 
 class Answer(Enum):

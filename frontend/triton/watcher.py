@@ -95,6 +95,7 @@ class Watcher:
         self._pace = pace or Pace()
         self._canaries = Canaries(client, self._pace.canary_s, self._pace.hang_s)
         self._answered: dict[str, float] = {}
+        self._executions: dict[str, int | None] = {}
         self._missing: dict[str, float] = {}
         self._strikes: Counter[str] = Counter()
         # What could not be loaded, how often, and when it is tried again.
@@ -154,6 +155,7 @@ class Watcher:
         answers, doubtful = await self._answers(asked)
         answers |= self._canaries.turn(asked, suspicious=suspicious)
         answers |= self._silent(answers) or self._failing(answers)
+        await self._note_progress(answers)
         away = {name: "it is not loaded" for name in self._models if states.get(name) != READY}
         lost = {name: reason for name in answers if (reason := self._reason(name, answers[name]))}
         gone = {*lost, *away, *(name for name in states if states[name] != READY)}
@@ -211,11 +213,21 @@ class Watcher:
         old = time.monotonic() - began > FRESH_S
         return answers, {name for name in asked if old and answers[name] is Answer.LOST}
 
+    async def _note_progress(self, answers: dict[str, Answer]) -> None:
+        """A request that was in a process as that died may block its model, and nothing then says why questions get no
+        answer; in a long line they get none either, but it moves."""
+        for name, answer in answers.items():
+            if answer is Answer.SILENT and probes.kind_of(name) in probes.SOON:
+                executions = await self._client.executions(name, self._pace.state_s)
+                if executions != self._executions.get(name):
+                    self._executions[name], self._answered[name] = executions, time.monotonic()
+
     def _reason(self, name: str, answer: Answer) -> str:
         """Why a model is lost, or nothing where it is not."""
         now = time.monotonic()
         last = self._answered.setdefault(name, now)
-        patience_s = self._pace.stall_s if probes.kind_of(name) in probes.AT_ONCE else self._pace.hang_s
+        is_told = probes.kind_of(name) in probes.AT_ONCE or self._executions.get(name) is not None
+        patience_s = self._pace.stall_s if is_told else self._pace.hang_s
         if answer in probes.WELL:
             self._answered[name] = now
         elif answer is Answer.LOST:
@@ -266,7 +278,7 @@ class Watcher:
         return dict.fromkeys(blamed & set(answers), Answer.FAILED)
 
     def _is_back(self, name: str) -> None:
-        for known in (self._answered, self._strikes, self._failures):
+        for known in (self._answered, self._executions, self._strikes, self._failures):
             known.pop(name, None)
         self._canaries.recall()
         self._streaks.forget(name)

@@ -23,6 +23,7 @@ class Server:
         self.loaded = []
         self.answered = {}
         self.renewals = Renewals()
+        self.computed = 0
 
         async def probe(stub, name, *_):
             return self.probed.get(name, Answer.ALIVE)
@@ -36,6 +37,9 @@ class Server:
 
     async def repository(self, timeout_s):
         return dict.fromkeys(MODELS, "READY")
+
+    async def executions(self, name, timeout_s):
+        return self.computed
 
     async def unload(self, name, *, alone):
         pass
@@ -110,3 +114,19 @@ async def test_one_failed_canary_says_nothing(monkeypatch):
         await asyncio.sleep(0)
     assert told[:5] == [{}] * 5
     assert told[5] == told[6] == {"asr": Answer.FAILED}
+
+
+@pytest.mark.parametrize(("model", "computes", "loaded"), [("vad", 0, 1), ("vad", 1, 0), ("encoder", 0, 0)])
+async def test_a_silent_model_whose_line_does_not_move_is_loaded_again_soon(monkeypatch, model, computes, loaded):
+    server = Server(monkeypatch)
+    monkeypatch.setattr(watcher, "STALL_S", 0.1)
+    one = Watcher(server, MODELS)
+    server.probed[model] = Answer.SILENT
+    for _ in range(3):
+        server.computed += computes
+        # Longer than it may stand still.
+        await asyncio.sleep(0.15)
+        await one.look()
+        if server.loaded:
+            break
+    assert server.loaded == [model] * loaded
