@@ -71,7 +71,7 @@ class TritonUnavailable(Exception):
 
 
 class ControlRefused(TritonUnavailable):
-    """Triton's control services want another secret than ours."""
+    """Triton's control services want another secret than ours, or ours cannot be read."""
 
 
 class TritonClient:
@@ -259,7 +259,8 @@ class TritonClient:
         try:
             key = self._control_key()
         except control.NoControlKey as error:
-            raise TritonUnavailable(str(error)) from error
+            # Triton answers all the same: only its control is out of reach.
+            raise ControlRefused(str(error)) from error
         return ((control.GRPC_HEADER, key),) if key else None
 
     def live_stream(self, requests: AsyncIterator[Any]) -> Any:

@@ -23,7 +23,7 @@ from typing import Any
 
 from frontend.triton import probes
 from frontend.triton.canaries import Canaries
-from frontend.triton.client import RESTRICTED, ControlRefused, TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.client import ControlRefused, TritonClient, TritonRefused, TritonUnavailable
 from frontend.triton.probes import Answer
 from frontend.triton.profiles import SERVED
 from frontend.triton.streaks import Streaks
@@ -185,7 +185,7 @@ class Watcher:
             names = [*self._models, *STEPS]
             ready = await asyncio.gather(*(self._client.is_ready(name, self._pace.state_s) for name in names))
             return {name: READY for name, is_ready in zip(names, ready, strict=True) if is_ready}
-        if RESTRICTED in self.forbidden:
+        if CONTROL_REFUSED not in self.forbidden:
             # The file has the right secret by now.
             self.forbidden = ""
         return states

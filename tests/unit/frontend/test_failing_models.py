@@ -6,6 +6,7 @@ import pytest
 
 from frontend.triton import probes, watcher
 from frontend.triton.canaries import Canaries
+from frontend.triton.client import ControlRefused
 from frontend.triton.probes import Answer
 from frontend.triton.renewals import Renewals
 from frontend.triton.watcher import Pace, ServerLost, Watcher
@@ -23,7 +24,7 @@ class Server:
         self.loaded = []
         self.answered = {}
         self.renewals = Renewals()
-        self.computed = 0
+        self.computed, self.refused = 0, ""
 
         async def probe(stub, name, *_):
             return self.probed.get(name, Answer.ALIVE)
@@ -36,7 +37,12 @@ class Server:
         monkeypatch.setattr(watcher, "JITTER_S", 0.0)
 
     async def repository(self, timeout_s):
+        if self.refused:
+            raise ControlRefused(self.refused)
         return dict.fromkeys(MODELS, "READY")
+
+    async def is_ready(self, name, timeout_s):
+        return True
 
     async def executions(self, name, timeout_s):
         return self.computed
@@ -130,3 +136,15 @@ async def test_a_silent_model_whose_line_does_not_move_is_loaded_again_soon(monk
         if server.loaded:
             break
     assert server.loaded == [model] * loaded
+
+
+async def test_a_secret_that_cannot_be_read_makes_no_model_unwell_and_is_read_again(monkeypatch):
+    server = Server(monkeypatch)
+    one = Watcher(server, MODELS)
+    server.refused = "the file holds no secret"
+    await rounds(one, 1)
+    assert not one.unhealthy
+    assert one.forbidden == "the file holds no secret"
+    server.refused = ""
+    await rounds(one, 1)
+    assert not one.forbidden
