@@ -106,7 +106,8 @@ class Settings(BaseSettings):
         default=120.0,
         gt=0,
         description="A model that answers nothing for so long is loaded again; more than the longest line before one. "
-        "Those that answer at once, decoder and asr_stream, have 30 s at most.",
+        "Those that answer at once, decoder and asr_stream, have 30 s at most, as have vad and features where they "
+        "compute nothing.",
     )
     served_model_name: str | None = Field(
         default=None, description="Model name in the API; unset: the name of the checkpoint that was exported."

@@ -242,7 +242,8 @@ class Backend:
     def _watch(self) -> None:
         assert self._client is not None
         if self._watcher is None:
-            self._watcher = Watcher(self._client, self.models, self._pace)
+            owned = self._settings.triton_url is None
+            self._watcher = Watcher(self._client, self.models, self._pace, owned=owned)
             self._client.on_failure = self._watcher.suspect
         self._watching = asyncio.create_task(_watched(self._watcher))
 

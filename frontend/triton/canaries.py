@@ -10,6 +10,7 @@ from frontend.triton import probes
 from frontend.triton.client import TritonClient
 from frontend.triton.probes import Answer
 from frontend.triton.profiles import SERVED
+from frontend.triton.streaks import Streaks
 
 
 class Canaries:
@@ -24,23 +25,28 @@ class Canaries:
         self._sent: dict[str, asyncio.Task[Answer]] = {}
         self._sent_at: dict[str, float] = {}
         self._went: dict[str, float] = {}
+        self._streaks = Streaks()
 
     def turn(self, names: Iterable[str], *, suspicious: bool) -> dict[str, Answer]:
         """Send those that are due, or all where something has failed; returns what those have brought that are back,
-        where it is not good."""
+        where it is not good. An error is, once enough were brought in a row, until there is something better."""
+        suspicious = suspicious or bool(self._streaks)
         answers = {}
         for name in names:
             canary = self._sent.get(name)
             if canary is not None and canary.done():
                 del self._sent[name]
-                if canary.result() is not Answer.ALIVE:
-                    answers[name] = canary.result()
-                else:
+                answer = canary.result()
+                if self._streaks.judged(name, answer) is not Answer.ALIVE:
+                    answers[name] = answer
+                elif answer is Answer.ALIVE:
                     self._went[name] = time.monotonic()
             elif canary is None and probes.kind_of(name) in SERVED and (suspicious or self._is_due(name)):
                 self._sent_at[name] = time.monotonic()
                 sent = probes.canary(self._client.stub, name, self._patience_s)
                 self._sent[name] = asyncio.create_task(sent)
+            if self._streaks.is_long(name):
+                answers.setdefault(name, Answer.FAILED)
         return answers
 
     def silent(self, names: Iterable[str]) -> dict[str, str]:
@@ -62,6 +68,7 @@ class Canaries:
             canary.cancel()
         self._sent.clear()
         self._went.clear()
+        self._streaks.clear()
 
     def _is_due(self, name: str) -> bool:
         went = max(self._client.answered.get(name, 0.0), self._sent_at.get(name, 0.0))

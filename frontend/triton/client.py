@@ -71,7 +71,7 @@ class TritonUnavailable(Exception):
 
 
 class ControlRefused(TritonUnavailable):
-    """Triton's control services want another secret than ours."""
+    """Triton's control services want another secret than ours, or ours cannot be read."""
 
 
 class TritonClient:
@@ -146,6 +146,15 @@ class TritonClient:
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         request.parameters["unload_dependents"].bool_param = not alone
         await self._managed(self._stub.RepositoryModelUnload(request, timeout=timeout_s, metadata=self._control()))
+
+    async def executions(self, model: str, timeout_s: float = 2.0) -> int | None:
+        """How often a model has computed; None where that is not told."""
+        try:
+            request = service_pb2.ModelStatisticsRequest(name=model)
+            answer = await self._stub.ModelStatistics(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError:
+            return None
+        return sum(int(one.execution_count) for one in answer.model_stats)
 
     async def _managed(self, call: Any) -> None:
         try:
@@ -250,7 +259,8 @@ class TritonClient:
         try:
             key = self._control_key()
         except control.NoControlKey as error:
-            raise TritonUnavailable(str(error)) from error
+            # Triton answers all the same: only its control is out of reach.
+            raise ControlRefused(str(error)) from error
         return ((control.GRPC_HEADER, key),) if key else None
 
     def live_stream(self, requests: AsyncIterator[Any]) -> Any:

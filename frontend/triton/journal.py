@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 SAMPLE_RATE_HZ = 16_000
@@ -28,12 +28,13 @@ LONGEST = 110 * SAMPLE_RATE_HZ
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it was sent. position: the session's samples before it."""
+    """A request as it was sent. position: the session's samples before it. number: of a command, counted from 1."""
 
     position: int
     pcm16: bytes = b""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     end: bool = False
+    number: int = 0
 
     @property
     def after(self) -> int:
@@ -50,6 +51,7 @@ class Journal:
         self._sent: deque[Sent] = deque()
         self._changes: list[dict[str, Any]] = []
         self._position = 0
+        self._num_commands = 0
         # Times by the clock, and what had been sent by then.
         self._marks: deque[tuple[float, int]] = deque([(clock(), 0)])
         # Where the stream of now begins, in samples and utterances of the session.
@@ -65,18 +67,28 @@ class Journal:
         self._stopped: set[int] = set()
         self._stable: dict[int, str] = {}
 
-    def note(self, pcm16: bytes, parameters: Mapping[str, Any], *, end: bool) -> None:
-        """A request that is sent: int16 samples at 16 kHz, settings or a command."""
+    def note(self, pcm16: bytes, parameters: Mapping[str, Any], *, end: bool) -> int:
+        """A request that is sent: int16 samples at 16 kHz, settings or a command. Returns the command's number, 0 where
+        it is none."""
         changes = {name: value for name, value in parameters.items() if name not in ("command", "hold")}
         if changes:
             self._changes.append(changes)
             if len(self._changes) > MOST_CHANGES:
                 self._changes[:2] = [{**self._changes[0], **self._changes[1]}]
         commands = {name: value for name, value in parameters.items() if name == "command"}
+        self._num_commands += bool(commands)
+        number = self._num_commands if commands else 0
         if pcm16 or commands or end:
-            self._sent.append(Sent(self._position, pcm16, commands, end))
+            self._sent.append(Sent(self._position, pcm16, commands, end, number))
         self._position += len(pcm16) // 2
         self._mark()
+        self._forget()
+        return number
+
+    def refused(self, number: int) -> None:
+        """The command of this number is not obeyed: nothing will answer it."""
+        left = (replace(sent, parameters={}, number=0) if sent.number == number else sent for sent in self._sent)
+        self._sent = deque(sent for sent in left if sent.pcm16 or sent.parameters or sent.end)
         self._forget()
 
     def again(self) -> list[Sent]:
@@ -178,9 +190,15 @@ class Journal:
         else:
             self._needed = max(self._floor, self._position - longest, open_at or 0)
             kept = self._anew + max(0, (self._needed - LEAD - self._anew) // WINDOW * WINDOW)
-        while self._sent and self._sent[0].pcm16 and self._sent[0].after <= kept:
+        while self._sent and self._is_done_with(self._sent[0], kept):
             self._sent.popleft()
         first = self._sent[0] if self._sent else None
         if first is not None and first.pcm16 and first.position < kept:
             rest = first.pcm16[2 * (kept - first.position) :]
-            self._sent[0] = Sent(kept, rest, first.parameters, first.end)
+            self._sent[0] = replace(first, position=kept, pcm16=rest)
+
+    def _is_done_with(self, sent: Sent, kept: int) -> bool:
+        if sent.pcm16:
+            return sent.after <= kept
+        # A command behind which something has its final was answered before that, or never will be.
+        return not sent.end and sent.position < self._floor

@@ -20,7 +20,11 @@ RETRY_FIRST_S, RETRY_MOST_S = 0.2, 1.0
 PATIENCE_S = 60.0
 # A session that is lost so often without a word may be what its server dies of.
 MOST_RESUMES = 5
-
+# What `asr_stream` says of samples that it does not take because too many wait, and how often that is borne. Whoever
+# had a minute without a loss has begun anew.
+TOO_MANY_WAIT = "of audio wait to be heard"
+MOST_REFUSALS = 3
+WELL_AFTER_S = 60.0
 
 BYTES_PER_S = 2 * 16_000
 
@@ -69,9 +73,9 @@ class LastingSession:
         if pcm16:
             self.sound_at = time.monotonic()
             self._ahead.sent(len(pcm16) / BYTES_PER_S)
-        self._journal.note(pcm16, parameters or {}, end=end)
+        command = self._journal.note(pcm16, parameters or {}, end=end)
         if self._stream is not None:
-            self._stream.send(pcm16, parameters, end=end, tell_heard=tell_heard)
+            self._stream.send(pcm16, parameters, end=end, tell_heard=tell_heard, command=command)
 
     async def room(self, ahead_s: float) -> None:
         """Return when the next message of the client may be taken: Triton has room, and the client is no more than
@@ -85,24 +89,32 @@ class LastingSession:
 
         Raises TritonUnavailable where Triton is lost and does not come back.
         """
-        opened, fresh, wordless = False, False, 0
-        lost_at, pause_s = 0.0, RETRY_FIRST_S
+        opened, fresh, wordless, refusals = False, False, 0, 0
+        lost_at, pause_s, resumed_at = 0.0, RETRY_FIRST_S, 0.0
         while True:
             try:
                 assert self._stream is not None
                 async for event in self._stream.events():
                     if event["type"] == "closed" and event.get("reason") == "cancelled" and self._connected:
                         raise TritonUnavailable("the model was unloaded")
-                    refused = event["type"] == "error" and fresh and not event.get("utterance")
-                    if refused and (event.get("code") == "busy" or self._journal.doubt()):
-                        raise TritonUnavailable(event["message"])
+                    if event["type"] == "error" and self._connected:
+                        if _is_of_samples(event):
+                            # They are missing from here on: what is sent again has them, and keeps their time.
+                            refusals += 1
+                            raise TritonUnavailable(event["message"])
+                        if fresh and (
+                            event.get("code") == "busy" or (_is_of_settings(event) and self._journal.doubt())
+                        ):
+                            raise TritonUnavailable(event["message"])
                     if event["type"] == "opened" and opened:
                         lost_at, pause_s = 0.0, RETRY_FIRST_S
-                        wordless += 1
+                        wordless, resumed_at = wordless + 1, time.monotonic()
                         event = {"type": "resumed"}
                     elif event["type"] in ("partial", "final"):
                         fresh, wordless = False, 0
                     opened = True
+                    if command := event.pop("command", 0):
+                        self._journal.refused(command)
                     told = self._journal.told(event)
                     if told is not None:
                         yield told
@@ -111,8 +123,10 @@ class LastingSession:
                 raise TritonUnavailable("the live stream ended")
             except TritonUnavailable as error:
                 now = time.monotonic()
+                if not lost_at and now - resumed_at > WELL_AFTER_S:
+                    wordless, refusals = 0, min(refusals, 1)
                 lost_at = lost_at or now
-                impatient = now - lost_at > PATIENCE_S or wordless > MOST_RESUMES
+                impatient = now - lost_at > PATIENCE_S or wordless > MOST_RESUMES or refusals > MOST_REFUSALS
                 if self._connected is None or not opened or impatient:
                     raise
                 logger.warning("live session %s is lost and goes on elsewhere: %s", self._request_id, error)
@@ -136,5 +150,15 @@ class LastingSession:
         """Nothing waits between the journal's requests and the next one of the client."""
         stream = LiveSession(client, self._request_id)
         for sent in self._journal.again():
-            stream.send(sent.pcm16, sent.parameters, end=sent.end)
+            stream.send(sent.pcm16, sent.parameters, end=sent.end, command=sent.number)
         self._stream = stream
+
+
+def _is_of_samples(event: dict[str, Any]) -> bool:
+    """Whether it says that samples were not taken."""
+    return event.get("code") == "invalid" and not event.get("utterance") and TOO_MANY_WAIT in event["message"]
+
+
+def _is_of_settings(event: dict[str, Any]) -> bool:
+    """Whether it is the answer to a stream's first request, of which settings alone can be wrong."""
+    return event.get("code") == "invalid" and bool(event.get("fatal"))

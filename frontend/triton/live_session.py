@@ -20,6 +20,8 @@ SESSION_UNKNOWN = "session_unknown"
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout")
 # At the end of a request's id: that it is heard is to be told.
 TELL_HEARD = "/heard"
+# Before the number of a command: who is told that a request was refused knows which one.
+COMMAND = "/command."
 
 
 # What may wait for Triton to take it before `room` holds the client back: half a minute of sound.
@@ -53,14 +55,16 @@ class LiveSession:
         *,
         end: bool = False,
         tell_heard: bool = False,
+        command: int = 0,
     ) -> None:
         """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end.
 
         tell_heard: an event `heard` comes when this and all before it was heard, unless more is sent before.
+        command: its number, which the event `error` has where it is refused, beside what the schema says.
         """
         if self._ended:
             return
-        name = self._request_id + TELL_HEARD if tell_heard else self._request_id
+        name = self._request_id + (f"{COMMAND}{command}" if command else "") + (TELL_HEARD if tell_heard else "")
         request = service_pb2.ModelInferRequest(model_name=MODEL, id=name)
         if tell_heard:
             parameters = {**(parameters or {}), "hold": False, "triton_enable_empty_final_response": True}
@@ -98,7 +102,9 @@ class LiveSession:
                     if isinstance(error, TritonUnavailable):
                         self._client.on_failure(answer.error_message)
                         raise error
-                    yield {"type": "error", "code": _code(error), "message": str(error), "fatal": not spoken}
+                    event = {"type": "error", "code": _code(error), "message": str(error), "fatal": not spoken}
+                    _, of_command, number = answer.infer_response.id.removesuffix(TELL_HEARD).rpartition(COMMAND)
+                    yield {**event, "command": int(number)} if of_command else event
                     if not spoken:
                         return
                     continue

@@ -28,16 +28,20 @@ PRIORITY = 1
 STALLED_TIMES = 10.0
 # Those that compute nothing for their question: other requests do not keep them from an answer.
 AT_ONCE = ("decoder", "asr_stream")
+# Those whose every computation takes a moment: where others stand before a question, their number goes up.
+SOON = ("vad", "features")
 
 
 class Answer(Enum):
     """alive: it answered, be it that it is full. working: it did, and computes for others. stalled: it did, and has
-    stopped computing for others. lost: its process or itself is gone. silent: no answer in time."""
+    stopped computing for others. lost: its process or itself is gone. failed: an error that is none of these, and
+    not the question's fault. silent: no answer in time."""
 
     ALIVE = "alive"
     WORKING = "working"
     STALLED = "stalled"
     LOST = "lost"
+    FAILED = "failed"
     SILENT = "silent"
 
 
@@ -150,16 +154,17 @@ async def _streamed(stub: Any, requests: list[Any], timeout_s: float, is_last: A
 
 
 def _of(error: grpc.aio.AioRpcError) -> Answer:
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+    if error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return Answer.SILENT
-    return judged(error.details() or "") if error.code() is not grpc.StatusCode.CANCELLED else Answer.SILENT
+    return Answer.ALIVE if error.code() is grpc.StatusCode.INVALID_ARGUMENT else judged(error.details() or "")
 
 
 def judged(message: str) -> Answer:
-    """What an error says of the model: an answer that is an error was given by somebody, unless it says otherwise."""
+    """What an error says of the model. One that is not the question's fault may be all that it has for anybody: a GPU's
+    error that stays, a shared memory that is full."""
     if any(sign in message for sign in BUSY) or INVALID in message:
         return Answer.ALIVE
-    return Answer.LOST if any(sign in message for sign in LOST) else Answer.ALIVE
+    return Answer.LOST if any(sign in message for sign in LOST) else Answer.FAILED
 
 
 def _progress(response: Any, stall_s: float) -> Answer:

@@ -23,9 +23,10 @@ from typing import Any
 
 from frontend.triton import probes
 from frontend.triton.canaries import Canaries
-from frontend.triton.client import RESTRICTED, ControlRefused, TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.client import ControlRefused, TritonClient, TritonRefused, TritonUnavailable
 from frontend.triton.probes import Answer
 from frontend.triton.profiles import SERVED
+from frontend.triton.streaks import Streaks
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ MOST_STRIKES = 3
 STALL_S = 30.0
 # Between two trials to load what does not load.
 MOST_PAUSE_S = 30.0
+# A model that fails again so soon after it was loaded again was not helped by that, nor will be by many more trials.
+VAIN_S, MOST_VAIN = 60.0, 2
 # What every profile has besides the ways of files and of live streams.
 STEPS = ("vad", "features", "encoder", "decoder")
 # What Triton says where models are somebody else's care.
@@ -76,23 +79,30 @@ class Pace:
 
 
 class ServerLost(Exception):
-    """Nothing is answered at all: the server is gone, or hangs."""
+    """Nothing is answered at all: the server is gone, or hangs; or a model of it fails, loaded again or not."""
 
 
 class Watcher:
     """Watches what `models` are made of, and heals it. `unhealthy` says which models cannot answer now, and why."""
 
-    def __init__(self, client: TritonClient, models: tuple[str, ...] = SERVED, pace: Pace | None = None) -> None:
+    def __init__(
+        self, client: TritonClient, models: tuple[str, ...] = SERVED, pace: Pace | None = None, *, owned: bool = False
+    ) -> None:
+        """owned: whether the server is started again where that is lost."""
+        self._owned = owned
         self._client = client
         self._models = models
         self._pace = pace or Pace()
         self._canaries = Canaries(client, self._pace.canary_s, self._pace.hang_s)
         self._answered: dict[str, float] = {}
+        self._executions: dict[str, int | None] = {}
         self._missing: dict[str, float] = {}
         self._strikes: Counter[str] = Counter()
         # What could not be loaded, how often, and when it is tried again.
         self._failures: Counter[str] = Counter()
         self._not_before: dict[str, float] = {}
+        self._streaks = Streaks()
+        self._vain: Counter[str] = Counter()
         self._suspected = asyncio.Event()
         # Whose process is dead by what Triton told somebody's request.
         self._told_dead: set[str] = set()
@@ -124,6 +134,8 @@ class Watcher:
                     self.unhealthy = dict.fromkeys(self._models, f"Triton does not answer: {error}")
                     if time.monotonic() - seen > self._pace.server_hang_s:
                         raise ServerLost(str(error)) from error
+                except ServerLost:
+                    raise
                 except Exception:
                     # Our own mistake is no reason to give a server up.
                     logger.exception("the models could not be looked at")
@@ -142,7 +154,8 @@ class Watcher:
         asked = [name for name in watched if states.get(name) == READY]
         answers, doubtful = await self._answers(asked)
         answers |= self._canaries.turn(asked, suspicious=suspicious)
-        answers |= self._silent(answers)
+        answers |= self._silent(answers) or self._failing(answers)
+        await self._note_progress(answers)
         away = {name: "it is not loaded" for name in self._models if states.get(name) != READY}
         lost = {name: reason for name in answers if (reason := self._reason(name, answers[name]))}
         gone = {*lost, *away, *(name for name in states if states[name] != READY)}
@@ -160,7 +173,8 @@ class Watcher:
         long_away = {name: away[name] for name, since in self._missing.items() if now - since >= MISSING_S}
         for name, reason in (lost | long_away).items():
             if self._is_to_heal(name, lost):
-                await self._heal(name, reason, doubtful=name in doubtful)
+                failed = answers.get(name) is Answer.FAILED
+                await self._heal(name, reason, doubtful=name in doubtful, failed=failed)
 
     async def _states(self) -> dict[str, str]:
         """Of the models. Without the secret of the list of them, those that every profile has are asked for."""
@@ -171,7 +185,7 @@ class Watcher:
             names = [*self._models, *STEPS]
             ready = await asyncio.gather(*(self._client.is_ready(name, self._pace.state_s) for name in names))
             return {name: READY for name, is_ready in zip(names, ready, strict=True) if is_ready}
-        if RESTRICTED in self.forbidden:
+        if CONTROL_REFUSED not in self.forbidden:
             # The file has the right secret by now.
             self.forbidden = ""
         return states
@@ -195,21 +209,33 @@ class Watcher:
         if dead:
             asking.cancel()
             return dict.fromkeys(dead, Answer.LOST), set()
-        answers = dict(zip(asked, await asking, strict=True))
+        answers = {name: self._streaks.judged(name, told) for name, told in zip(asked, await asking, strict=True)}
         old = time.monotonic() - began > FRESH_S
         return answers, {name for name in asked if old and answers[name] is Answer.LOST}
+
+    async def _note_progress(self, answers: dict[str, Answer]) -> None:
+        """A request that was in a process as that died may block its model, and nothing then says why questions get no
+        answer; in a long line they get none either, but it moves."""
+        for name, answer in answers.items():
+            if answer is Answer.SILENT and probes.kind_of(name) in probes.SOON:
+                executions = await self._client.executions(name, self._pace.state_s)
+                if executions != self._executions.get(name):
+                    self._executions[name], self._answered[name] = executions, time.monotonic()
 
     def _reason(self, name: str, answer: Answer) -> str:
         """Why a model is lost, or nothing where it is not."""
         now = time.monotonic()
         last = self._answered.setdefault(name, now)
-        patience_s = self._pace.stall_s if probes.kind_of(name) in probes.AT_ONCE else self._pace.hang_s
+        is_told = probes.kind_of(name) in probes.AT_ONCE or self._executions.get(name) is not None
+        patience_s = self._pace.stall_s if is_told else self._pace.hang_s
         if answer in probes.WELL:
             self._answered[name] = now
         elif answer is Answer.LOST:
             return "its process does not answer"
         elif answer is Answer.STALLED:
             return "it has work and does not go on with it"
+        elif answer is Answer.FAILED:
+            return "it answers with nothing but errors"
         elif now - last > patience_s:
             return f"it has not answered for {now - last:.0f} s"
         return ""
@@ -242,22 +268,38 @@ class Watcher:
         self._canaries.recall()
         return {blamed: Answer.LOST}
 
+    def _failing(self, answers: dict[str, Answer]) -> dict[str, Answer]:
+        """The decoder, where files fail and every other one computes for its question without an error."""
+        failing = [name for name in answers if probes.kind_of(name) == "asr" and answers[name] is Answer.FAILED]
+        others = {answer for name, answer in answers.items() if probes.kind_of(name) not in SERVED}
+        if not failing or not others <= {*probes.WELL}:
+            return {}
+        blamed = {name.replace("asr", "decoder", 1) for name in failing}
+        return dict.fromkeys(blamed & set(answers), Answer.FAILED)
+
     def _is_back(self, name: str) -> None:
-        for known in (self._answered, self._strikes, self._failures):
+        for known in (self._answered, self._executions, self._strikes, self._failures):
             known.pop(name, None)
         self._canaries.recall()
+        self._streaks.forget(name)
         self._told_dead.discard(name)
         self._was_gone.discard(name)
         self._back[name] = time.monotonic()
         self._client.renewals.note(name)
         self._suspected.set()
 
-    async def _heal(self, name: str, reason: str, *, doubtful: bool) -> None:
-        """Unload and load a model, unless somebody else did so meanwhile, or may not."""
+    async def _heal(self, name: str, reason: str, *, doubtful: bool, failed: bool) -> None:
+        """Unload and load a model, unless somebody else did so meanwhile, or may not. failed: it answers, with errors:
+        what is loaded may fail like what was unloaded, and then waits longer and longer. Raises ServerLost where that
+        did not help and the server is ours."""
         if self.forbidden or time.monotonic() < self._not_before.get(name, 0.0):
             return
         if doubtful and await self._ask(name, AGAIN_S) in probes.WELL:
             return
+        if failed and time.monotonic() - self._back.get(name, 0.0) > VAIN_S:
+            self._vain.pop(name, None)
+        if failed and self._owned and self._vain[name] >= MOST_VAIN:
+            raise ServerLost(f"{name} was loaded again {self._vain[name]} times, and still fails")
         await asyncio.sleep(random.uniform(0, JITTER_S))
         # Last of all: what is on its way now is another watcher's care.
         state = (await self._client.repository(self._pace.state_s)).get(name)
@@ -280,6 +322,9 @@ class Watcher:
             return
         self.healed[name] += 1
         self._is_back(name)
+        if failed:
+            self._vain[name] += 1
+            self._not_before[name] = time.monotonic() + min(MOST_PAUSE_S, 2.0 ** self._vain[name])
         logger.warning("%s is back after %.1f s", name, time.monotonic() - started)
 
 

@@ -79,10 +79,11 @@ def _wedged(model: str) -> Callable[[Stage], Awaitable[None]]:
     async def inject(stage: Stage) -> None:
         file = stage.wedges / model
         process = stage.process_of(model)
-        file.touch()
-        # The one that is loaded instead shall work.
-        while process.is_running():
+        file.write_text(str(process.pid))
+        while not [other for other in stage.processes_of(model) if other.pid != process.pid]:
             await asyncio.sleep(0.05)
+        # The one that is loaded instead works beside it. Triton may wait for what was unloaded as long as it is wedged.
+        await asyncio.sleep(LASTS_S)
         file.unlink()
 
     return inject

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,21 @@ from frontend.triton.process import SHARED_MEMORY, free_port
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 READY_S = 180.0
 DISK_MB, SHARED_MB = 64, 1_024
-# Appended to a model of the copy: it stands still while the file is there, and its process lives. It takes so many
-# seconds longer for a call as the file of its slowness says.
+# Appended to a model of the copy: the process that the file names stands still while the file is there, and lives; the
+# one that is loaded instead, and warmed up first, does not. It takes so many seconds longer for a call as the file of
+# its slowness says.
 WEDGE = """
 
 import os as _os, time as _time
 _execute = TritonPythonModel.execute
+def _is_wedged():
+    try:
+        with open({file!r}) as wedge:
+            return wedge.read() == str(_os.getpid())
+    except FileNotFoundError:
+        return False
 def _wedged(self, requests):
-    while _os.path.exists({file!r}):
+    while _is_wedged():
         _time.sleep(0.02)
     if _os.path.exists({file!r} + ".slow"):
         with open({file!r} + ".slow") as slow:
@@ -111,16 +118,21 @@ class Stage:
 
     def process_of(self, model: str) -> psutil.Process:
         """The process that runs a model; `triton` and `frontend` likewise. Raises LookupError."""
+        for process in self.processes_of(model):
+            return process
+        raise LookupError(f"{model} has no process")
+
+    def processes_of(self, model: str) -> Iterator[psutil.Process]:
+        """One, and what was unloaded but has not ended."""
         if model == "frontend":
-            return psutil.Process(self.pid)
+            yield psutil.Process(self.pid)
         for process in psutil.Process(self.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 command = [] if process.status() == psutil.STATUS_ZOMBIE else process.cmdline()
                 if any(word.endswith(f"/{model}/1/model.py") for word in command):
-                    return process
+                    yield process
                 if model == "triton" and command and command[0].endswith("/tritonserver"):
-                    return process
-        raise LookupError(f"{model} has no process")
+                    yield process
 
     def inside(self, path: Path) -> Path:
         """A path as the frontend's processes see it."""

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from frontend.triton.client import TritonClient, TritonUnavailable
+from frontend.triton.client import ControlRefused, TritonClient, TritonUnavailable
 from frontend.triton.control import NoControlKey, kept_key, main, read_key, restriction
 
 
@@ -127,7 +127,7 @@ async def test_a_client_that_cannot_read_the_secret_says_so(tmp_path):
     try:
         with pytest.raises(TritonUnavailable, match="cannot be read as the secret"):
             await client.load("decoder", 1.0)
-        with pytest.raises(TritonUnavailable, match="cannot be read as the secret"):
+        with pytest.raises(ControlRefused, match="cannot be read as the secret"):
             await client.repository()
     finally:
         await client.close()

@@ -20,7 +20,7 @@ class Spoken(Journal):
 
     def note(self, pcm16, parameters, *, end):
         self.now_s += len(pcm16) / 2 / SECOND / self.speed
-        super().note(pcm16, parameters, end=end)
+        return super().note(pcm16, parameters, end=end)
 
 
 def filled(seconds, speed=1):
@@ -148,3 +148,29 @@ def test_changes_of_settings_are_kept_apart_up_to_a_bound():
     begin, *_ = journal.again()
     assert {begin.parameters[f"setting_{which}"] for which in range(3)} == {997, 998, 999}
     assert sum(journal.doubt() for _ in range(1_000)) <= 50
+
+
+def test_a_command_that_was_refused_is_not_said_again_and_answers_to_others_are_theirs():
+    journal = filled(1)
+    refused, obeyed = (journal.note(b"", {"command": "flush"}, end=False) for _ in range(2))
+    assert (refused, obeyed, journal.note(samples(SECOND), {}, end=False)) == (1, 2, 0)
+    journal.refused(refused)
+    assert [sent.number for sent in journal.again() if sent.parameters.get("command")] == [obeyed]
+    journal.told({"type": "flushed", "end": 1.0, "end_sample": SECOND})
+    assert [sent.position for sent in journal.again()[1:]] == [SECOND]
+
+
+def test_samples_that_came_with_a_refused_command_stay():
+    journal = filled(1)
+    journal.refused(journal.note(samples(SECOND), {"command": "reset"}, end=False))
+    *_, last = journal.again()
+    assert (len(last.pcm16), last.parameters) == (2 * SECOND, {})
+
+
+def test_a_command_that_nothing_answers_does_not_keep_what_comes_after_it():
+    journal = filled(1)
+    journal.note(b"", {"command": "flush"}, end=False)
+    for _ in range(300):
+        journal.note(samples(SECOND), {}, end=False)
+    journal.told(final(1, 200 * SECOND, 300 * SECOND))
+    assert sum(len(sent.pcm16) for sent in journal.again()) <= 2 * (SECOND + LEAD + WINDOW)

@@ -20,7 +20,9 @@ from frontend.triton.watching import QUIET_S, Status
         ("in ensemble 'asr', Request for unknown model: 'vad' is not found", Answer.LOST),
         ("this server holds 512 live sessions: try again later", Answer.ALIVE),
         ("INVALID_ARGUMENT: the context is not ready", Answer.ALIVE),
-        ("the decoder failed: out of memory", Answer.ALIVE),
+        ("the decoder failed: out of memory", Answer.FAILED),
+        ("CUDA error: an illegal memory access was encountered", Answer.FAILED),
+        ("Failed to increase the shared memory pool for key: No space left on device", Answer.FAILED),
     ],
 )
 def test_an_error_was_given_by_somebody_unless_it_says_otherwise(message, answer):

@@ -1,0 +1,150 @@
+"""Models that answer, and with nothing but errors: they are not well, and are loaded again."""
+
+import asyncio
+
+import pytest
+
+from frontend.triton import probes, watcher
+from frontend.triton.canaries import Canaries
+from frontend.triton.client import ControlRefused
+from frontend.triton.probes import Answer
+from frontend.triton.renewals import Renewals
+from frontend.triton.watcher import Pace, ServerLost, Watcher
+
+MODELS = ("asr", "vad", "encoder", "decoder")
+
+
+class Server:
+    """Of models that answer what they are told to."""
+
+    stub = None
+
+    def __init__(self, monkeypatch):
+        self.probed, self.flown = {}, {}
+        self.loaded = []
+        self.answered = {}
+        self.renewals = Renewals()
+        self.computed, self.refused = 0, ""
+
+        async def probe(stub, name, *_):
+            return self.probed.get(name, Answer.ALIVE)
+
+        async def canary(stub, name, timeout_s):
+            return self.flown.get(name, Answer.ALIVE)
+
+        monkeypatch.setattr(probes, "probe", probe)
+        monkeypatch.setattr(probes, "canary", canary)
+        monkeypatch.setattr(watcher, "JITTER_S", 0.0)
+
+    async def repository(self, timeout_s):
+        if self.refused:
+            raise ControlRefused(self.refused)
+        return dict.fromkeys(MODELS, "READY")
+
+    async def is_ready(self, name, timeout_s):
+        return True
+
+    async def executions(self, name, timeout_s):
+        return self.computed
+
+    async def unload(self, name, *, alone):
+        pass
+
+    async def load(self, name, timeout_s):
+        self.loaded.append(name)
+
+
+async def rounds(one, number):
+    for _ in range(number):
+        await one.look()
+        await asyncio.sleep(0)
+
+
+async def test_a_model_that_answers_with_errors_is_loaded_again_at_the_third(monkeypatch):
+    server = Server(monkeypatch)
+    one = Watcher(server, MODELS)
+    server.probed["encoder"] = Answer.FAILED
+    await rounds(one, 2)
+    assert not one.unhealthy
+    server.probed.clear()
+    await rounds(one, 1)
+    server.probed["encoder"] = Answer.FAILED
+    await rounds(one, 2)
+    assert not one.unhealthy
+    assert not server.loaded
+    await rounds(one, 1)
+    assert server.loaded == ["encoder"]
+    # The new one fails as well: it is not well, and waits.
+    await rounds(one, 3)
+    assert "encoder" in one.unhealthy["asr"]
+    assert server.loaded == ["encoder"]
+    server.probed.clear()
+    await rounds(one, 1)
+    assert not one.unhealthy
+
+
+async def test_where_files_fail_alone_the_decoder_is_loaded_again(monkeypatch):
+    server = Server(monkeypatch)
+    one = Watcher(server, MODELS, Pace(canary_s=0.0))
+    server.flown["asr"] = Answer.FAILED
+    for _ in range(20):
+        await rounds(one, 1)
+        if server.loaded:
+            break
+    assert server.loaded == ["decoder"]
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_a_server_of_ours_is_given_up_where_two_loads_do_not_help(monkeypatch, owned):
+    server = Server(monkeypatch)
+    monkeypatch.setattr(watcher, "MOST_PAUSE_S", 0.0)
+    one = Watcher(server, MODELS, owned=owned)
+    server.probed["encoder"] = Answer.FAILED
+    await rounds(one, 8)
+    assert server.loaded == ["encoder"] * 2
+    if owned:
+        with pytest.raises(ServerLost):
+            await rounds(one, 1)
+    else:
+        await rounds(one, 1)
+        assert server.loaded == ["encoder"] * 3
+
+
+async def test_one_failed_canary_says_nothing(monkeypatch):
+    server = Server(monkeypatch)
+    canaries = Canaries(server, 0.0, 10.0)
+    server.flown["asr"] = Answer.FAILED
+    told = []
+    for _ in range(8):
+        told.append(canaries.turn(["asr"], suspicious=False))
+        await asyncio.sleep(0)
+    assert told[:5] == [{}] * 5
+    assert told[5] == told[6] == {"asr": Answer.FAILED}
+
+
+@pytest.mark.parametrize(("model", "computes", "loaded"), [("vad", 0, 1), ("vad", 1, 0), ("encoder", 0, 0)])
+async def test_a_silent_model_whose_line_does_not_move_is_loaded_again_soon(monkeypatch, model, computes, loaded):
+    server = Server(monkeypatch)
+    monkeypatch.setattr(watcher, "STALL_S", 0.1)
+    one = Watcher(server, MODELS)
+    server.probed[model] = Answer.SILENT
+    for _ in range(3):
+        server.computed += computes
+        # Longer than it may stand still.
+        await asyncio.sleep(0.15)
+        await one.look()
+        if server.loaded:
+            break
+    assert server.loaded == [model] * loaded
+
+
+async def test_a_secret_that_cannot_be_read_makes_no_model_unwell_and_is_read_again(monkeypatch):
+    server = Server(monkeypatch)
+    one = Watcher(server, MODELS)
+    server.refused = "the file holds no secret"
+    await rounds(one, 1)
+    assert not one.unhealthy
+    assert one.forbidden == "the file holds no secret"
+    server.refused = ""
+    await rounds(one, 1)
+    assert not one.forbidden
