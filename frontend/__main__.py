@@ -157,8 +157,6 @@ def usage(arguments: list[str]) -> int:
 
 
 def main() -> int:
-    if sys.argv[1:]:
-        return usage(sys.argv[1:])
     try:
         settings = Settings()
     except ValidationError as error:
@@ -183,4 +181,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(usage(sys.argv[1:]) if sys.argv[1:] else main())

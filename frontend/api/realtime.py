@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -26,6 +27,7 @@ from frontend.api.realtime_session import TRANSCRIPTION, RealtimeSession
 from frontend.api.realtime_turns import Turns
 from frontend.api.ws_transcribe import NORMAL, REFUSED, TRY_AGAIN_LATER
 from frontend.audio.live_audio import TARGET_HZ, LiveAudio
+from frontend.guard.ahead import Turns as MessageTurns
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
@@ -73,6 +75,11 @@ async def realtime(websocket: WebSocket) -> None:
         await _close(websocket, TRY_AGAIN_LATER)
 
 
+# Less than about 5 ms of sound is charged as a command: each costs a request, whatever it holds.
+SMALL_APPEND = 350
+LOOKS_LIKE_AN_APPEND = re.compile(r"input_audio_buffer\.append|\"audio\"")
+# Events that may come at once beside sound.
+MOST_MESSAGES = 100
 # A client that says nothing for so long has forgotten its connection; it holds no place in Triton meanwhile.
 SILENCE_S = 900.0
 
@@ -87,6 +94,7 @@ class Connection:
         self._names = names
         self._audio = LiveAudio(session.kind, session.rate_hz)
         self._turns = Turns(self._say)
+        self._messages = MessageTurns(websocket.app.state.settings.live_messages_per_s, MOST_MESSAGES)
         # Samples at 16 kHz: what the client has appended, and up to where that is committed or cleared.
         self._appended = self._committed = 0.0
         # Whether the client has left, or takes nothing more.
@@ -121,7 +129,11 @@ class Connection:
                 return
             event: dict[str, Any] | None = None
             try:
-                event = await parsed(message.get("text"))
+                text = message.pop("text", None)
+                if text is None or len(text) < SMALL_APPEND or not LOOKS_LIKE_AN_APPEND.search(text[:SMALL_APPEND]):
+                    await self._messages.take()
+                event = await parsed(text)
+                del text
                 await self._obey(event)
             except RealtimeMistake as mistake:
                 error = error_event(str(mistake), param=mistake.param, code=mistake.code, event_id=name_of(event))

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+import re
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,10 @@ SMALL = 64 * 1024
 # Characters of base64 that are decoded at once: in between the interpreter's lock is given to others.
 SLICE = 256 * 1024
 MOST_CHARACTERS = 512
+# Characters of an event beside its sound: settings with a context, every character escaped.
+MOST_EVENT = 300_000
+APPEND = "input_audio_buffer.append"
+AUDIO = re.compile(r'"audio"\s*:\s*"([A-Za-z0-9+/=\\]*)"')
 
 _pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="realtime")
 
@@ -47,7 +52,9 @@ async def parsed(text: str | None) -> dict[str, Any]:
         raise RealtimeMistake("an event must be a text message with a json object; this one was binary")
     message = text
     try:
-        event = await aside(len(message), lambda: json.loads(message, parse_constant=_no_constant))
+        event = await aside(len(message), lambda: _loaded(message))
+    except RealtimeMistake:
+        raise
     except (ValueError, RecursionError) as error:
         raise RealtimeMistake("an event must be a json object") from error
     if not isinstance(event, dict):
@@ -100,6 +107,22 @@ def error_event(
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex[:24]}"
+
+
+def _loaded(message: str) -> Any:
+    """A message as json. Only an append may be large, by its sound, which is taken out before the rest is read: reading
+    holds the interpreter's lock, seconds for a message that is made for it."""
+    if len(message) <= MOST_EVENT:
+        return json.loads(message, parse_constant=_no_constant)
+    sound = AUDIO.search(message)
+    if sound is None or len(message) - len(sound[1]) > MOST_EVENT:
+        raise RealtimeMistake(f"an event has at most {MOST_EVENT} characters beside the audio of an append")
+    event = json.loads(message[: sound.start(1)] + message[sound.end(1) :], parse_constant=_no_constant)
+    if not isinstance(event, dict) or event.get("type") != APPEND or event.get("audio") != "":
+        raise RealtimeMistake(f"an event has at most {MOST_EVENT} characters beside the audio of an append")
+    # Some write a slash as json lets them.
+    event["audio"] = sound[1].replace("\\/", "/")
+    return event
 
 
 def _decoded(audio: str) -> bytes:

@@ -9,9 +9,9 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import anyio
 from fastapi import APIRouter, Form, Request, Response, UploadFile
@@ -46,6 +46,7 @@ from frontend.triton.backend import Backend
 from frontend.triton.client import TritonRefused, TritonUnavailable
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 router = APIRouter(tags=["openai"], route_class=BoundedRoute)
 
 DISCONNECT_POLL_S = 0.5
@@ -136,7 +137,7 @@ async def answer(request: Request, file: UploadFile, wanted: TranscriptionReques
         job = await using.enter_async_context(_job(request, file, wanted, priority))
         body = _stream(wanted, job)
         # The first event decides between an error's status and a stream.
-        first = await anext(body)
+        first = await _unless_disconnected(request, anext(body))
         rest = _chained(first, body, using.pop_all())
         return StreamingResponse(rest, media_type="text/event-stream", headers=NO_BUFFERING)
 
@@ -281,15 +282,15 @@ def _as_api_error(error: Exception, timeout_s: float) -> ApiError:
     return ApiError(500, "an internal error occurred")
 
 
-async def _unless_disconnected(request: Request, work: Any) -> None:
+async def _unless_disconnected(request: Request, work: Awaitable[T]) -> T:
     """Do the work, or drop it when its client has left."""
-    task = asyncio.create_task(work)
+    task = asyncio.ensure_future(work)
     try:
         while not task.done():
             await asyncio.wait([task], timeout=DISCONNECT_POLL_S)
             if not task.done() and await request.is_disconnected():
                 raise ApiError(CLIENT_CLOSED_REQUEST, "the client has left")
-        task.result()
+        return task.result()
     finally:
         if not task.done():
             task.cancel()

@@ -26,6 +26,8 @@ TRY_AGAIN_LATER, REFUSED, NORMAL = 1013, 1008, 1000
 # Text messages that may come at once, and the characters of one: settings with a context, every character escaped.
 MOST_MESSAGES = 100
 MOST_TEXT = 300_000
+# 20 ms: less waits for the next message, or for the end.
+LEAST_BYTES = 640
 # A message of any size goes on in pieces of ten seconds.
 PART_BYTES = 320_000
 
@@ -66,24 +68,31 @@ async def transcribe(websocket: WebSocket) -> None:
 
 async def _speak(websocket: WebSocket, session: LastingSession, settings: Settings) -> None:
     """Pass on what the client sends, no faster than it may be sent, until it leaves or says `end`."""
-    odd = b""
+    waiting = b""
     turns = Turns(settings.live_messages_per_s, MOST_MESSAGES)
     while True:
         message = await websocket.receive()
+        data = message.get("bytes")
+        if not data and message["type"] != "websocket.disconnect":
+            await turns.take()
+        if data is not None:
+            waiting += data
+            if len(waiting) < LEAST_BYTES:
+                # A request for each would cost more than what is in it.
+                continue
+        # A sample may lie across two messages.
+        data, waiting = waiting[: len(waiting) // 2 * 2], waiting[len(waiting) // 2 * 2 :]
         if message["type"] == "websocket.disconnect":
+            if data:
+                session.send(data)
             return
-        if (data := message.get("bytes")) is not None:
-            data = odd + data
-            # A sample may lie across two messages.
-            odd = data[len(data) // 2 * 2 :]
-            data = data[: len(data) // 2 * 2]
-            if not data:
-                await turns.take()
+        if message.get("bytes") is not None:
             for start in range(0, len(data), PART_BYTES):
                 session.send(data[start : start + PART_BYTES])
                 await session.room(settings.live_ahead_s)
             continue
-        await turns.take()
+        if data:
+            session.send(data)
         error = command(session, message.get("text") or "")
         if error is not None:
             await say(websocket, {"type": "error", "code": "invalid", "message": error, "fatal": False})

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -178,7 +179,8 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         super().data_received(data)
 
     def handle_connect(self, event: Any) -> None:
-        path = event.path.partition("?")[0]
+        # As the routes are found.
+        path = unquote(event.path.partition("?")[0])
         self.conn.max_message_size = self._guard.message_bytes.get(path, self.config.ws_max_size)
         super().handle_connect(event)
 

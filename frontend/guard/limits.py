@@ -29,12 +29,13 @@ class BodyLimit:
         if announced_bytes(scope) > self._max_bytes:
             await refuse(scope, receive, send, self._too_large())
             return
-        started = time.monotonic()
         received = 0
+        # Where the slowest pace is counted from: idle_s ago or more, so that nobody lives on what came fast before.
+        since, before = time.monotonic(), 0
         more = True
 
         async def counted() -> Message:
-            nonlocal received, more
+            nonlocal received, more, since, before
             if not more:
                 # Whoever waits now waits for the client to leave.
                 return await receive()
@@ -47,9 +48,11 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > self._max_bytes:
                 raise self._too_large()
-            late_s = time.monotonic() - started - self._idle_s
-            if more and late_s > 0 and received < late_s * self._bytes_per_s:
-                raise self._too_slow()
+            seconds = time.monotonic() - since
+            if more and seconds > self._idle_s:
+                if received - before < seconds * self._bytes_per_s:
+                    raise self._too_slow()
+                since, before = time.monotonic(), received
             return message
 
         await self._app(scope, counted, send)

@@ -182,8 +182,9 @@ async def test_connections_beyond_the_most_are_told_so():
             assert len(connections.open) == 1
 
 
-async def test_messages_have_a_bound_by_path():
-    async with serving() as (port, _, _), connect(f"ws://127.0.0.1:{port}/small") as ws:
+@pytest.mark.parametrize("path", ["/small", "/smal%6C", "/%73mall?x=1"])
+async def test_messages_have_a_bound_by_path(path):
+    async with serving() as (port, _, _), connect(f"ws://127.0.0.1:{port}{path}") as ws:
         await ws.send(bytes(1_001))
         with pytest.raises(ConnectionClosed) as caught:
             await ws.recv()

@@ -73,6 +73,13 @@ async def test_a_body_that_comes_too_slowly_is_given_up():
     assert (await asked(limit(idle_s=0.03, bytes_per_s=1), request(), [b"x"] * 9, pause_s=0.01))[0] == 200
 
 
+async def test_a_body_that_came_fast_may_not_dribble_on_for_days():
+    """A quick megabyte is no credit for later."""
+    chunks = [b"x" * 10**6, *[b"x"] * 100]
+    slow = limit(max_bytes=10**7, idle_s=0.03, bytes_per_s=1_000)
+    assert (await asked(slow, request(), chunks, pause_s=0.01))[0] == 408
+
+
 class Held:
     """An application whose requests end when they are told to."""
 

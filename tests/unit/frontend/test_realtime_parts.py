@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from frontend.api import realtime_feed
 from frontend.api.languages import LANGUAGES, as_codes, is_language
 from frontend.api.models import REALTIME_ONLY, is_served, knows_turn_detection
-from frontend.api.realtime_events import MAX_APPEND_BYTES, SMALL, RealtimeMistake, aside, audio_of, name_of, parsed
+from frontend.api.realtime_events import (
+    MAX_APPEND_BYTES,
+    MOST_EVENT,
+    SMALL,
+    RealtimeMistake,
+    aside,
+    audio_of,
+    name_of,
+    parsed,
+)
 from frontend.api.realtime_feed import AHEAD_S, Feed
 from frontend.api.realtime_session import RealtimeSession
 from frontend.api.realtime_turns import TRANSCRIPTION, Turns
@@ -374,3 +383,24 @@ async def test_a_client_that_leaves_a_silent_session_is_not_waited_for():
     await turn_of_the_loop(lambda: sessions[0].closed)
     feed.finish(b"")
     assert await asyncio.wait_for(listening, 5) == []
+
+
+async def test_only_an_append_is_large_and_only_by_its_sound():
+    sound = base64.b64encode(bytes(3 * MOST_EVENT)).decode()
+    append = {"event_id": "a", "type": "input_audio_buffer.append", "audio": sound}
+    assert await parsed(json.dumps(append)) == append
+    assert await parsed(json.dumps(append, indent=4)) == append
+    assert await parsed(json.dumps({**append, "audio": "/" * MOST_EVENT}).replace("/", "\\/")) == {
+        **append,
+        "audio": "/" * MOST_EVENT,
+    }
+    for large in (
+        {"type": "x", "a": [[]] * MOST_EVENT},
+        {**append, "more": "x" * (MOST_EVENT + 1)},
+        {"type": "session.update", "session": {"audio": sound}},
+        {"type": "session.update", "audio": sound},
+        {"type": "input_audio_buffer.append", "nested": {"audio": sound}},
+        [{"audio": sound}],
+    ):
+        with pytest.raises(RealtimeMistake, match="at most"):
+            await parsed(json.dumps(large))
