@@ -22,7 +22,7 @@ ifneq ($(filter cpu cuda,$(DEVICE)),)
 export ASR_DEVICE := $(DEVICE)
 endif
 
-.PHONY: setup models tiny demo serve test lint bench bench-report rehearse audit clean
+.PHONY: setup models tiny demo serve test lint bench bench-report chaos rehearse audit clean
 
 setup: $(INSTALLED)
 
@@ -70,6 +70,10 @@ bench: models
 
 bench-report: models
 	$(BIN)/python -m perf report
+
+# Faults, hostile input, ten times the load, an hour of speech: half an hour. What is kept goes to perf/results/chaos.json.
+chaos: models
+	$(BIN)/python -m perf chaos --json perf/out/chaos.json
 
 # The containers brought up for real, on a host with Docker or (Debian, Ubuntu, as root) where it can be installed.
 rehearse: setup

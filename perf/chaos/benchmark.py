@@ -32,7 +32,7 @@ QUICK = ("SIGKILL vad", "SIGKILL decoder", "SIGKILL asr_stream", "SIGKILL fronte
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", type=Path, help="write the figures here, as one flat object")
+    parser.add_argument("--json", type=Path, help="write the figures here, as one flat object; tables beside it as .md")
     parser.add_argument("--seed", type=int, default=0, help="of the order of faults, their moments, and what is said")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run")
     parser.add_argument("--faults", nargs="+", metavar="WORD", help="those whose names hold one of these words")
@@ -44,6 +44,7 @@ def run(arguments: Namespace) -> int:
     """Kill, stop, wedge, fill, cut and shift what a server is made of, each under mixed live and file load, and keep
     books of every utterance and file. The exit status is 1 where anything was lost, doubled, wrong or not healed."""
     found: dict[str, Any] = dict(kept(arguments.json, "chaos."))
+    arguments.page = ["# What this run withstood"]
     good = True
     if "faults" in arguments.only:
         told = asyncio.run(_faults(arguments))
@@ -54,8 +55,8 @@ def run(arguments: Namespace) -> int:
             clean, told = asyncio.run(part(arguments))
             good, found = good and clean, found | told
             # An hour's work is not lost with what comes after it.
-            write_json(arguments.json, found)
-    write_json(arguments.json, found)
+            _write(arguments, found)
+    _write(arguments, found)
     return 0 if good else 1
 
 
@@ -72,15 +73,15 @@ async def _faults(arguments: Namespace) -> dict[str, Any]:
             done += await rounds(stage, talks, _chosen(known.between(proxy), arguments), arguments.seed)
     if not arguments.quick and (not arguments.faults or "watcher" in arguments.faults):
         done += await watched_rounds(arguments.seed)
-    print(table([one.row() for one in done]))
+    _show(arguments, "Faults", [one.row() for one in done])
     return dict(figures(done))
 
 
 async def _hostile(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
     async with staged() as stage:
         found = await onslaught(stage, arguments.seed, arguments.inputs or (2_000 if arguments.quick else 20_000))
-        print(table(found.tally.rows()))
-        print(table(found.growth))
+        _show(arguments, "Hostile input", found.tally.rows())
+        _show(arguments, "Processes after hostile input", found.growth)
         raised = [f"raised {times} times: {what}" for what, times in found.tracebacks.items()]
         for line in (*found.crashes, *found.tally.findings(), *raised, *found.complaints):
             print(f"    {line}")
@@ -91,7 +92,7 @@ async def _overload(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
     async with staged() as stage:
         found = await (overload(stage, 15.0, 4.0) if arguments.quick else overload(stage))
     rows = {f"{clients} clients": one for clients, one in found.closed.items()} | {"ten times": found.flood}
-    print(table([{"load": name, **_load(one)} for name, one in rows.items()]))
+    _show(arguments, "Overload", [{"load": name, **_load(one)} for name, one in rows.items()])
     for words, times in (*found.flood.other.items(), *found.probes.other.items()):
         print(f"    {times} times: {words}")
     for error in found.streams.errors:
@@ -112,10 +113,22 @@ def _load(answers: Answers) -> dict[str, Any]:
 async def _soak(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
     async with staged() as stage:
         found = await soak(stage, 300.0 if arguments.quick else 3_600.0, arguments.seed)
-    print(table(found.rows()))
+    _show(arguments, "Endurance", found.rows())
     for line in found.complaints:
         print(f"    {line}")
     return found.is_flat, _told(found.figures())
+
+
+def _show(arguments: Namespace, title: str, rows: list[dict[str, Any]]) -> None:
+    print(table(rows))
+    arguments.page += [f"## {title}", table(rows)]
+
+
+def _write(arguments: Namespace, found: dict[str, Any]) -> None:
+    """The figures of all parts there ever were, and this run's tables beside them."""
+    write_json(arguments.json, found)
+    if arguments.json is not None and arguments.json.is_file():
+        arguments.json.with_suffix(".md").write_text("\n\n".join(arguments.page) + "\n", encoding="utf-8")
 
 
 def _told(figures: dict[str, Any]) -> dict[str, Any]:

@@ -18,12 +18,14 @@ from websockets.exceptions import WebSocketException
 from perf.chaos.census import Census, Count, census
 from perf.chaos.ledger import Entry, balance
 from perf.chaos.stage import Stage
-from perf.chaos.traffic import CHUNK, PACE, RATE_HZ, Talk, Traffic, prepared
+from perf.chaos.traffic import CHUNK, PACE, PATIENCE_S, RATE_HZ, Talk, Traffic, by_file, prepared
 
 # Of what there is to hear: before the first count, which is of a server at work for a while.
 WARM_UP_SHARE = 0.15
 # How many of each speak at a time, and how many go away in the middle, without a word.
 SOCKETS, REALTIME, FILES, VANISHING = 9, 4, 1, 2
+# Each of the talks as so many files at the same time, before anything is counted.
+BURST = 6
 # Of what is heard: files are quick, and would be nearly all of it.
 LIVE_SHARE = 0.6
 # What may be more at the end, in each process: memory of allocators that do not give back at once, and of caches on
@@ -116,6 +118,7 @@ class Soak:
 async def soak(stage: Stage, audio_s: float, seed: int = 0) -> Soak:
     """audio_s: of speech that is sent after the warm-up, all entrances together."""
     talks = await prepared(stage.url, 6, seed)
+    await _burst(stage, talks)
     warm = await _sessions(stage, talks, WARM_UP_SHARE * audio_s, f"{seed} warm")
     await _quiet(stage)
     before = census(stage)
@@ -132,6 +135,18 @@ async def soak(stage: Stage, audio_s: float, seed: int = 0) -> Soak:
     if not books.is_clean:
         found.complaints += [f"lost {books.lost}, doubled {books.doubled}, wrong {books.wrong}", *books.errors[:20]]
     return found
+
+
+async def _burst(stage: Stage, talks: list[Talk]) -> None:
+    """Many files at once: whatever grows with the size of a batch has met the largest one."""
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+        files = [talk.flac() for talk in talks]
+        trials = [
+            by_file(stage.url, talk, Entry("file", []), client, file)
+            for talk, file in zip(talks * BURST, files * BURST, strict=True)
+        ]
+        # Some may be told to come again later, and do.
+        await asyncio.gather(*trials)
 
 
 @dataclass

@@ -23,7 +23,7 @@ class Parameters(Declared):
         120.0, "Audio of one session that may wait to be heard; a client that sends faster is told so.", low=0
     )
     # Triton forgets a sequence after max_sequence_idle_microseconds of config.pbtxt: the session has to be first.
-    idle_s: float = parameter(30.0, "A session without a request for so long is finished and closed.", low=0)
+    idle_s: float = parameter(30.0, "A session without audio for so long is finished and closed.", low=0)
     retry_s: float = parameter(
         60.0, "While models fail, which heal by themselves, a final is tried again for so long.", low=0.1
     )

@@ -128,9 +128,11 @@ class Sender:
     async def _streamed(self, attack: Infer) -> Outcome:
         """To the last answer; of a live session that was not ended, to its first one."""
 
+        over = asyncio.Event()
+
         async def requests() -> AsyncIterator[bytes]:
             yield attack.request
-            await asyncio.Event().wait()
+            await over.wait()
 
         call = self._stream(requests(), timeout=ANSWER_WITHIN_S)
         try:
@@ -144,6 +146,7 @@ class Sender:
         except grpc.aio.AioRpcError as error:
             return grpc_outcome(error.details() or "", error.code().name)
         finally:
+            over.set()
             call.cancel()
 
 
