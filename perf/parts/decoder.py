@@ -14,7 +14,7 @@ from export.local import Collector
 from export.rooms import room
 from perf.models.random_model import SIZES, decoder_weights, encoder
 from perf.parts.decoder_bulk import under_bulk
-from perf.parts.decoder_dispatch import dispatch
+from perf.parts.decoder_dispatch import compiled, dispatch
 from perf.parts.decoder_setting import AFTER, BEFORE, ROWS_PER_S, TOKENS_PER_S, Setting, run
 from perf.parts.decoder_weights import weights as measure_weights
 from perf.results import kept, write_json
@@ -68,7 +68,7 @@ def _batching(setting: Setting) -> dict[str, float]:
 
 
 def _dispatch(setting: Setting) -> dict[str, float]:
-    return dispatch(setting.dimensions)
+    return {**dispatch(setting.dimensions), **compiled()}
 
 
 def _ragged(setting: Setting) -> list[tuple[float, int]]:

@@ -8,6 +8,7 @@ view and no allocation; `rms_norm` and attention are one each, and `logsumexp` c
 from __future__ import annotations
 
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,34 @@ def dispatch(dimensions: Dimensions) -> dict[str, float]:
     figures["decoder.kv_copied_bytes"] = max(counts.kv_copied_bytes for counts in counted.values())
     figures["decoder.kernels_64x110_over_1x1"] = largest.num_kernels / counted["1x1"].num_kernels
     return {**figures, **_loop(), **_live()}
+
+
+def compiled() -> dict[str, float]:
+    """What torch.compile makes of a layer beside its four products and attention, counted by its own compiler for the
+    CPU; {} without a C++ compiler. As CUDA dispatches without it these are 14."""
+    if shutil.which("g++") is None:
+        return {}
+    from torch._inductor import metrics
+
+    counts = []
+    for num_layers in (1, 3):
+        torch._dynamo.reset()
+        metrics.reset()
+        config = qwen3.Qwen3Config(64, 48, 80, num_layers, 4, 2, 16)
+        cpu = torch.device("cpu")
+        # Compilers take no packed matrices.
+        network = qwen3.Qwen3(config, decoder_weights(config), cpu, torch.float32, packed=False)
+        cache = kv_cache.KVCache(num_layers, 100, 2, 16, cpu, torch.float32)
+        shapes = shapes_room.Shapes([4], 4, 4)
+        runner = runner_room.StepRunner(network, cache, 4, 4, shapes=shapes, compiled=True)
+        step = step_room.Step()
+        for index in range(4):
+            step.add(np.zeros(1, dtype=np.int32), 3, 10 * index)
+            step.judge(index)
+        with torch.inference_mode():
+            runner.launch(step).tokens()
+        counts.append(metrics.generated_kernel_count)
+    return {"decoder.compiled_kernels_a_layer": (counts[1] - counts[0]) / 2}
 
 
 def _one_step(dimensions: Dimensions, lengths: list[int]) -> Counts:
