@@ -55,7 +55,8 @@ async def ws_when_free(running):
             live = await ws(running)
             break
         except InvalidStatus as refused:
-            assert refused.response.status_code == 503
+            if refused.response.status_code != 503:
+                raise
             await asyncio.sleep(0.05)
     async with live:
         yield live
