@@ -149,10 +149,11 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Requests and live sessions of one key at the same time; 0: any number."
     )
     max_uploads: int = Field(
-        default_factory=lambda: 8 * (os.cpu_count() or 1),
+        default_factory=lambda: max(64, 8 * (os.cpu_count() or 1)),
         ge=1,
         description="Uploads that are worked on at a time; more are refused at once, so that these keep their latency: "
-        "as many as keep Triton busy; unset: eight for each processor. Four times as many may be on their way.",
+        "as many as keep Triton busy (16 for two cores with the tiny checkpoint); unset: 64, or eight a processor. "
+        "Four times as many may be on their way.",
     )
     max_uploads_mb: float = Field(
         default=4096.0, gt=0, description="Uploads on the disk and in memory at a time, in all; more are refused."

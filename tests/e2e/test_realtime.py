@@ -36,12 +36,12 @@ class Client:
         session = {"type": "transcription", "audio": {"input": sound}}
         await self.send(type="session.update", session=session)
 
-    async def append(self, data, chunk=2_400):
+    async def append(self, data, chunk=2_400, pause_s=0.005):
         for start in range(0, len(data), chunk):
             audio = base64.b64encode(data[start : start + chunk]).decode()
             await self.send(type="input_audio_buffer.append", audio=audio)
             # A tenth of the pace of speech, so that partials come as well.
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(pause_s)
 
     async def commit(self):
         await self.send(type="input_audio_buffer.commit")
@@ -166,7 +166,7 @@ WRONG = [
     (update(transcription={"languages": "en"}), f"{INPUT}.transcription.languages"),
     (update(transcription={"languages": [None]}), f"{INPUT}.transcription.languages"),
     (update(transcription={"prompt": {"text": "x"}}), f"{INPUT}.transcription.prompt"),
-    (update(transcription={"prompt": "x" * 1_000_000}), f"{INPUT}.transcription.prompt"),
+    (update(transcription={"prompt": "x" * 200_000}), f"{INPUT}.transcription.prompt"),
     (update(transcription={"keywords": ["x" * 30_000]}), f"{INPUT}.transcription.keywords"),
     # Within what may be sent, and more than the decoder takes, which it says later.
     (update(transcription={"prompt": "one two three " * 1_000}), f"{INPUT}.transcription.prompt"),
@@ -308,7 +308,8 @@ async def test_clients_are_understood_as_they_are(service, english, name):
     async with Client(service, query) as client:
         await client.update(**sound)
         speech = np.concatenate([english, np.zeros(1_600 if commits else 16_000)])
-        await client.append(s16(resampled(speech, 24_000)))
+        # Half the pace of speech: on a busy machine too several partials come before the end.
+        await client.append(s16(resampled(speech, 24_000)), pause_s=0.025)
         if commits:
             await client.commit()
         events = await client.until(COMPLETED)
