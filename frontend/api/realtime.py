@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import re
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -14,6 +13,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from frontend.api import duplex
 from frontend.api.models import is_served, not_served, served_names
 from frontend.api.realtime_events import (
+    APPEND,
     RealtimeMistake,
     aside,
     audio_of,
@@ -75,13 +75,20 @@ async def realtime(websocket: WebSocket) -> None:
         await _close(websocket, TRY_AGAIN_LATER)
 
 
-# Less than about 5 ms of sound is charged as a command: each costs a request, whatever it holds.
-SMALL_APPEND = 350
-LOOKS_LIKE_AN_APPEND = re.compile(r"input_audio_buffer\.append|\"audio\"")
+# Characters of base64, some 5 ms: an append with less is charged as a command, as each costs a request.
+SMALL_APPEND = 300
 # Events that may come at once beside sound.
 MOST_MESSAGES = 100
 # A client that says nothing for so long has forgotten its connection; it holds no place in Triton meanwhile.
 SILENCE_S = 900.0
+
+
+def is_sound(event: dict[str, Any] | None) -> bool:
+    """Whether a client's event brings sound enough to be none of those that are counted."""
+    if event is None or event.get("type") != APPEND:
+        return False
+    audio = event.get("audio")
+    return isinstance(audio, str) and len(audio) >= SMALL_APPEND
 
 
 class Connection:
@@ -130,10 +137,12 @@ class Connection:
             event: dict[str, Any] | None = None
             try:
                 text = message.pop("text", None)
-                if text is None or len(text) < SMALL_APPEND or not LOOKS_LIKE_AN_APPEND.search(text[:SMALL_APPEND]):
-                    await self._messages.take()
-                event = await parsed(text)
-                del text
+                try:
+                    event = await parsed(text)
+                finally:
+                    del text
+                    if not is_sound(event):
+                        await self._messages.take()
                 await self._obey(event)
             except RealtimeMistake as mistake:
                 error = error_event(str(mistake), param=mistake.param, code=mistake.code, event_id=name_of(event))

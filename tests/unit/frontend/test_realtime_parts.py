@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from frontend.api import realtime_feed
 from frontend.api.languages import LANGUAGES, as_codes, is_language
 from frontend.api.models import REALTIME_ONLY, is_served, knows_turn_detection
+from frontend.api.realtime import SMALL_APPEND, is_sound
 from frontend.api.realtime_events import (
     MAX_APPEND_BYTES,
     MOST_EVENT,
@@ -404,3 +405,17 @@ async def test_only_an_append_is_large_and_only_by_its_sound():
     ):
         with pytest.raises(RealtimeMistake, match="at most"):
             await parsed(json.dumps(large))
+
+
+def test_only_sound_goes_uncounted():
+    append = {"type": "input_audio_buffer.append"}
+    assert is_sound({**append, "audio": "A" * SMALL_APPEND})
+    for counted in (
+        None,
+        {**append, "audio": "AAA=", "event_id": "x" * 400},
+        {**append, "audio": 7},
+        append,
+        {"type": "session.update", "session": {"audio": {"input": {"transcription": {"prompt": "x" * 1_000}}}}},
+        {"type": "session.update", "audio": "A" * 1_000},
+    ):
+        assert not is_sound(counted)
