@@ -285,4 +285,4 @@ def _models(settings: Settings) -> tuple[str, ...]:
     profile, repository = settings.profile, settings.model_repository
     if settings.triton_url is None or (profile is not None and profiles.at_hand(repository)):
         return profiles.models_of(repository, profile or profiles.DEFAULT)
-    return profiles.SERVED
+    return profiles.LOADED

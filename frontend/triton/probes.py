@@ -27,6 +27,8 @@ PRIORITY = 1
 # A step that takes so many times as long as the longest one so far will not end.
 STALLED_TIMES = 10.0
 # Those that compute nothing for their question: other requests do not keep them from an answer.
+# Those that are nothing but what they are made of.
+ENSEMBLES = ("asr", "asr_step")
 AT_ONCE = ("decoder", "asr_stream")
 # Those whose every computation takes a moment: where others stand before a question, their number goes up.
 SOON = ("vad", "features")

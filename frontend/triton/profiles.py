@@ -21,9 +21,10 @@ DEFAULT = ""
 DEFAULT_WORD = "default"
 # Files and live streams; every profile serves both.
 SERVED = ("asr", "asr_stream")
-# A live session asks these by gRPC, so that Triton does not know that they belong to it. The others of its rooms are
-# steps of `asr` as well, which brings them along.
-ASKED_BY_STREAMS = ("fast_encoder", "fast_decoder")
+# A live session asks its step by gRPC, so that Triton does not know that it belongs to it.
+LOADED = ("asr", "asr_step", "asr_stream")
+# Parameters of a live session that name more of them.
+ASKED_BY_STREAMS = ("fast_step",)
 PLATFORMS = {"tensorrt_plan": "tensorrt", "onnxruntime_onnx": "onnxruntime", "ensemble": "ensemble"}
 # Part of every server, a backend of no folder.
 BUILT_IN = "ensemble"
@@ -63,7 +64,7 @@ def models_of(repository: Path, profile: str = DEFAULT) -> tuple[str, ...]:
     """
     speaks_to = _parameters(config_of(repository, "asr_stream", profile))
     beside = [speaks_to[name] for name in ASKED_BY_STREAMS if speaks_to.get(name)]
-    return (*SERVED, *dict.fromkeys(beside))
+    return (*LOADED, *dict.fromkeys(beside))
 
 
 def backends_of(repository: Path, profile: str = DEFAULT) -> dict[str, str]:

@@ -25,7 +25,7 @@ from frontend.triton import probes
 from frontend.triton.canaries import Canaries
 from frontend.triton.client import ControlRefused, TritonClient, TritonRefused, TritonUnavailable
 from frontend.triton.probes import Answer
-from frontend.triton.profiles import SERVED
+from frontend.triton.profiles import LOADED, SERVED
 from frontend.triton.streaks import Streaks
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Watcher:
     """Watches what `models` are made of, and heals it. `unhealthy` says which models cannot answer now, and why."""
 
     def __init__(
-        self, client: TritonClient, models: tuple[str, ...] = SERVED, pace: Pace | None = None, *, owned: bool = False
+        self, client: TritonClient, models: tuple[str, ...] = LOADED, pace: Pace | None = None, *, owned: bool = False
     ) -> None:
         """owned: whether the server is started again where that is lost."""
         self._owned = owned
@@ -242,7 +242,7 @@ class Watcher:
 
     def _is_to_heal(self, name: str, lost: dict[str, str]) -> bool:
         """An ensemble comes back with the model that is lost of it; it is loaded again itself where there is none."""
-        if probes.kind_of(name) != "asr" or name not in lost:
+        if probes.kind_of(name) not in probes.ENSEMBLES or name not in lost:
             return True
         self._strikes[name] = 0 if len(lost) > 1 else self._strikes[name] + 1
         return self._strikes[name] >= MOST_STRIKES

@@ -74,13 +74,15 @@ class RandomRooms:
     def close(self) -> None:
         self._engine.stop()
 
-    async def features(self, pcm: NDArray[np.float32], left_context: int) -> Any:
+    def features(self, pcm: NDArray[np.float32]) -> Any:
+        """mel [N, 128, 800] and frames [N, 1] of a clip."""
         started = time.monotonic()
-        blocks = blocks_room.blocks_of(pcm, 64, left_context)
+        blocks = blocks_room.blocks_of(pcm, 64)
         self.cost.seconds += time.monotonic() - started
         return blocks.mel, blocks.frames
 
-    async def encode(self, mel: Any, frames: Any, clip_max: Any, *, fast: bool) -> NDArray[np.float32]:
+    def encode(self, mel: Any, frames: Any, clip_max: Any) -> NDArray[np.float32]:
+        """Embeddings [N, rows, D] of blocks."""
         started = time.monotonic()
         with torch.inference_mode():
             out: NDArray[np.float32] = self._encoder(*(torch.from_numpy(x) for x in (mel, frames, clip_max))).numpy()
@@ -88,8 +90,10 @@ class RandomRooms:
         self.cost.blocks += mel.shape[0] * mel.shape[2] / 800
         return out
 
-    async def decode(self, question: Any, *, fast: bool) -> Any:
-        rows = inputs.checked_audio(question.embeddings, question.frames, self._width).rows * 0.03
+    async def step(self, question: Any, *, fast: bool) -> Any:
+        clip_max = np.full((len(question.mel), 1), question.clip_max, dtype=np.float32)
+        embeddings = self.encode(question.mel, question.frames, clip_max)
+        rows = inputs.checked_audio(embeddings, question.frames, self._width).rows * 0.03
         cached = self._sent.get(question.session, rows[:0])[: question.cached_blocks * inputs.BLOCK_TOKENS]
         everything = np.concatenate([cached, rows])
         num_tokens = max(2, len(everything) * TOKENS_PER_S // ROWS_PER_S)
@@ -107,7 +111,7 @@ class RandomRooms:
             self._sent[question.session] = everything[: question.keep_blocks * inputs.BLOCK_TOKENS]
         return stream_rooms.Heard("", None, ids if self.is_timed else oracle)
 
-    async def end_session(self, name: str, *, fast: bool) -> None:
+    def end_session(self, name: str, *, fast: bool) -> None:
         self._engine.end_session(name)
 
     def run(
@@ -211,10 +215,11 @@ def _live_step(rooms: RandomRooms, talk: NDArray[np.float32], session_s: float) 
         rooms.cost, rooms.is_timed = Cost(), True
         await utterance.hypothesis(end, options, final=False)
         cost, rooms.cost, rooms.is_timed = rooms.cost, Cost(), False
+        cost.seconds += utterance.work.features_ms / 1000
         return cost
 
     cost = asyncio.run(steps())
-    asyncio.run(utterance.forget())
+    utterance.forget()
     return cost
 
 
@@ -222,13 +227,10 @@ def _refeed_step(rooms: RandomRooms, talk: NDArray[np.float32], session_s: float
     """The session from its start, with the text so far, less its last tokens, as the beginning of the answer."""
     rooms.cost = Cost()
 
-    async def encoded() -> NDArray[np.float32]:
-        mel, frames = await rooms.features(talk[: int(session_s * RATE_HZ)], 0)
-        clip_max = np.full((len(mel), 1), mel.max(), dtype=np.float32)
-        rows = await rooms.encode(mel, frames, clip_max, fast=False)
-        return np.concatenate([one[: inputs.num_tokens(int(n))] for one, n in zip(rows, frames[:, 0], strict=True)])
-
-    rows = asyncio.run(encoded()) * np.float32(0.03)
+    mel, frames = rooms.features(talk[: int(session_s * RATE_HZ)])
+    blocks = rooms.encode(mel, frames, np.full((len(mel), 1), mel.max(), dtype=np.float32))
+    heard = [one[: inputs.num_tokens(int(n))] for one, n in zip(blocks, frames[:, 0], strict=True)]
+    rows = np.concatenate(heard) * np.float32(0.03)
     text = int(session_s * TOKENS_PER_S) - TAKEN_BACK
     # The text so far costs what embeddings cost: it stands in the prompt.
     known = np.zeros((max(0, text), rows.shape[1]), dtype=np.float32)
@@ -241,11 +243,8 @@ def _chunk_step(rooms: RandomRooms, talk: NDArray[np.float32]) -> Cost:
     rooms.cost = Cost()
     window = fixed_chunks.CHUNK + fixed_chunks.OVERLAP
 
-    async def encoded() -> NDArray[np.float32]:
-        mel, frames = await rooms.features(talk[:window], 0)
-        rows = await rooms.encode(mel[:, :, :200].copy(), frames, mel.max().reshape(1, 1), fast=False)
-        return rows[0][: inputs.num_tokens(int(frames[0, 0]))]
-
-    rows = asyncio.run(encoded()) * np.float32(0.03)
+    mel, frames = rooms.features(talk[:window])
+    heard = rooms.encode(mel[:, :, :200].copy(), frames, mel.max().reshape(1, 1))
+    rows = heard[0][: inputs.num_tokens(int(frames[0, 0]))] * np.float32(0.03)
     _, cost = rooms.run(rows, HEADER_TOKENS + round(window / RATE_HZ * TOKENS_PER_S))
     return Cost(rooms.cost.seconds + cost.seconds, rooms.cost.blocks, cost.rows)

@@ -78,7 +78,7 @@ def _talk(seconds: float) -> Conversation:
 
 
 def _step_ms(events: list[dict[str, Any]]) -> float:
-    names = ("features_ms", "encoder_ms", "decoder_ms")
+    names = ("features_ms", "step_ms")
     return statistics.median(sum(event["meta"][name] for name in names) for event in events)
 
 

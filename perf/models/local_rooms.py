@@ -14,7 +14,7 @@ from export.local import Collector, LocalAsr
 from export.rooms import MODEL_REPOSITORY, room
 
 stream_rooms = room("asr_stream", "rooms")
-silero_room, blocks_room = room("vad", "silero"), room("features", "blocks")
+silero_room = room("vad", "silero")
 sequence_room, sampling, sessions = (
     room("decoder", name) for name in ("engine.sequence", "engine.sampling", "engine.sessions")
 )
@@ -28,7 +28,7 @@ class LocalRooms:
 
     def __init__(self, asr: LocalAsr) -> None:
         self._asr = asr
-        self._silero = silero_room.Silero(MODEL_REPOSITORY / "vad" / "1" / "silero_vad.onnx")
+        self.detector = silero_room.Silero(MODEL_REPOSITORY / "vad" / "1" / "silero_vad.onnx")
         self.blocks_encoded = 0
 
     @classmethod
@@ -38,24 +38,10 @@ class LocalRooms:
     def close(self) -> None:
         self._asr.close()
 
-    async def vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
-        probabilities, state = self._silero.probabilities(pcm, state, whole=False)
-        return probabilities, state
-
-    async def features(self, pcm: Floats, left_context: int) -> tuple[Floats, NDArray[np.int32]]:
-        blocks = blocks_room.blocks_of(pcm, 64, left_context)
-        return blocks.mel, blocks.frames
-
-    async def encode(self, mel: Floats, frames: NDArray[np.int32], clip_max: Floats, *, fast: bool) -> Floats:
-        self.blocks_encoded += mel.shape[0]
-        with torch.inference_mode():
-            out = self._asr.encoder(*(torch.from_numpy(part) for part in (mel, frames, clip_max)))
-        embeddings: Floats = out.numpy()
-        return embeddings
-
-    async def decode(self, question: Any, *, fast: bool) -> Any:
+    async def step(self, question: Any, *, fast: bool) -> Any:
         asr = self._asr
-        audio = inputs.checked_audio(question.embeddings, question.frames, question.embeddings.shape[2])
+        embeddings = self._encoded(question)
+        audio = inputs.checked_audio(embeddings, question.frames, embeddings.shape[2])
         named = {"session": question.session, "cached_blocks": question.cached_blocks}
         session = inputs.checked_session({**named, "keep_blocks": question.keep_blocks}, audio.frames)
         language = prompt_room.language_name(question.language) if question.language else None
@@ -74,11 +60,19 @@ class LocalRooms:
         evicted = one.finish_reason == "evicted"
         return stream_rooms.Heard(transcript.text, transcript.language, collector.token_ids, evicted)
 
+    def _encoded(self, question: Any) -> Floats:
+        self.blocks_encoded += len(question.mel)
+        clip_max = np.full((len(question.mel), 1), question.clip_max, dtype=np.float32)
+        with torch.inference_mode():
+            out = self._asr.encoder(*(torch.from_numpy(part) for part in (question.mel, question.frames, clip_max)))
+        embeddings: Floats = out.numpy()
+        return embeddings
+
     async def check(self, language: str, context: str) -> None:
         try:
             self._asr.prompts.build(context, prompt_room.language_name(language) if language else None)
         except ValueError as error:
             raise stream_rooms.RoomFailed(str(error), invalid=True) from error
 
-    async def end_session(self, name: str, *, fast: bool) -> None:
+    def end_session(self, name: str, *, fast: bool) -> None:
         self._asr.engine.end_session(name)

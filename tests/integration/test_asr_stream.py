@@ -226,7 +226,8 @@ async def test_a_decoder_that_is_loaded_again_costs_no_word(small, english):
 
 async def test_two_sizes_speak_by_the_small_one_and_end_by_the_accurate_one(settings, english, chinese):
     server = EmbeddedTriton(
-        settings.model_copy(update={"model_config_name": "two_sizes"}), models=("asr", "asr_fast", "asr_stream")
+        settings.model_copy(update={"model_config_name": "two_sizes"}),
+        models=("asr", "asr_fast", "asr_step", "asr_step_fast", "asr_stream"),
     )
     await server.start()
     client = TritonClient(server.url)
@@ -258,7 +259,7 @@ async def test_a_client_that_does_not_read_blocks_nobody(triton, english):
         assert [event["text"] for event in of(events, "final")] == ["four two seven nine zero one five"]
 
 
-async def test_no_speech_asks_no_other_model_but_vad(triton):
+async def test_no_speech_says_nothing(triton):
     rng = np.random.default_rng(0)
     quiet = (0.0005 * rng.standard_normal(10 * 16_000)).astype(np.float32)
     events = await listen(triton.url, fed(quiet))

@@ -40,6 +40,17 @@ ASR = (
     {"PCM": (FP32, [ANY], True), "LANGUAGE": (STRING, [1], True), "CONTEXT": (STRING, [1], True)},
     DECODER[1],
 )
+STEP = (
+    {
+        "MEL": (FP32, [ANY, 128, ANY], False),
+        "FRAMES": (INT32, [ANY, 1], False),
+        "CLIP_MAX": (FP32, [ANY, 1], False),
+        "LANGUAGE": (STRING, [1], True),
+        "CONTEXT": (STRING, [1], True),
+        "DRAFT_IDS": (INT32, [ANY], True),
+    },
+    {"TOKEN_IDS": (INT32, [ANY], False), "FINAL": (BOOL, [1], False), "RESULT": (STRING, [1], False)},
+)
 TENSORS = {
     "vad": (
         {"PCM": (FP32, [ANY], True), "STATE": (FP32, [ANY], True)},
@@ -63,11 +74,14 @@ TENSORS = {
     "decoder_fast": DECODER,
     "asr": ASR,
     "asr_fast": ASR,
+    "asr_step": STEP,
+    "asr_step_fast": STEP,
     "asr_stream": ({"PCM": (FP32, [ANY], True), "PCM16": (INT16, [ANY], True)}, {"EVENT": (STRING, [1], False)}),
 }
 LARGEST_BATCH = {"encoder": 64, "encoder_fast": 64}
 # An ensemble is asked as its last step is.
-DECOUPLED = {"decoder", "decoder_fast", "asr_stream", "asr", "asr_fast"}
+ENSEMBLES = ("asr", "asr_fast", "asr_step", "asr_step_fast")
+DECOUPLED = {"decoder", "decoder_fast", "asr_stream", *ENSEMBLES}
 
 
 def tensors(side):
@@ -82,7 +96,8 @@ async def reported(url, model):
 @pytest.fixture(scope="module", params=["", "two_sizes"])
 async def every_model(request, settings):
     server = EmbeddedTriton(
-        settings.model_copy(update={"model_config_name": request.param}), models=("asr", "asr_fast", "asr_stream")
+        settings.model_copy(update={"model_config_name": request.param}),
+        models=("asr", "asr_fast", "asr_step", "asr_step_fast", "asr_stream"),
     )
     await server.start()
     yield server
@@ -95,7 +110,7 @@ async def test_triton_knows_every_tensor_and_how_a_model_is_asked(every_model, m
     assert (tensors(config.input), tensors(config.output)) == TENSORS[model]
     assert config.max_batch_size == LARGEST_BATCH.get(model, 0)
     assert config.model_transaction_policy.decoupled == (model in DECOUPLED)
-    scheduling = {"asr": "ensemble_scheduling", "asr_fast": "ensemble_scheduling", "asr_stream": "sequence_batching"}
+    scheduling = {**dict.fromkeys(ENSEMBLES, "ensemble_scheduling"), "asr_stream": "sequence_batching"}
     batched = "dynamic_batching" if model in LARGEST_BATCH else None
     assert config.WhichOneof("scheduling_choice") == scheduling.get(model, batched)
     if batched:

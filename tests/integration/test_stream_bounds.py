@@ -104,23 +104,19 @@ async def test_a_session_that_is_over_is_not_known_and_says_so(server, end):
     assert (event["type"], event["code"], event["fatal"]) == ("error", "session_unknown", True)
 
 
-async def test_a_short_outage_of_the_detector_costs_nothing(server, asking, english):
-    pause = np.zeros(16_000, dtype=np.float32)
-    told = []
-
-    async def feed(client):
-        await fed(english[:30_000], pause_s=0.02)(client)
-        await asking.unload("vad", alone=True)
-        loading = asyncio.create_task(asking.load("vad", 30))
-        await fed(np.concatenate([english[30_000:], pause, english]), pause_s=0.02)(client)
-        await loading
-
-    told = await listen(server.url, feed)
+async def test_a_stream_needs_no_room_of_those_that_only_files_need(server, asking, english):
+    for room in ("vad", "features"):
+        await asking.unload(room, alone=True)
+    try:
+        told = await listen(server.url, fed(np.concatenate([english, np.zeros(16_000, dtype=np.float32), english])))
+    finally:
+        for room in ("vad", "features"):
+            await asking.load(room, 30)
     assert [event["text"] for event in of(told, "final")] == [TEXT, TEXT]
     assert not of(told, "error")
 
 
-async def test_a_long_outage_of_the_detector_is_told_and_costs_the_open_utterance_alone(server, asking, english):
+async def test_a_long_outage_of_the_decoder_is_told_and_costs_the_open_utterance_alone(server, asking, english):
     async with LiveClient(server.url) as client:
         events = client.events()
 
@@ -131,15 +127,15 @@ async def test_a_long_outage_of_the_detector_is_told_and_costs_the_open_utteranc
 
         await fed(english[: english.size // 2])(client)
         await until("partial")
-        await asking.unload("vad", alone=True)
+        await asking.unload("decoder", alone=True)
         try:
-            client.send(english[english.size // 2 :])
+            client.send(english[english.size // 2 :], command="flush")
             lost = await until("error")
         finally:
-            loading = asyncio.create_task(asking.load("vad", 30))
+            loading = asyncio.create_task(asking.load("decoder", 30))
         assert (lost["code"], lost["fatal"], lost["utterance"]) == ("unavailable", False, 1)
+        await loading
         await fed(english)(client)
         client.send(None, end=True)
         final = await until("final")
-        await loading
         assert (final["text"], final["utterance"]) == (TEXT, 2)

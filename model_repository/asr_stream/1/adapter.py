@@ -5,28 +5,34 @@ from __future__ import annotations
 import json
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
+from .declaration import instances
 from .metrics import Metrics
 from .parameters import Parameters
 from .runner import Asked, Refused, Runner
 from .settings import SAMPLE_RATE_HZ, checked_canary, checked_command, checked_hold, checked_overlap
+from .silero import Silero
 
 MAX_CHUNK_S = 60
 URL_VARIABLE = "ASR_STREAM_TRITON_URL"
 
 
 class Adapter:
-    def __init__(self, parameters: Parameters, name: str) -> None:
-        """name: the model's, for metrics."""
+    def __init__(self, parameters: Parameters, folder: Path, args: dict[str, str]) -> None:
+        """folder: this version's, where the detector of speech is. args: of the instance, as Triton gives them."""
         self._min_interval_ms = parameters.min_partial_interval_ms
         # The embedded server's port is known only when it starts.
         url = os.environ.get(URL_VARIABLE) or parameters.triton_url
-        self.runner = Runner(url, parameters, Metrics(pb_utils, name).publish)
+        # Triton gives a new sequence to the instance that holds the fewest: the shares together are the model's bound.
+        most = -(-parameters.max_sessions // instances(args["model_config"]))
+        metrics = Metrics(pb_utils, args["model_name"], args["model_instance_name"])
+        self.runner = Runner(url, parameters, Silero(folder / "silero_vad.onnx"), most, metrics.publish)
         self.runner.start()
 
     def execute(self, requests: list[Any]) -> None:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from functools import partial
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
 from .endpointing import WINDOW
-from .retrying import retried
-from .rooms import Floats, Rooms
+from .rooms import Floats
 from .settings import SAMPLE_RATE_HZ
 
-# Voice activity is asked for this many windows at a time (192 ms): each call has its price.
-VAD_WINDOWS = 6
-# More is judged in several calls, so that nothing else waits long.
-MAX_VAD_SAMPLES = 16 * SAMPLE_RATE_HZ
+# Voice activity is asked for this many windows at a time (96 ms): each call has its price.
+VAD_WINDOWS = 3
+# Of everything that came at once so much is judged before the other sessions have their turn: some 2 ms.
+MAX_VAD_SAMPLES = 2 * SAMPLE_RATE_HZ
 VAD_STATE = 320
 
 
+class Detector(Protocol):
+    """`Silero`, which is given all that it carries over."""
+
+    def probabilities(self, pcm: Floats, state: Floats, *, whole: bool) -> tuple[Floats, Floats]: ...
+
+
 class Listening:
-    def __init__(self, rooms: Rooms, retry_s: float, name: str, unheard: int = 0) -> None:
-        """retry_s: how long a call is tried again while it fails. name: of the session, for the log. unheard: so many
-        of the first samples are not to be judged."""
-        self._rooms = rooms
-        self._retry_s = retry_s
-        self._name = name
+    def __init__(self, detector: Detector, unheard: int = 0) -> None:
+        """unheard: so many of the first samples are not to be judged."""
+        self._detector = detector
         self._num_unheard = unheard
         self.begin_anew()
 
@@ -44,12 +46,11 @@ class Listening:
             self._num_unjudged += part.size - skipped
         return self._num_unjudged >= VAD_WINDOWS * WINDOW
 
-    async def probabilities(self) -> AsyncGenerator[float, None]:
-        """Of speech, for each window of what was not judged yet. Raises RoomFailed where the detector stays away."""
+    def probabilities(self) -> Iterator[float]:
+        """Of speech, for each window of what was not judged yet."""
         pcm = np.concatenate(self._unjudged) if self._unjudged else np.empty(0, dtype=np.float32)
         self._unjudged, self._num_unjudged = [], 0
         for start in range(0, pcm.size, MAX_VAD_SAMPLES):
             part = pcm[start : start + MAX_VAD_SAMPLES]
-            judged, self._state = await retried(partial(self._rooms.vad, part, self._state), self._retry_s, self._name)
-            for probability in judged.tolist():
-                yield probability
+            judged, self._state = self._detector.probabilities(part, self._state, whole=False)
+            yield from judged.tolist()

@@ -28,12 +28,14 @@ class Counts:
 class Metrics:
     """`publish` takes a call to the server's process for every metric that changed: not on the sessions' loop."""
 
-    def __init__(self, pb_utils: Any, model: str) -> None:
+    def __init__(self, pb_utils: Any, model: str, instance: str) -> None:
+        """instance: its name. Two processes must not share a metric: the first one that ends would take it along."""
+
         def metric(name: str, text: str, kind: Any) -> Any:
             family = pb_utils.MetricFamily(name=f"asr_stream_{name}", description=text, kind=kind)
             # A family must live as long as its metric.
             self._families.append(family)
-            return family.Metric(labels={"model": model})
+            return family.Metric(labels={"model": model, "instance": instance})
 
         self._families: list[Any] = []
         self._counters = {

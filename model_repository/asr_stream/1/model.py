@@ -5,6 +5,7 @@ Triton imports this file twice, at first only to ask for the tensors: what takes
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from .declaration import complete
@@ -22,7 +23,7 @@ class TritonPythonModel:
 
         from .adapter import Adapter
 
-        self._adapter = Adapter(parameters, args["model_name"])
+        self._adapter = Adapter(parameters, Path(__file__).parent, args)
 
     def execute(self, requests: list[Any]) -> None:
         self._adapter.execute(requests)

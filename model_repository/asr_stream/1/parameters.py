@@ -12,12 +12,10 @@ class Parameters(Declared):
     triton_url: str = parameter(
         "127.0.0.1:8001", "The gRPC address of this server; the variable ASR_STREAM_TRITON_URL goes before it."
     )
-    vad: str = parameter("vad", "The model that finds speech.")
-    features: str = parameter("features", "The model that makes mel blocks.")
-    encoder: str = parameter("encoder", "The model that encodes them.")
-    decoder: str = parameter("decoder", "The model that finds the words.")
-    fast_encoder: str = parameter("", "Of two sizes, the small checkpoint's encoder; empty: there is one size.")
-    fast_decoder: str = parameter("", "Of two sizes, the small checkpoint's decoder, which speaks the partials.")
+    step: str = parameter("asr_step", "The model that encodes mel blocks and finds their words.")
+    decoder: str = parameter("decoder", "The model within it that finds the words.")
+    fast_step: str = parameter("", "Of two sizes, the small checkpoint's step, for partials; empty: there is one size.")
+    fast_decoder: str = parameter("", "The model within it that finds the words.")
     max_sessions: int = parameter(512, "Live sessions at a time; more are refused.", low=1)
     max_backlog_s: float = parameter(
         120.0, "Audio of one session that may wait to be heard; a client that sends faster is told so.", low=0
@@ -35,8 +33,8 @@ class Parameters(Declared):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if bool(self.fast_encoder) != bool(self.fast_decoder):
-            raise ValueError("fast_encoder and fast_decoder are named together, or neither of them")
+        if bool(self.fast_step) != bool(self.fast_decoder):
+            raise ValueError("fast_step and fast_decoder are named together, or neither of them")
 
     @property
     def two_sizes(self) -> bool:
@@ -44,11 +42,6 @@ class Parameters(Declared):
         return bool(self.fast_decoder)
 
     @property
-    def call_timeout_s(self) -> float:
-        """Of one call of `vad`, `features` or an encoder: three of them fit into the patience."""
-        return min(20.0, self.retry_s / 3)
-
-    @property
-    def decode_timeout_s(self) -> float:
-        """Of one call of a decoder: after a stall there is time for another one."""
+    def step_timeout_s(self) -> float:
+        """Of one step: after a stall there is time for another one."""
         return self.retry_s / 2

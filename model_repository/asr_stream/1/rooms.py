@@ -21,10 +21,14 @@ class RoomFailed(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """What the decoder is asked. Sizes as in the model `decoder`: embeddings [N, rows, D], frames [N, 1]."""
+    """What a step asks: encode these blocks and go on from what the decoder keeps.
 
-    embeddings: Floats
+    mel [N, 128, T], frames [N, 1] and clip_max as the model `encoder` takes them; the rest as `decoder` does.
+    """
+
+    mel: Floats
     frames: NDArray[np.int32]
+    clip_max: float
     language: str = ""
     context: str = ""
     draft: list[int] = field(default_factory=list)
@@ -45,21 +49,12 @@ class Heard:
 
 
 class Rooms(Protocol):
-    """The other models. Every call has a deadline and raises RoomFailed."""
+    """The other models. What is awaited has a deadline and raises RoomFailed."""
 
-    async def vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
-        """Probabilities of the windows that are full now, and the new state."""
-
-    async def features(self, pcm: Floats, left_context: int) -> tuple[Floats, NDArray[np.int32]]:
-        """mel [N, 128, 800] and frames [N, 1] of samples after `left_context` of them."""
-
-    async def encode(self, mel: Floats, frames: NDArray[np.int32], clip_max: Floats, *, fast: bool) -> Floats:
-        """Embeddings [N, rows, D] of blocks."""
-
-    async def decode(self, question: Question, *, fast: bool) -> Heard: ...
+    async def step(self, question: Question, *, fast: bool) -> Heard: ...
 
     async def check(self, language: str, context: str) -> None:
         """RoomFailed, invalid, where the decoder knows no such language or the context is too long."""
 
-    async def end_session(self, name: str, *, fast: bool) -> None:
-        """Forget what the decoder keeps for a session."""
+    def end_session(self, name: str, *, fast: bool) -> None:
+        """Forget what the decoder keeps for a session. Nobody waits for it: what is not used is forgotten anyway."""

@@ -7,11 +7,13 @@ import contextlib
 import json
 import logging
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from . import events
+from .listening import Detector
 from .metrics import Counts
 from .parameters import Parameters
 from .rooms import Floats
@@ -105,12 +107,24 @@ class Refused(Exception):
 class Runner:
     """`accept` from any thread, in the order of the requests; everything else happens on the loop."""
 
-    def __init__(self, url: str, parameters: Parameters, publish: Callable[[Counts, int], None]) -> None:
-        """url: of the server's gRPC. publish: called with counts, twice a second."""
+    def __init__(
+        self,
+        url: str,
+        parameters: Parameters,
+        detector: Detector,
+        most: int,
+        publish: Callable[[Counts, int], None],
+    ) -> None:
+        """url: of the server's gRPC. detector: of speech. most: sessions at a time. publish: called with counts,
+        twice a second."""
         self._publish = publish
         self._counts = Counts()
         self._url = url
         self._parameters = parameters
+        self._detector = detector
+        self._most = most
+        # The decoder knows sessions and requests of all instances, and of those before them.
+        self._name = f"{parameters.decoder}-{uuid.uuid4().hex[:12]}"
         self._lines: dict[int, _Line] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._number = 0
@@ -172,9 +186,9 @@ class Runner:
         if before is not None and before.task is not None:
             # A client that begins anew has given up what it had.
             before.task.cancel()
-        most = self._parameters.max_sessions
-        if len(self._lines) >= most:
-            raise Refused(f"this server holds {most} live sessions: try again later", invalid=False)
+        if len(self._lines) >= self._most:
+            held = self._parameters.max_sessions
+            raise Refused(f"this server holds {held} live sessions: try again later", invalid=False)
         assert self._rooms is not None
         self._number += 1
         self._counts.sessions_begun += not canary
@@ -187,8 +201,9 @@ class Runner:
             self._counts.errors += kind == "error"
             line.speak(event)
 
-        name = f"{self._parameters.decoder}-{id(self):x}-{self._number}"
-        line = _Line(Session(name, self._rooms, wanted, speak, self._parameters, asked.overlap), canary)
+        name = f"{self._name}-{self._number}"
+        session = Session(name, self._rooms, self._detector, wanted, speak, self._parameters, asked.overlap)
+        line = _Line(session, canary)
         # Whoever hears this knows that later refusals are not of the session itself.
         speak({"type": "opened"})
         line.task = self._loop.create_task(line.session.run())
@@ -218,7 +233,7 @@ class Runner:
                 logger.exception("metrics could not be published")
 
     async def _open(self) -> None:
-        self._rooms = TritonRooms(self._url, self._parameters)
+        self._rooms = TritonRooms(self._url, self._parameters, self._name)
         self._watcher = self._loop.create_task(self._watch())
 
     async def _close(self) -> None:

@@ -8,7 +8,6 @@ load steps become fewer and longer, not later and later.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from . import events
 from .endpointing import Endpointer, quietest
 from .events import at
 from .inbox import Command, Inbox
-from .listening import MAX_VAD_SAMPLES, Listening
+from .listening import MAX_VAD_SAMPLES, Detector, Listening
 from .pacing import Pacing
 from .parameters import Parameters
 from .pcm_buffer import PcmBuffer
@@ -37,6 +36,7 @@ class Session:
         self,
         name: str,
         rooms: Rooms,
+        detector: Detector,
         settings: Settings,
         speak: Callable[[dict[str, Any]], None],
         limits: Parameters,
@@ -52,7 +52,7 @@ class Session:
         self._inbox = Inbox(limits.max_backlog_s)
         self._buffer = PcmBuffer()
         self._endpointer = Endpointer()
-        self._listening = Listening(rooms, limits.retry_s, name, overlap.unheard)
+        self._listening = Listening(detector, overlap.unheard)
         self._endpointer.skip_to(overlap.unheard)
         # Audio before this sample belongs to utterances that are finished, or to none.
         self._floor = overlap.told
@@ -104,7 +104,7 @@ class Session:
             speaking, self._speaking = self._speaking, None
             self._say({"type": "closed", "reason": reason, **at("end", self._buffer.end)})
             if speaking is not None:
-                await speaking.forget()
+                speaking.forget()
 
     async def _until_closed(self) -> str:
         heard_at = time.monotonic()
@@ -126,6 +126,8 @@ class Session:
                 else:
                     audio = True
                     await self._take(item)
+                    # Much may have come at once; the others have their turn.
+                    await asyncio.sleep(0)
             await self._step()
             self._inbox.tell_heard()
             if audio:
@@ -146,7 +148,7 @@ class Session:
                 self._settings = changed
                 if self._speaking is not None:
                     # What was heard under other settings says nothing about the same samples under these.
-                    self._speaking.latest = None
+                    self._speaking.forget_hypotheses()
         return command.name == "end"
 
     async def _is_understood(self, settings: Settings, *, fatal: bool = False) -> bool:
@@ -172,16 +174,8 @@ class Session:
             await self._judge()
 
     async def _judge(self) -> None:
-        """Find speech in the samples that were not judged yet; where the detector stays away, they are lost."""
-        try:
-            await self._find_speech()
-        except RoomFailed as error:
-            lost = self._speaking.utterance if self._speaking is not None else None
-            self._say(events.lost(lost, self._buffer.end, error))
-            await self._reset()
-
-    async def _find_speech(self) -> None:
-        while await self._find_speech_to_its_end():
+        """Find speech in the samples that were not judged yet."""
+        while await self._judge_to_an_end():
             # Behind an utterance the detector begins anew: what it says depends on nothing that is done with, so that a
             # session that goes on elsewhere from there hears the same.
             anew = max(self._endpointer.position, self._floor)
@@ -192,17 +186,16 @@ class Session:
             run = self._endpointer.position if self._endpointer.run_start < 0 else self._endpointer.run_start
             self._buffer.drop_before(max(self._floor, run - self._settings.padding))
 
-    async def _find_speech_to_its_end(self) -> bool:
+    async def _judge_to_an_end(self) -> bool:
         """True where an utterance has ended; what follows is to be judged anew."""
-        async with contextlib.aclosing(self._listening.probabilities()) as probabilities:
-            async for probability in probabilities:
-                transition = self._endpointer.push(probability, self._settings)
-                if transition is not None and transition.kind == "started":
-                    self._open(max(self._floor, transition.sample - self._settings.padding))
-                elif transition is not None:
-                    await self._stop(transition.sample, "silence")
-                    return True
-                await self._cut_if_long(self._endpointer.position)
+        for probability in self._listening.probabilities():
+            transition = self._endpointer.push(probability, self._settings)
+            if transition is not None and transition.kind == "started":
+                self._open(max(self._floor, transition.sample - self._settings.padding))
+            elif transition is not None:
+                await self._stop(transition.sample, "silence")
+                return True
+            await self._cut_if_long(self._endpointer.position)
         return False
 
     def _open(self, start: int) -> None:
@@ -266,7 +259,7 @@ class Session:
         """Drop what was said since the last final."""
         speaking, self._speaking = self._speaking, None
         if speaking is not None:
-            await speaking.forget()
+            speaking.forget()
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -279,11 +272,27 @@ class Session:
     async def _step(self) -> None:
         """Ask for the next hypothesis, if there is enough new audio with voice in it."""
         speaking, end = self._speaking, self._buffer.end
-        if speaking is None or not self._pacing.is_due(end, self._settings, self._endpointer.last_voice):
+        if speaking is None:
             return
-        await self._pacing.turn()
-        if await speaking.step(end, self._settings):
-            self._pacing.heard(end)
+        early = self._end_if_silence_lasts()
+        if early is not None and not speaking.has_final(early):
+            # The final is computed while the pause runs that will end the utterance, or not.
+            await self._pacing.turn()
+            if await speaking.finish_early(early, self._settings):
+                self._pacing.heard(early)
+        elif self._pacing.is_due(end, self._settings, self._endpointer.last_voice):
+            await self._pacing.turn()
+            if await speaking.step(end, self._settings):
+                self._pacing.heard(end)
+
+    def _end_if_silence_lasts(self) -> int | None:
+        """Where the utterance will end if nothing more is said, once all of these samples are there; else None."""
+        voice_end = self._endpointer.silence_start
+        if self._settings.vad == "off" or voice_end < 0:
+            return None
+        assert self._speaking is not None
+        end = max(voice_end + self._settings.padding, self._speaking.start + 1)
+        return end if end <= self._endpointer.position else None
 
     async def _finish(self, end: int, reason: str) -> None:
         """Speak the utterance's final text, whatever it takes."""

@@ -27,8 +27,9 @@ class Speaking:
         self._say = say
         self._limits = limits
         self._stable = StableText()
-        # What was heard up to which sample.
-        self.latest: tuple[Heard, int] | None = None
+        # Hypotheses and the samples that they reach to: the newest one, and the final if nothing more is said.
+        self._latest: tuple[Heard, int] | None = None
+        self._final: tuple[Heard, int] | None = None
 
     @property
     def start(self) -> int:
@@ -44,20 +45,53 @@ class Speaking:
             logger.warning("a step of utterance %s failed: %s", self.utterance.name, error)
             await asyncio.sleep(RETRY_FIRST_S)
             return False
-        self.latest = heard, end
+        self._tell_partial(heard, end, settings)
+        return True
+
+    def has_final(self, end: int) -> bool:
+        """Whether the final up to this sample is known."""
+        return self._final is not None and self._final[1] == end
+
+    async def finish_early(self, end: int, settings: Settings) -> bool:
+        """Find the final up to the sample `end` before it is known that there is no more; false where it could not be
+        had."""
+        if self._of_one_size(self._latest, end):
+            self._final = self._latest
+            return True
+        try:
+            heard = await self.utterance.hypothesis(end, _options(settings), final=True, ahead=True)
+        except RoomFailed as error:
+            logger.warning("an early final of utterance %s failed: %s", self.utterance.name, error)
+            await asyncio.sleep(RETRY_FIRST_S)
+            return False
+        self._final = heard, end
+        if not self._limits.two_sizes and (self._latest is None or self._latest[1] < end):
+            self._tell_partial(heard, end, settings)
+        return True
+
+    def forget_hypotheses(self) -> None:
+        """What was heard under other settings says nothing about the same samples under these."""
+        self._latest = self._final = None
+
+    def _of_one_size(self, heard: tuple[Heard, int] | None, end: int) -> bool:
+        """Whether a partial up to this sample is its final as well."""
+        return heard is not None and heard[1] == end and not self._limits.two_sizes
+
+    def _tell_partial(self, heard: Heard, end: int, settings: Settings) -> None:
+        self._latest = heard, end
         stable, unstable = self._stable.update(heard.text, settings.agreement)
         checkpoint = "fast" if self._limits.two_sizes else "accurate"
         said = events.partial(self.utterance, end, heard, stable, unstable, checkpoint)
         self._say({**said, **self._debug(heard, settings)})
-        return True
 
     async def finish(self, end: int, reason: str, settings: Settings, resume: int | None) -> None:
         """Tell the end of the speech and its final text, or that it cannot be had. resume: told with it."""
         self._say({"type": "speech_stopped", "reason": reason, **events.place(self.utterance, end)})
         try:
-            if self.latest is not None and self.latest[1] == end and not self._limits.two_sizes:
-                heard = self.latest[0]
-                await self.forget()
+            known = self._latest if self._of_one_size(self._latest, end) else self._final
+            if known is not None and known[1] == end:
+                heard = known[0]
+                self.utterance.forget()
             else:
                 ask = partial(self.utterance.hypothesis, end, _options(settings), final=True)
                 heard = await retried(ask, self._limits.retry_s, self.utterance.name)
@@ -69,13 +103,9 @@ class Speaking:
             said["resume_sample"] = resume
         self._say({**said, **self._debug(heard, settings)})
 
-    async def forget(self) -> None:
+    def forget(self) -> None:
         """Let the decoder free what it keeps."""
-        try:
-            await self.utterance.forget()
-        except RoomFailed as error:
-            # The decoder forgets by itself what is not used.
-            logger.warning("utterance %s left something behind: %s", self.utterance.name, error)
+        self.utterance.forget()
 
     def _debug(self, heard: Heard, settings: Settings) -> dict[str, Any]:
         return events.debug(self.utterance, heard) if settings.debug else {}

@@ -7,13 +7,14 @@ was encoded under another maximum stays valid while neither clamp touches it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .log_mel import log_mel
 from .rooms import Floats, Heard, Question, RoomFailed, Rooms
 
 HOP = 160
@@ -23,11 +24,14 @@ BLOCK_SAMPLES = BLOCK_FRAMES * HOP
 WINDOW_REACH = 200
 # Samples before a frame that its window reaches into, in whole frames.
 CONTEXT_FRAMES = 2
-# Shorter clips are filled up with zeros by `features`.
+# Shorter clips are filled up with zeros, as `features` does it.
 MIN_SAMPLES = 8_000
+# Samples whose mel power takes longer than others should wait for: some 5 ms.
+MANY_SAMPLES = 8 * 16_000
 NUM_MELS = 128
-SILENT = -10.0
 CLAMP = 8.0
+# What is not a frame, as `features` has it.
+EMPTY = -10.0
 # Lengths at which a single, unfinished block is encoded.
 LENGTHS = (200, 400, BLOCK_FRAMES)
 
@@ -44,26 +48,28 @@ def num_full_blocks(num_samples: int) -> int:
 
 @dataclass
 class Block:
-    """mel float32 [128, 800] of one block, with `frames` valid frames from `low` to `high`.
+    """mel float32 [128, count] of one block's valid frames, all of them from `low` to `high`.
 
-    embeddings [rows, D]: what the encoder made of it under the maximum `clip_max`, or None.
+    clip_max: the maximum under which it was encoded, or None.
     """
 
     mel: Floats
-    frames: int
     low: float
     high: float
-    embeddings: Floats | None = None
-    clip_max: float = 0.0
+    clip_max: float | None = None
 
     @classmethod
-    def of(cls, mel: Floats, frames: int) -> Block:
-        valid = mel[:, :frames]
-        return cls(mel, frames, float(valid.min()), float(valid.max()))
+    def of(cls, mel: Floats) -> Block:
+        return cls(mel, float(mel.min()), float(mel.max()))
+
+    @property
+    def frames(self) -> int:
+        """How many."""
+        return self.mel.shape[1]
 
     def holds(self, clip_max: float) -> bool:
-        """Whether its embeddings are those under this maximum as well: either clamp leaves the block as it is."""
-        if self.embeddings is None:
+        """Whether what was made of it is the same under this maximum: either clamp leaves the block as it is."""
+        if self.clip_max is None:
             return False
         return clip_max == self.clip_max or self.low >= max(clip_max, self.clip_max) - CLAMP
 
@@ -78,13 +84,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Work:
-    """What a hypothesis took: blocks encoded, embeddings sent, and milliseconds of each part."""
+    """What a hypothesis took: blocks encoded, and milliseconds of mel frames and of the step of encoder and decoder."""
 
     blocks_encoded: int
-    blocks_sent: int
     features_ms: float
-    encoder_ms: float
-    decoder_ms: float
+    step_ms: float
 
 
 class Utterance:
@@ -107,16 +111,16 @@ class Utterance:
         self._num_kept = 0
         self._is_known = False
         self.draft: list[int] = []
-        self.work = Work(0, 0, 0.0, 0.0, 0.0)
+        self.work = Work(0, 0.0, 0.0)
 
-    async def hypothesis(self, end: int, options: Options, *, final: bool) -> Heard:
+    async def hypothesis(self, end: int, options: Options, *, final: bool, ahead: bool = False) -> Heard:
         """What is said up to the session's sample `end`: exactly what decoding those samples from the beginning gives.
 
-        final: the decoder keeps nothing afterwards; of two sizes, the accurate one answers. Raises RoomFailed; then
-        nothing is assumed to be kept.
+        final: the decoder keeps nothing afterwards; of two sizes, the accurate one answers. ahead: a final that may not
+        be the last word: what is kept stays. Raises RoomFailed; then nothing is assumed to be kept.
         """
-        fast = self._two_sizes and not final
-        accurate_final = self._two_sizes and final
+        # The accurate one of two answers by itself; what is kept is the fast one's.
+        apart = self._two_sizes and final
         started = time.monotonic()
         num_samples = end - self.start
         num_full = num_full_blocks(num_samples)
@@ -124,36 +128,28 @@ class Utterance:
         mel = await self._mel(first, num_samples)
         heard = time.monotonic()
         blocks = self._full[:first] + _cut(mel)
-        if accurate_final:
-            # The other checkpoint's embeddings are of no use to this one.
-            blocks = [Block(block.mel, block.frames, block.low, block.high) for block in blocks]
-        stale = await self._encode(blocks, fast=fast)
-        encoded = time.monotonic()
-        if not accurate_final:
+        if not apart:
             self._full = blocks[:num_full]
             self._tail = mel[
                 :, (num_full - first) * BLOCK_FRAMES : num_settled_frames(num_samples) - first * BLOCK_FRAMES
             ]
-        kept = 0 if accurate_final else min([self._num_kept, num_full, *stale[:1]])
-        # Until the decoder has answered, what it keeps is not known.
-        self._num_kept = 0
-        keep = 0 if final else num_full
-        answer = await self._decode(blocks, kept, keep, options, fast=fast)
-        self._num_kept = keep
-        if accurate_final:
-            await self.forget()
+            keep = num_full if ahead or not final else 0
+            answer, num_encoded = await self._go_on(blocks, num_full, keep, options)
+        else:
+            answer, num_encoded = await self._rooms.step(self._question(blocks, options), fast=False), len(blocks)
+            if not ahead:
+                self.forget()
         self.draft = answer.token_ids
-        ended = time.monotonic()
-        spans = [1000 * seconds for seconds in (heard - started, encoded - heard, ended - encoded)]
-        self.work = Work(len(stale), len(blocks) - kept, *(round(span, 3) for span in spans))
+        spans = [1000 * seconds for seconds in (heard - started, time.monotonic() - heard)]
+        self.work = Work(num_encoded, *(round(span, 3) for span in spans))
         return answer
 
-    async def forget(self) -> None:
+    def forget(self) -> None:
         """Let the decoder free what it keeps for this utterance."""
-        if not self._is_known:
-            return
-        self._is_known = False
-        await self._rooms.end_session(self.name, fast=self._two_sizes)
+        if self._is_known:
+            self._is_known = False
+            self._num_kept = 0
+            self._rooms.end_session(self.name, fast=self._two_sizes)
 
     async def _mel(self, first: int, num_samples: int) -> Floats:
         """Frames [128, count] of the utterance so far, from block number `first` on; only what is new is computed."""
@@ -162,74 +158,60 @@ class Utterance:
         # An utterance's end may lie before what was heard of it.
         settled = min(begin + known.shape[1], num_settled_frames(num_samples))
         if settled < CONTEXT_FRAMES or num_samples < MIN_SAMPLES:
-            # From its beginning, as `features` fills it up with zeros only then.
+            # From its beginning, as it is filled up with zeros only then.
             settled = 0
         count = max(num_samples, MIN_SAMPLES) // HOP
         if settled >= count:
             return known[:, : count - begin]
-        context = CONTEXT_FRAMES * HOP if settled else 0
-        pcm = self._read(self.start + settled * HOP - context, self.start + num_samples)
-        mel, frames = await self._rooms.features(pcm, context)
-        fresh = [one[:, : int(valid)] for one, valid in zip(mel, frames[:, 0], strict=True)]
-        return np.concatenate([known[:, : settled - begin], *fresh], axis=1)
+        # The samples before the first frame fill its window, as they do in the whole clip.
+        context = CONTEXT_FRAMES if settled else 0
+        pcm = self._read(self.start + (settled - context) * HOP, self.start + num_samples)
+        if num_samples < MIN_SAMPLES:
+            pcm = np.pad(pcm, (0, MIN_SAMPLES - num_samples))
+        fresh = log_mel(pcm) if pcm.size < MANY_SAMPLES else await asyncio.to_thread(log_mel, pcm)
+        return np.concatenate([known[:, : settled - begin], fresh[:, context:]], axis=1)
 
-    async def _encode(self, blocks: list[Block], *, fast: bool) -> list[int]:
-        """Encode what is new or not valid any more; returns the numbers of those blocks."""
+    async def _go_on(self, blocks: list[Block], num_full: int, keep: int, options: Options) -> tuple[Heard, int]:
+        """Ask about these blocks, of which the first `num_full` are full, where the decoder keeps some of them and is
+        to keep `keep`; also how many were encoded for it."""
         clip_max = max(block.high for block in blocks)
         stale = [index for index, block in enumerate(blocks) if not block.holds(clip_max)]
-        if not stale:
-            return stale
-        longest = max(blocks[index].frames for index in stale)
-        length = next(length for length in LENGTHS if length >= longest)
-        mel = np.stack([blocks[index].mel[:, :length] for index in stale])
-        frames = np.array([[blocks[index].frames] for index in stale], dtype=np.int32)
-        embeddings = await self._rooms.encode(
-            mel, frames, np.full((len(stale), 1), clip_max, dtype=np.float32), fast=fast
-        )
-        for index, rows in zip(stale, embeddings, strict=True):
-            blocks[index].embeddings, blocks[index].clip_max = rows, clip_max
-        return stale
-
-    async def _decode(self, blocks: list[Block], kept: int, keep: int, options: Options, *, fast: bool) -> Heard:
+        kept = min([self._num_kept, num_full, *stale[:1]])
+        # Until the decoder has answered, what it keeps is not known.
+        self._num_kept = 0
+        encoded = 0
         for cached in dict.fromkeys((kept, 0)):
-            embeddings, frames = _joined(blocks[cached:])
-            question = Question(
-                embeddings,
-                frames,
-                options.language,
-                options.context,
-                self.draft,
+            question = replace(
+                self._question(blocks, options, cached),
                 # Without anything to keep, naming the session ends it.
                 session=self.name if keep or self._is_known else "",
                 cached_blocks=cached,
                 keep_blocks=keep,
             )
             self._is_known = bool(question.session)
-            answer = await self._rooms.decode(question, fast=fast)
+            encoded += len(blocks) - cached
+            answer = await self._rooms.step(question, fast=self._two_sizes)
             self._is_known = keep > 0
             if not answer.evicted:
-                return answer
+                self._num_kept = keep
+                for block in blocks[cached:]:
+                    block.clip_max = clip_max
+                return answer, encoded
         raise RoomFailed("the decoder asked for blocks that were sent")
+
+    def _question(self, blocks: list[Block], options: Options, first: int = 0) -> Question:
+        """About these blocks, of which those from `first` on are sent."""
+        sent = blocks[first:]
+        longest = max(block.frames for block in sent)
+        length = next(length for length in LENGTHS if length >= longest)
+        mel = np.full((len(sent), NUM_MELS, length), EMPTY, dtype=np.float32)
+        for index, block in enumerate(sent):
+            mel[index, :, : block.frames] = block.mel
+        frames = np.array([[block.frames] for block in sent], dtype=np.int32)
+        clip_max = max(block.high for block in blocks)
+        return Question(mel, frames, clip_max, options.language, options.context, self.draft)
 
 
 def _cut(mel: Floats) -> list[Block]:
     """Frames [128, count] as blocks of 800."""
-    blocks = []
-    for start in range(0, mel.shape[1], BLOCK_FRAMES):
-        part = mel[:, start : start + BLOCK_FRAMES]
-        filled = np.full((NUM_MELS, BLOCK_FRAMES), SILENT, dtype=np.float32)
-        filled[:, : part.shape[1]] = part
-        blocks.append(Block.of(filled, part.shape[1]))
-    return blocks
-
-
-def _joined(blocks: list[Block]) -> tuple[Floats, NDArray[np.int32]]:
-    """Blocks for the decoder: embeddings [N, rows, D], as long as the longest, and frames [N, 1]."""
-    rows = [block.embeddings for block in blocks]
-    longest = max(one.shape[0] for one in rows if one is not None)
-    width = next(one.shape[1] for one in rows if one is not None)
-    joined = np.zeros((len(blocks), longest, width), dtype=np.float32)
-    for index, one in enumerate(rows):
-        assert one is not None
-        joined[index, : one.shape[0]] = one
-    return joined, np.array([[block.frames] for block in blocks], dtype=np.int32)
+    return [Block.of(mel[:, at : at + BLOCK_FRAMES]) for at in range(0, mel.shape[1], BLOCK_FRAMES)]

@@ -40,6 +40,11 @@ def complete(config: Any, inputs: Iterable[Tensor], outputs: Iterable[Tensor], *
     return config
 
 
+def instances(model_config: str) -> int:
+    """How many instances of a model there are, from its configuration as Triton gives it to each."""
+    return sum(int(group["count"]) for group in json.loads(model_config)["instance_group"])
+
+
 def _described(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "data_type": tensor.data_type, "dims": list(tensor.dims)}
 

@@ -23,11 +23,12 @@ class Fed:
 
     def __init__(self, rooms, two_sizes=False, limits=None, overlap=None, **settings):
         """limits: of the model's parameters, those that are not the default ones. overlap: of one that goes on."""
-        fast = {"fast_encoder": "encoder_fast", "fast_decoder": "decoder_fast"} if two_sizes else {}
+        fast = {"fast_step": "asr_step_fast", "fast_decoder": "decoder_fast"} if two_sizes else {}
         self.events = []
         self.session = session_room.Session(
             f"test-{id(self)}",
             rooms,
+            rooms.detector,
             Settings().changed(settings),
             self.events.append,
             parameters_room.Parameters(**fast, **{"min_partial_interval_ms": 20, **(limits or {})}),

@@ -102,7 +102,7 @@ async def test_only_the_newest_block_is_worked_on(rooms, english):
     await fed.feed(np.tile(english, 10), itertools.repeat(8_000))
     events = await fed.end()
     late = [event["meta"] for event in events if event["type"] == "partial"][-20:]
-    assert max(meta["blocks_sent"] for meta in late) <= 2
+    assert max(meta["blocks_encoded"] for meta in late) <= 2
     assert sum(meta["blocks_encoded"] for meta in late) <= 26
 
 
@@ -259,6 +259,8 @@ class Failing:
 
     def __getattr__(self, name):
         call = getattr(self._rooms, name)
+        if not asyncio.iscoroutinefunction(call):
+            return call
 
         async def maybe(*args, **kwargs):
             if self.failures.get(name, 0) > 0:
@@ -269,12 +271,11 @@ class Failing:
         return maybe
 
 
-@pytest.mark.parametrize("room_name", ["vad", "features", "encode", "decode"])
-async def test_a_model_that_fails_for_a_while_loses_nothing(rooms, offline, english, room_name):
-    failing = Failing(rooms, {room_name: 3})
+async def test_models_that_fail_for_a_while_lose_nothing(rooms, offline, english):
+    failing = Failing(rooms, {"step": 3})
     fed = Fed(failing)
     await fed.feed(english, itertools.repeat(4_000))
-    failing.failures[room_name] = 2
+    failing.failures["step"] = 2
     events = await fed.end()
     check_order(events)
     check_exact(events, english, offline)
@@ -282,13 +283,13 @@ async def test_a_model_that_fails_for_a_while_loses_nothing(rooms, offline, engl
 
 
 async def test_a_model_that_stays_away_costs_one_utterance_and_says_so(rooms, english):
-    failing = Failing(rooms, {"decode": 10**6})
+    failing = Failing(rooms, {"step": 10**6})
     fed = Fed(failing, limits={"retry_s": 0.3})
     await fed.feed(english, itertools.repeat(8_000))
     fed.session.command("flush")
     await fed.settle()
-    failing.failures["decode"] = 0
-    assert "the utterance is lost: decode is away" in fed.of("error")[0]["message"]
+    failing.failures["step"] = 0
+    assert "the utterance is lost: step is away" in fed.of("error")[0]["message"]
     await fed.feed(english, itertools.repeat(8_000))
     await fed.end()
     assert [event["text"] for event in fed.of("final")] == ["four two seven nine zero one five"]

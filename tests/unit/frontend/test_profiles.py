@@ -17,17 +17,21 @@ CONTAINER = Server(frozenset({"python", "onnxruntime", "tensorrt"}))
 
 @pytest.mark.parametrize("profile", profiles.profiles_of(REPOSITORY))
 def test_two_sizes_load_the_small_rooms_that_streams_ask(profile):
-    expected = ("asr", "asr_stream")
+    expected = ("asr", "asr_step", "asr_stream")
     if profile.endswith("two_sizes"):
-        expected += ("encoder_fast", "decoder_fast")
+        expected += ("asr_step_fast",)
     assert profiles.models_of(REPOSITORY, profile) == expected
 
 
 def test_backends_are_judged_of_what_a_profile_loads_alone():
-    rooms = {"asr", "asr_stream", "vad", "features", "encoder", "decoder"}
+    rooms = {"asr", "asr_step", "asr_stream", "vad", "features", "encoder", "decoder"}
     assert set(profiles.backends_of(REPOSITORY)) == rooms
     assert set(profiles.backends_of(REPOSITORY, "speculative")) == rooms | {"encoder_fast"}
-    assert set(profiles.backends_of(REPOSITORY, "two_sizes")) == rooms | {"encoder_fast", "decoder_fast"}
+    assert set(profiles.backends_of(REPOSITORY, "two_sizes")) == rooms | {
+        "asr_step_fast",
+        "encoder_fast",
+        "decoder_fast",
+    }
     assert set(profiles.backends_of(REPOSITORY, "speculative").values()) == {"python", "ensemble"}
     assert profiles.backends_of(REPOSITORY, "tensorrt")["encoder"] == "tensorrt"
     assert profiles.backends_of(REPOSITORY, "onnx_cpu")["encoder"] == "onnxruntime"
@@ -44,7 +48,7 @@ def test_what_runs_where():
     [
         ("tensorrt", PYTHON, "encoder wants tensorrt"),
         ("onnx_cpu", PYTHON, "encoder wants onnxruntime"),
-        ("tensorrt_two_sizes", PYTHON, "encoder_fast wants tensorrt, encoder wants tensorrt"),
+        ("tensorrt_two_sizes", PYTHON, "encoder wants tensorrt, encoder_fast wants tensorrt"),
         ("cuda", PYTHON_ON_CPU, "no GPU can be used"),
         ("rtx", PYTHON_ON_CPU, "no GPU can be used"),
         ("fast", PYTHON_ON_CPU, "there is none of that name"),
@@ -68,9 +72,9 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "printed"),
     [
-        ([str(REPOSITORY)], 0, "asr asr_stream\n"),
-        ([str(REPOSITORY), ""], 0, "asr asr_stream\n"),
-        ([str(REPOSITORY), "tensorrt_two_sizes"], 0, "asr asr_stream encoder_fast decoder_fast\n"),
+        ([str(REPOSITORY)], 0, "asr asr_step asr_stream\n"),
+        ([str(REPOSITORY), ""], 0, "asr asr_step asr_stream\n"),
+        ([str(REPOSITORY), "tensorrt_two_sizes"], 0, "asr asr_step asr_stream asr_step_fast\n"),
         ([str(REPOSITORY), "fast"], 2, ""),
         (["/nowhere"], 2, ""),
     ],

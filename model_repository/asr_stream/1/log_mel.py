@@ -1,0 +1,1 @@
+../../features/1/log_mel.py
