@@ -134,8 +134,8 @@ async def test_a_long_outage_of_the_decoder_is_told_and_costs_the_open_utterance
         finally:
             loading = asyncio.create_task(asking.load("decoder", 30))
         assert (lost["code"], lost["fatal"], lost["utterance"]) == ("unavailable", False, 1)
-        await loading
         await fed(english)(client)
         client.send(None, end=True)
         final = await until("final")
+        await loading
         assert (final["text"], final["utterance"]) == (TEXT, 2)

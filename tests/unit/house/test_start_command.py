@@ -61,7 +61,8 @@ def test_it_loads_what_the_profile_needs_on_the_first_gpus(start):
     assert done.returncode == 0, done.stderr
     assert list(said) == ["tritonserver"]
     assert f"--model-repository={MODEL_REPOSITORY} --model-control-mode=explicit" in said["tritonserver"]
-    assert "--model-config-name=cuda --load-model=asr --load-model=asr_stream" in said["tritonserver"]
+    models = "--load-model=asr --load-model=asr_step --load-model=asr_stream"
+    assert f"--model-config-name=cuda {models}" in said["tritonserver"]
     assert "sees=0,1 pipes= logs=" in said["tritonserver"]
 
 
