@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2
 
-from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable, add_input, refused, set_parameter
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable, refused
+from frontend.triton.messages import add_input, set_parameter
 
 MODEL = "asr_stream"
 # The code of the error that says so.
