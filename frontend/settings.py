@@ -191,6 +191,14 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds of sound that a live session may send ahead of the clock; then it is read at its pace.",
     )
+    live_gather_ms: float = Field(
+        default=150.0,
+        ge=0,
+        le=1000,
+        description="Sound of a live session waits so long at most for more of it, and goes to Triton in one request, "
+        "which makes a stream cheaper; captions are later by as much at most. What comes after a pause, and commands, "
+        "go at once. 0: each message is a request.",
+    )
     live_messages_per_s: float = Field(
         default=20.0,
         gt=0,

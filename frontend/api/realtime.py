@@ -61,11 +61,13 @@ async def realtime(websocket: WebSocket) -> None:
     asked = websocket.query_params.get("model") or names[0]
     known = is_served(asked, names)
     session = RealtimeSession(new_id("sess"), asked if known else names[0])
+    gather_s, metrics = settings.live_gather_ms / 1000, websocket.app.state.metrics
     try:
         async with backend.use() as client:
 
             def begin() -> LastingSession:
-                return LastingSession(backend.current or client, session.session_id, backend.connected)
+                live = backend.current or client
+                return LastingSession(live, session.session_id, backend.connected, gather_s, metrics.live_delay)
 
             connection = Connection(websocket, Feed(begin, session.as_settings()), session, names)
             await connection.run(None if known else not_served(asked, names))

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operations"])
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+DELAYS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
 
 
@@ -32,12 +33,21 @@ class Metrics:
         self._stages = histogram("stage_seconds", "Time of the decoder's stages of a request", SECONDS, "stage")
         self._ttft = histogram("first_text_seconds", "Time to the first text of a file", SECONDS)
         self._rtf = histogram("real_time_factor", "Seconds of work for each second of a file", FACTORS)
+        self._delays = {
+            "first_partial": histogram("live_first_partial_seconds", "From an utterance's begin to its text", DELAYS),
+            "partial": histogram("live_partial_seconds", "From the arrival of a partial's last sound to it", DELAYS),
+            "final": histogram("live_final_seconds", "From the arrival of a final's last sound to it", DELAYS),
+        }
         self._audio = Counter("asr_frontend_audio_seconds", "Seconds of files transcribed", registry=self.registry)
         self.errors = Counter("asr_frontend_errors", "Errors told", ["route", "status"], registry=self.registry)
         self.live = Gauge("asr_frontend_live_sessions", "Live sessions now", registry=self.registry)
 
     def first_text(self, seconds: float) -> None:
         self._ttft.observe(seconds)
+
+    def live_delay(self, name: str, seconds: float) -> None:
+        """Of a live session's `first_partial`, `partial` or `final`: since the sound that it covers had come."""
+        self._delays[name].observe(seconds)
 
     def stages(self, timings_ms: dict[str, float]) -> None:
         for name, milliseconds in timings_ms.items():

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from frontend.errors import ApiError
 from frontend.guard import connections as connections_module
-from frontend.guard.connections import Connections, GuardedHttp, GuardedSocket
+from frontend.guard.connections import SHORTCUT, Connections, GuardedHttp, GuardedSocket
 from frontend.guard.refusals import refuse
 
 
@@ -35,6 +35,9 @@ class App:
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})
+            if scope["path"] == "/shortcut":
+                await self.listen(scope, receive)
+                return
             if scope["path"] == "/talk":
                 with contextlib.suppress(OSError):
                     while True:
@@ -50,6 +53,26 @@ class App:
         else:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
             await send({"type": "http.response.body", "body": b"ok"})
+
+    async def listen(self, scope, receive):
+        """Note what comes, and whether by the shortcut; texts take a while, and every tenth message is left."""
+        shortcut, self.heard = scope["extensions"][SHORTCUT], []
+
+        def take(data):
+            taken = len(self.heard) % 10 != 9
+            if taken:
+                self.heard.append((data, True))
+            return taken
+
+        while True:
+            shortcut.take = take
+            message = await receive()
+            shortcut.take = None
+            if message["type"] == "websocket.disconnect":
+                return
+            if message.get("text") is not None:
+                await asyncio.sleep(0.01)
+            self.heard.append((message.get("bytes") or message["text"].encode(), False))
 
 
 async def receive_until_gone(receive):
@@ -212,3 +235,19 @@ async def test_a_refused_socket_is_no_error_of_the_server(caplog):
         assert caught.value.response.headers["retry-after"] == "1"
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     assert "secret" not in caplog.text
+
+
+async def test_messages_that_a_route_takes_by_the_shortcut_keep_their_order():
+    async with serving() as (port, _, app):
+        async with connect(f"ws://127.0.0.1:{port}/shortcut") as client:
+            for number in range(300):
+                if number % 50 == 49:
+                    await client.send(str(number))
+                elif number % 70 == 69:
+                    await client.send([b"%d" % number, b"", b""])
+                else:
+                    await client.send(b"%d" % number)
+        await until(lambda: app.ended == 1)
+    assert [data for data, _ in app.heard] == [b"%d" % number for number in range(300)]
+    assert sum(by_shortcut for _, by_shortcut in app.heard) >= 9
+    assert sum(not by_shortcut for _, by_shortcut in app.heard) > 20
