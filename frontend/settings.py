@@ -158,6 +158,13 @@ class Settings(BaseSettings):
     max_uploads_mb: float = Field(
         default=4096.0, gt=0, description="Uploads on the disk and in memory at a time, in all; more are refused."
     )
+    client_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="The share of the places for uploads that are on their way, and of max_uploads_mb, that one client "
+        "(a key; without keys an address) may have at most.",
+    )
     body_idle_s: float = Field(
         default=20.0, gt=0, description="A request's body may bring nothing for so long before it is refused."
     )
