@@ -14,6 +14,7 @@ from frontend.api import compat, health, models, page, realtime, transcriptions,
 from frontend.audio.decode_pool import DecodePool
 from frontend.guard.drain import Drain
 from frontend.guard.headers import SafeAnswers
+from frontend.guard.hosts import HostGate
 from frontend.guard.keys import KeyGate, Keys
 from frontend.guard.limits import BodyLimit
 from frontend.guard.names import RequestNames
@@ -62,6 +63,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(KeyGate, settings=settings, keys=keys)
     app.add_middleware(OriginGate, settings=settings)
     app.add_middleware(RequestNames)
+    if settings.hosts:
+        app.add_middleware(HostGate, names=settings.hosts)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]

@@ -213,6 +213,11 @@ class Settings(BaseSettings):
         description="Origins (a JSON list) whose pages may ask from a browser, over HTTP and WebSockets, beside this "
         'server\'s own; ["*"] is every one.',
     )
+    hosts: StringList = Field(
+        default=[],
+        description='Names (a JSON list; "*.example.org": all below one) that this server answers to; addresses and '
+        "localhost always. Unset: to any, and a page of a name with a dot may only ask over TLS.",
+    )
     log_json: bool = Field(default=False, description="Log one JSON object a line.")
     otlp_endpoint: str | None = Field(
         default=None, description="Where traces go (OTLP over HTTP, such as http://127.0.0.1:4318); unset: nowhere."
