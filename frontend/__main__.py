@@ -60,6 +60,8 @@ async def serve(app: FastAPI, settings: Settings) -> int:
     """Run the server; returns the process's exit code."""
     connections = Connections(_most_connections(settings), settings.request_header_s, settings.slow_reader_s)
     connections.message_bytes["/ws/transcribe"] = int(settings.live_message_mb * 1e6)
+    connections.crowded = app.state.places.crowded
+    connections.on_refused = app.state.metrics.refused
     # uvicorn makes a protocol by calling what stands there for its class.
     http: Any = functools.partial(GuardedHttp, connections)
     websocket: Any = functools.partial(GuardedSocket, connections)

@@ -14,12 +14,13 @@ from frontend.api import compat, health, models, page, realtime, transcriptions,
 from frontend.audio.decode_pool import DecodePool
 from frontend.guard.drain import Drain
 from frontend.guard.headers import SafeAnswers
+from frontend.guard.hosts import HostGate
 from frontend.guard.keys import KeyGate, Keys
 from frontend.guard.limits import BodyLimit
 from frontend.guard.names import RequestNames
 from frontend.guard.origins import OriginGate
 from frontend.guard.sockets import SocketGate
-from frontend.guard.uploads import UploadGate
+from frontend.guard.uploads import Places, UploadGate
 from frontend.observe import metrics as metrics_routes
 from frontend.observe import tracing
 from frontend.observe.metrics import MeasuredRequests, Metrics
@@ -48,7 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Qwen3-ASR on Triton", version=__version__, lifespan=lifespan)
     app.state.settings = settings
     app.state.metrics = Metrics()
-    app.add_middleware(UploadGate, most=settings.max_uploads, most_bytes=int(settings.max_uploads_mb * 1e6))
+    app.state.places = Places(settings.max_uploads, int(settings.max_uploads_mb * 1e6), settings.client_share)
+    app.add_middleware(UploadGate, places=app.state.places)
     app.add_middleware(SocketGate, most=settings.max_live_sessions)
     app.add_middleware(
         BodyLimit,
@@ -61,6 +63,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(KeyGate, settings=settings, keys=keys)
     app.add_middleware(OriginGate, settings=settings)
     app.add_middleware(RequestNames)
+    if settings.hosts:
+        app.add_middleware(HostGate, names=settings.hosts)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]

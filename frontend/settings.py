@@ -158,6 +158,13 @@ class Settings(BaseSettings):
     max_uploads_mb: float = Field(
         default=4096.0, gt=0, description="Uploads on the disk and in memory at a time, in all; more are refused."
     )
+    client_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="The share of the places for uploads that are on their way, and of max_uploads_mb, that one client "
+        "(a key; without keys an address) may have at most.",
+    )
     body_idle_s: float = Field(
         default=20.0, gt=0, description="A request's body may bring nothing for so long before it is refused."
     )
@@ -213,6 +220,11 @@ class Settings(BaseSettings):
         default=[],
         description="Origins (a JSON list) whose pages may ask from a browser, over HTTP and WebSockets, beside this "
         'server\'s own; ["*"] is every one.',
+    )
+    hosts: StringList = Field(
+        default=[],
+        description='Names (a JSON list; "*.example.org": all below one) that this server answers to; addresses and '
+        "localhost always. Unset: to any, and a page of a name with a dot may only ask over TLS.",
     )
     log_json: bool = Field(default=False, description="Log one JSON object a line.")
     otlp_endpoint: str | None = Field(

@@ -13,7 +13,7 @@ from frontend.api import duplex
 from frontend.api.live_settings import wrong_setting
 from frontend.api.strict_json import parsed
 from frontend.guard.ahead import Turns
-from frontend.guard.connections import SHORTCUT, Shortcut
+from frontend.guard.shortcut import SHORTCUT, Shortcut
 from frontend.observe.request_ids import request_id
 from frontend.settings import Settings
 from frontend.triton.backend import Backend

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from frontend.errors import ApiError, error_body
+from frontend.errors import ApiError
+from frontend.guard.refusals import as_bytes
+from frontend.guard.shortcut import SHORTCUT, Shortcut
+from frontend.guard.uploads import full
 
 logger = logging.getLogger(__name__)
 
@@ -26,21 +28,10 @@ SILENCE_S = 45.0
 MOST_PIPELINED = 20
 # Bytes of WebSocket messages that are not complete, of all connections.
 MOST_HELD_BYTES = 256 * 2**20
-_FULL_BODY = json.dumps(error_body(ApiError(503, "too many connections: try again soon"))).encode()
-FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: application/json\r\n"
-FULL += b"content-length: %d\r\n\r\n%s" % (len(_FULL_BODY), _FULL_BODY)
-
-
-# In a WebSocket's scope, among the extensions: its Shortcut.
-SHORTCUT = "frontend.shortcut"
-
-
-@dataclass
-class Shortcut:
-    """How a route takes binary messages as they come, which costs a fraction of a turn of its task for each. take:
-    whether it took the message; the route is told of others as of all messages. None while order asks for that."""
-
-    take: Callable[[bytes], bool] | None = None
+# Who is refused may still be sending: what comes is thrown away for a while, as a connection that is closed on unread
+# bytes takes the answer with it.
+LINGER_S, LINGER_BYTES = 5.0, 2**20
+FULL = as_bytes(ApiError(503, "too many connections: try again soon"))
 
 
 class Connection(Protocol):
@@ -66,11 +57,30 @@ class Connections:
         self.open: set[Connection] = set()
         # By path: WebSocket messages that have a smaller bound than the rest.
         self.message_bytes: dict[str, int] = {}
+        # Why an upload finds no place whoever sends it, or None. Asked as soon as its headers are there: under load
+        # this is what most requests are told, and nothing else is done for them.
+        self.crowded: Callable[[], str | None] = lambda: None
+        # Called with how many were told so, some time later.
+        self.on_refused: Callable[[int], None] = lambda _: None
+        self._answers: dict[str, bytes] = {}
+        self._refused: Counter[str] = Counter()
+
+    def answer(self, why: str) -> bytes:
+        """What an upload is told that finds no place."""
+        self._refused[why] += 1
+        if why not in self._answers:
+            self._answers[why] = as_bytes(full(why))
+        return self._answers[why]
 
     async def watch(self) -> None:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
+            refused, self._refused = self._refused, Counter()
+            for why, times in refused.items():
+                logger.info("%d uploads were refused: %s", times, why)
+            if refused:
+                self.on_refused(refused.total())
             now = time.monotonic()
             for one in [*self.open]:
                 if reason := one.overdue(now):
@@ -104,6 +114,8 @@ class GuardedHttp(HttpToolsProtocol):
         super().__init__(**given)
         self._guard = connections
         self._waiting_since = self._late_since = 0.0
+        # Since when it is refused, and what came since.
+        self._refused_at, self._unread = 0.0, 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -119,8 +131,12 @@ class GuardedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused_at:
+            self._unread += len(data)
+            if self._unread > LINGER_BYTES:
+                self.transport.abort()
         # Refused at once, it may have sent its request all the same.
-        if not self.transport.is_closing():
+        elif not self.transport.is_closing():
             super().data_received(data)
 
     def handle_websocket_upgrade(self) -> None:
@@ -128,20 +144,38 @@ class GuardedHttp(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:
-        if self.transport.is_closing():
+        if self._is_over():
             return
         if len(self.pipeline) >= MOST_PIPELINED:
             self._guard.drop(self, "it asks and asks before it is answered")
             return
+        if (why := self._guard.crowded()) is not None and self._is_plain_upload():
+            self._refuse(self._guard.answer(why))
+            return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if not self.transport.is_closing():
+        if not self._is_over():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self.transport.is_closing():
+        if not self._is_over():
             super().on_message_complete()
+
+    def _is_over(self) -> bool:
+        return bool(self._refused_at) or self.transport.is_closing()
+
+    def _is_plain_upload(self) -> bool:
+        """Whether it brings something, and nobody has to be told more than that it finds no place: a page of a browser
+        is told by headers that it may read the answer."""
+        is_first = self.cycle is None or self.cycle.response_complete
+        return is_first and self.parser.get_method() == b"POST" and all(name != b"origin" for name, _ in self.headers)
+
+    def _refuse(self, answer: bytes) -> None:
+        self._refused_at = time.monotonic()
+        self.transport.write(answer)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def on_response_complete(self) -> None:
         self._waiting_since = time.monotonic()
@@ -156,6 +190,8 @@ class GuardedHttp(HttpToolsProtocol):
         super().resume_writing()
 
     def overdue(self, now: float) -> str | None:
+        if self._refused_at:
+            return "it does not end" if now - self._refused_at > LINGER_S else None
         if self._late_since and now - self._late_since > self._guard.reader_s:
             return "its client does not read the answer"
         idle = self.cycle is None or self.cycle.response_complete
@@ -203,11 +239,9 @@ class GuardedSocket(WebSocketsSansIOProtocol):
             extensions[SHORTCUT] = self._shortcut
 
     def send_receive_event_to_app(self) -> None:
+        take = self._shortcut.take
         # What waits to be taken by the route's task, while reading is paused, is not overtaken.
-        take = (
-            None if self.read_paused or self.close_sent or self.curr_msg_data_type != "bytes" else self._shortcut.take
-        )
-        if take is not None:
+        if take is not None and self.curr_msg_data_type == "bytes" and not self.read_paused and not self.close_sent:
             data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
             if take(data):
                 self.frames = []

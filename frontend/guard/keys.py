@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.errors import ApiError
+from frontend.guard.clients import KEY
 from frontend.guard.refusals import refuse
 from frontend.settings import Settings
 
@@ -114,6 +115,7 @@ class KeyGate:
                 message = "a known API key is needed: Authorization: Bearer KEY"
                 await refuse(scope, receive, send, ApiError(401, message, code="invalid_api_key"))
                 return
+            scope[KEY] = number
         client = self._clients.setdefault(number, Client(Bucket(self._per_minute) if self._per_minute else None))
         wait_s = client.bucket.take() if client.bucket is not None else 0.0
         if wait_s or (self._at_a_time and client.running >= self._at_a_time):

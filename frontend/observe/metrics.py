@@ -42,6 +42,10 @@ class Metrics:
         self.errors = Counter("asr_frontend_errors", "Errors told", ["route", "status"], registry=self.registry)
         self.live = Gauge("asr_frontend_live_sessions", "Live sessions now", registry=self.registry)
 
+    def refused(self, times: int) -> None:
+        """So many uploads were told that there is no place, before they became requests."""
+        self.errors.labels("unknown", 503).inc(times)
+
     def first_text(self, seconds: float) -> None:
         self._ttft.observe(seconds)
 

@@ -13,8 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from frontend.errors import ApiError
 from frontend.guard import connections as connections_module
-from frontend.guard.connections import SHORTCUT, Connections, GuardedHttp, GuardedSocket
+from frontend.guard.connections import Connections, GuardedHttp, GuardedSocket
 from frontend.guard.refusals import refuse
+from frontend.guard.shortcut import SHORTCUT
 
 
 class App:
@@ -203,6 +204,50 @@ async def test_connections_beyond_the_most_are_told_so():
         await until(lambda: not connections.open)
         async with connect(f"ws://127.0.0.1:{port}/"):
             assert len(connections.open) == 1
+
+
+UPLOAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n"
+
+
+async def test_an_upload_that_finds_no_place_is_told_so_before_it_is_a_request():
+    """All of its answer arrives, although more comes than anybody reads."""
+    async with serving() as (port, connections, app):
+        connections.crowded = lambda: "too many uploads are worked on"
+        told = []
+        connections.on_refused = told.append
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(UPLOAD + b"\r\n" + bytes(400_000))
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 Service Unavailable")
+            headers = dict(line.lower().split(b": ") for line in head.split(b"\r\n")[1:])
+            assert (headers[b"retry-after"], headers[b"connection"]) == (b"1", b"close")
+            assert headers[b"x-content-type-options"] == b"nosniff"
+            assert int(headers[b"content-length"]) == len(body)
+            assert "worked on" in json.loads(body)["error"]["message"]
+            writer.close()
+        await until(lambda: sum(told) == 2)
+        assert app.ended == 0
+        # Whoever brings nothing is answered, and so is a page, which has to be let read its answer.
+        for request_ in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", UPLOAD + b"Origin: http://x\r\n\r\n" + bytes(400_000)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request_)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+
+@pytest.mark.parametrize("more", [b"", bytes(300_000)])
+async def test_who_is_refused_and_does_not_end_is_dropped(more, monkeypatch):
+    monkeypatch.setattr(connections_module, "LINGER_S", 60.0 if more else 0.1)
+    monkeypatch.setattr(connections_module, "LINGER_BYTES", 100_000)
+    async with serving() as (port, connections, _):
+        connections.crowded = lambda: "full"
+        client = await raw(port, UPLOAD + b"\r\n")
+        await until(lambda: connections.open)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.get_running_loop().sock_sendall(client, more)
+        await until(lambda: not connections.open)
+        client.close()
 
 
 @pytest.mark.parametrize("path", ["/small", "/smal%6C", "/%73mall?x=1"])
