@@ -12,6 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from frontend import __version__, errors
 from frontend.api import compat, health, models, page, realtime, transcriptions, ws_transcribe
 from frontend.audio.decode_pool import DecodePool
+from frontend.guard.counts import SESSIONS, SOCKETS, Counts
 from frontend.guard.drain import Drain
 from frontend.guard.headers import SafeAnswers
 from frontend.guard.hosts import HostGate
@@ -26,17 +27,22 @@ from frontend.observe import tracing
 from frontend.observe.metrics import MeasuredRequests, Metrics
 from frontend.observe.tracing import TracedRequests
 from frontend.settings import Settings
-from frontend.triton.backend import Backend
+from frontend.workers.part import Part
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """An application with its own backend, started and stopped with it. Raises KeysError."""
+def create_app(settings: Settings, part: Part | None = None) -> FastAPI:
+    """An application with its backend, started and stopped with it. part: of a service of several processes, which this
+    one serves; None: all of it. Raises KeysError."""
+    keys = part.keys if part is not None else Keys.of(settings)
+    part = part or Part(keys, Counts(keys.num_clients))
+    counts = part.counts
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.backend = Backend(settings)
-        app.state.drain = Drain()
-        app.state.decoders = DecodePool(settings.decoders, settings.decode_part_s, settings.max_waiting_for_decoders)
+        app.state.backend = part.backend(settings)
+        app.state.drain = Drain(counts.count(SESSIONS))
+        decoders, waiting = part.of(settings.decoders), part.of(settings.max_waiting_for_decoders)
+        app.state.decoders = DecodePool(decoders, settings.decode_part_s, waiting)
         await app.state.backend.start()
         try:
             yield
@@ -48,19 +54,21 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Qwen3-ASR on Triton", version=__version__, lifespan=lifespan)
     app.state.settings = settings
-    app.state.metrics = Metrics()
-    app.state.places = Places(settings.max_uploads, int(settings.max_uploads_mb * 1e6), settings.client_share)
+    app.state.counts = counts
+    app.state.metrics = Metrics(counts.count(SESSIONS))
+    share = settings.client_share / part.processes
+    app.state.places = Places(settings.max_uploads, int(settings.max_uploads_mb * 1e6), share, counts)
     app.add_middleware(UploadGate, places=app.state.places)
-    app.add_middleware(SocketGate, most=settings.max_live_sessions)
+    # Before one is accepted it is no session yet, and afterwards both.
+    app.add_middleware(SocketGate, most=settings.max_live_sessions, open_=counts.count(SOCKETS))
     app.add_middleware(
         BodyLimit,
         max_bytes=int(settings.max_upload_mb * 1e6) + 1_000_000,
         idle_s=settings.body_idle_s,
         bytes_per_s=1_000 * settings.min_upload_kb_s,
     )
-    keys = Keys.of(settings)
     if keys.hashes or settings.requests_per_minute or settings.requests_at_a_time:
-        app.add_middleware(KeyGate, settings=settings, keys=keys)
+        app.add_middleware(KeyGate, settings=settings, keys=keys, counts=counts)
     app.add_middleware(OriginGate, settings=settings)
     app.add_middleware(RequestNames)
     if settings.hosts:

@@ -41,6 +41,12 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address the frontend listens on.")
     port: int = Field(default=8100, ge=0, le=65535, description="Port the frontend listens on.")
+    processes: str = Field(
+        default="auto",
+        pattern="^(auto|[1-9][0-9]{0,2})$",
+        description="Processes of the frontend that serve on its port, and instances of Triton's models that one "
+        "process would limit; auto: one for every four processors that may be used, at least one.",
+    )
     tls_certificate: Path | None = Field(
         default=None, description="A file with the frontend's certificate and its chain, in PEM: HTTPS and wss alone."
     )
@@ -236,6 +242,11 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Level of the frontend's log."
     )
+
+    @property
+    def num_processes(self) -> int:
+        """Of the setting `processes`."""
+        return int(self.processes) if self.processes != "auto" else max(1, len(os.sched_getaffinity(0)) // 4)
 
     @property
     def profile(self) -> str | None:

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from frontend.errors import ApiError
+from frontend.guard.counts import CONNECTIONS, Count, alone
 from frontend.guard.refusals import as_bytes
 from frontend.guard.shortcut import SHORTCUT, Shortcut
 from frontend.guard.uploads import full
@@ -49,12 +50,14 @@ class Connection(Protocol):
 class Connections:
     """All that are open. Those that are overdue are aborted: a closed one would still wait for its reader."""
 
-    def __init__(self, most: int, header_s: float, reader_s: float) -> None:
-        """header_s: until a request's headers are there; reader_s: how late a client may be in reading its answer."""
+    def __init__(self, most: int, header_s: float, reader_s: float, count: Count | None = None) -> None:
+        """header_s: until a request's headers are there; reader_s: how late a client may be in reading its answer.
+        count: of the whole service, which `most` bounds."""
         self.most = most
         self.header_s = header_s
         self.reader_s = reader_s
         self.open: set[Connection] = set()
+        self._count = count or alone(CONNECTIONS)
         # By path: WebSocket messages that have a smaller bound than the rest.
         self.message_bytes: dict[str, int] = {}
         # Why an upload finds no place whoever sends it, or None. Asked as soon as its headers are there: under load
@@ -64,6 +67,19 @@ class Connections:
         self.on_refused: Callable[[int], None] = lambda _: None
         self._answers: dict[str, bytes] = {}
         self._refused: Counter[str] = Counter()
+
+    @property
+    def full(self) -> bool:
+        """Whether one more would be too many."""
+        return self._count.total >= self.most
+
+    def add(self, one: Connection) -> None:
+        self.open.add(one)
+        self._count.set(len(self.open))
+
+    def remove(self, one: Connection) -> None:
+        self.open.discard(one)
+        self._count.set(len(self.open))
 
     def answer(self, why: str) -> bytes:
         """What an upload is told that finds no place."""
@@ -103,7 +119,7 @@ class Connections:
     def drop(self, one: Connection, reason: str) -> None:
         """Abort it."""
         logger.info("a connection is dropped: %s", reason)
-        self.open.discard(one)
+        self.remove(one)
         one.transport.abort()
 
 
@@ -120,14 +136,14 @@ class GuardedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._waiting_since = time.monotonic()
-        if len(self._guard.open) >= self._guard.most:
+        if self._guard.full:
             transport.write(FULL)
             transport.close()
             return
-        self._guard.open.add(self)
+        self._guard.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.open.discard(self)
+        self._guard.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -140,7 +156,7 @@ class GuardedHttp(HttpToolsProtocol):
             super().data_received(data)
 
     def handle_websocket_upgrade(self) -> None:
-        self._guard.open.discard(self)
+        self._guard.remove(self)
         super().handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:
@@ -219,10 +235,10 @@ class GuardedSocket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._guard.open.add(self)
+        self._guard.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.open.discard(self)
+        self._guard.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.errors import ApiError
 from frontend.guard.clients import client_of
+from frontend.guard.counts import UPLOAD_BYTES, UPLOADS_SENDING, UPLOADS_WORKING, Counts
 from frontend.guard.limits import announced_bytes
 from frontend.guard.refusals import refuse
 
@@ -32,22 +33,24 @@ class Places:
     """The places there are. A client (its key, or its address) may have no more than `share` of those for sending, and
     of the bytes, so that one that sends slowly and much leaves the rest to others; its first upload it may have."""
 
-    def __init__(self, most: int, most_bytes: int, share: float = 1.0) -> None:
-        """most: worked on at a time; most_bytes: of bodies, from their arrival until they are answered."""
+    def __init__(self, most: int, most_bytes: int, share: float = 1.0, counts: Counts | None = None) -> None:
+        """most: worked on at a time; most_bytes: of bodies, from their arrival until they are answered. share: of a
+        client of this process."""
+        counts = counts or Counts()
         self._most = most
         self._most_bytes = most_bytes
         self._share = share
         self.sending: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
-        self.working = 0
-        # Of all clients: their sum for each request would be what a refusal costs most.
-        self.num_sending = self.num_bytes = 0
+        # Of all clients, and all processes.
+        self.working = counts.count(UPLOADS_WORKING)
+        self.num_sending, self.num_bytes = counts.count(UPLOADS_SENDING), counts.count(UPLOAD_BYTES)
 
     def crowded(self) -> str | None:
         """Why nothing new is taken of anybody, without a look at who asks and for what."""
-        if self.working >= self._most:
+        if self.working.total >= self._most:
             return WORKED_ON
-        return BEING_SENT if self.num_sending >= SENDING * self._most else None
+        return BEING_SENT if self.num_sending.total >= SENDING * self._most else None
 
     def refusal(self, client: str, announced: int) -> ApiError | None:
         """Why an upload of so many bytes is not taken; 0: nobody knows yet."""
@@ -56,7 +59,9 @@ class Places:
         if self.sending[client] + 1 > max(1.0, self._share * SENDING * self._most):
             return ApiError(429, "too many of your uploads are being sent: finish some", code="rate_limit_exceeded")
         own = self.bytes[client]
-        if self.num_bytes + announced > self._most_bytes or (own and own + announced > self._share * self._most_bytes):
+        if self.num_bytes.total + announced > self._most_bytes or (
+            own and own + announced > self._share * self._most_bytes
+        ):
             return full(NO_BYTES)
         if announced > IN_MEMORY_BYTES and announced + SPARE_BYTES > shutil.disk_usage(tempfile.gettempdir()).free:
             return ApiError(507, "the disk has no place for this upload: try again later")
@@ -64,33 +69,33 @@ class Places:
 
     def begin(self, client: str) -> None:
         self.sending[client] += 1
-        self.num_sending += 1
+        self.num_sending.add(1)
 
     def take(self, client: str, size: int, before: int) -> None:
         """So many more bytes of an upload that had `before`. Raises ApiError where there is no room for them."""
         others = self.bytes[client] - before
         self.bytes[client] += size
-        self.num_bytes += size
-        if self.num_bytes > self._most_bytes or (others and self.bytes[client] > self._share * self._most_bytes):
+        self.num_bytes.add(size)
+        if self.num_bytes.total > self._most_bytes or (others and self.bytes[client] > self._share * self._most_bytes):
             raise full(NO_BYTES)
 
     def sent(self, client: str) -> None:
         """An upload is there, and wants to be worked on. Raises ApiError where it cannot be."""
-        if self.working >= self._most:
+        if self.working.total >= self._most:
             raise full(WORKED_ON)
-        self.working += 1
+        self.working.add(1)
         self._no_more(self.sending, client, 1)
-        self.num_sending -= 1
+        self.num_sending.add(-1)
 
     def end(self, client: str, received: int, *, worked_on: bool) -> None:
         """An upload is answered, or given up."""
         if worked_on:
-            self.working -= 1
+            self.working.add(-1)
         else:
             self._no_more(self.sending, client, 1)
-            self.num_sending -= 1
+            self.num_sending.add(-1)
         self._no_more(self.bytes, client, received)
-        self.num_bytes -= received
+        self.num_bytes.add(-received)
 
     @staticmethod
     def _no_more(counts: Counter[str], client: str, less: int) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from frontend.guard.counts import SESSIONS, Count, alone
 from frontend.observe.request_ids import request_id
 
 logger = logging.getLogger(__name__)
@@ -20,11 +26,24 @@ DELAYS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
 
 
-class Metrics:
-    """One registry an application."""
+class LiveSessions:
+    """A gauge of the whole service, whichever process tells it."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Count) -> None:
+        self._count = count
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily("asr_frontend_live_sessions", "Live sessions now", value=self._count.total)
+
+
+class Metrics:
+    """One registry an application. Where the service has several processes, each writes what it counts into a file
+    (prometheus_client's multiprocess mode, by PROMETHEUS_MULTIPROC_DIR), and any of them tells the sum."""
+
+    def __init__(self, sessions: Count | None = None) -> None:
+        """sessions: live ones, of the whole service."""
         self.registry = CollectorRegistry()
+        self._live = LiveSessions(sessions or alone(SESSIONS))
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"asr_frontend_{name}", text, labels, registry=self.registry, buckets=buckets)
@@ -40,11 +59,21 @@ class Metrics:
         }
         self._audio = Counter("asr_frontend_audio_seconds", "Seconds of files transcribed", registry=self.registry)
         self.errors = Counter("asr_frontend_errors", "Errors told", ["route", "status"], registry=self.registry)
-        self.live = Gauge("asr_frontend_live_sessions", "Live sessions now", registry=self.registry)
 
     def refused(self, times: int) -> None:
         """So many uploads were told that there is no place, before they became requests."""
         self.errors.labels("unknown", 503).inc(times)
+
+    def told(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        registry = CollectorRegistry()
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            MultiProcessCollector(registry)
+        else:
+            registry = self.registry
+        live = CollectorRegistry()
+        live.register(self._live)
+        return generate_latest(registry) + generate_latest(live)
 
     def first_text(self, seconds: float) -> None:
         self._ttft.observe(seconds)
@@ -106,6 +135,4 @@ class MeasuredRequests:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    state = request.app.state
-    state.metrics.live.set(state.drain.num_sessions)
-    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(request.app.state.metrics.told(), media_type=CONTENT_TYPE_LATEST)

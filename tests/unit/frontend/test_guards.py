@@ -98,7 +98,7 @@ class Held:
 
 def assert_empty(places):
     """Nobody has anything, and nobody is kept in mind."""
-    assert (places.num_sending, places.working, places.num_bytes) == (0, 0, 0)
+    assert (places.num_sending.total, places.working.total, places.num_bytes.total) == (0, 0, 0)
     assert not places.sending
     assert not places.bytes
 
@@ -120,11 +120,11 @@ async def test_uploads_beyond_the_places_are_refused_before_they_are_read():
 async def test_uploads_that_are_being_sent_hold_no_place_of_work():
     gate = UploadGate(reading, places := Places(most=1, most_bytes=10_000))
     slow = [asyncio.create_task(asked(gate, request(), [b"x", b"x"], pause_s=60)) for _ in range(uploads.SENDING)]
-    while places.num_sending < len(slow):
+    while places.num_sending.total < len(slow):
         await asyncio.sleep(0)
     assert (await asked(gate, request()))[0] == 503
     slow.pop().cancel()
-    while places.num_sending > len(slow):
+    while places.num_sending.total > len(slow):
         await asyncio.sleep(0)
     assert (await asked(gate, request()))[0] == 200
     for task in slow:
@@ -153,7 +153,7 @@ async def test_one_client_leaves_the_rest_of_the_places_to_others():
         asyncio.create_task(asked(gate, request() | {"client": ("10.0.0.1", 1)}, [b"x", b"x"], pause_s=60))
         for _ in range(2)
     ]
-    while places.num_sending < len(slow):
+    while places.num_sending.total < len(slow):
         await asyncio.sleep(0)
     status, headers, message, _ = await asked(gate, request() | {"client": ("10.0.0.1", 2)})
     assert (status, headers["retry-after"]) == (429, "1")
