@@ -156,7 +156,6 @@ async def _cycles(count: int) -> dict[str, float]:
     """Triton given up and loaded again under traffic: every request is answered, and memory comes back."""
     answered = 0
     with running_service(ASR_LOAD="first_request", ASR_IDLE_TIMEOUT="0.3") as service:
-        frontend = psutil.Process(service.pid)
         async with httpx.AsyncClient(base_url=service.url, timeout=120) as client:
 
             async def ask() -> None:
@@ -169,9 +168,9 @@ async def _cycles(count: int) -> dict[str, float]:
             memory: list[float] = []
             for _ in tqdm(range(count), desc="load and unload", leave=False):
                 await asyncio.gather(*(ask() for _ in range(4)))
-                while frontend.children():
+                while service.tritons():
                     await asyncio.sleep(0.05)
-                memory.append(frontend.memory_info().rss / 1e6)
+                memory.append(psutil.Process(service.pid).memory_info().rss / 1e6)
     return {
         "frontend.unload_cycles": count,
         "frontend.unload_answered": answered,
