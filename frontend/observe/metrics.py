@@ -44,6 +44,7 @@ class Metrics:
         """sessions: live ones, of the whole service."""
         self.registry = CollectorRegistry()
         self._live = LiveSessions(sessions or alone(SESSIONS))
+        self.registry.register(self._live)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"asr_frontend_{name}", text, labels, registry=self.registry, buckets=buckets)
@@ -66,14 +67,12 @@ class Metrics:
 
     def told(self) -> bytes:
         """All of it, in Prometheus' text format."""
-        registry = CollectorRegistry()
+        registry = self.registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
             MultiProcessCollector(registry)
-        else:
-            registry = self.registry
-        live = CollectorRegistry()
-        live.register(self._live)
-        return generate_latest(registry) + generate_latest(live)
+            registry.register(self._live)
+        return generate_latest(registry)
 
     def first_text(self, seconds: float) -> None:
         self._ttft.observe(seconds)
