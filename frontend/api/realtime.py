@@ -25,7 +25,7 @@ from frontend.api.realtime_events import (
 from frontend.api.realtime_feed import Feed
 from frontend.api.realtime_session import TRANSCRIPTION, RealtimeSession
 from frontend.api.realtime_turns import Turns
-from frontend.api.ws_transcribe import NORMAL, REFUSED, TRY_AGAIN_LATER
+from frontend.api.ws_transcribe import LEAST_BYTES, NORMAL, REFUSED, TRY_AGAIN_LATER
 from frontend.audio.live_audio import TARGET_HZ, LiveAudio
 from frontend.guard.ahead import Turns as MessageTurns
 from frontend.settings import Settings
@@ -102,6 +102,8 @@ class Connection:
         self._audio = LiveAudio(session.kind, session.rate_hz)
         self._turns = Turns(self._say)
         self._messages = MessageTurns(websocket.app.state.settings.live_messages_per_s, MOST_MESSAGES)
+        # Samples that wait for more: a request for each few would cost more than what is in them.
+        self._few = b""
         # Samples at 16 kHz: what the client has appended, and up to where that is committed or cleared.
         self._appended = self._committed = 0.0
         # Whether the client has left, or takes nothing more.
@@ -119,7 +121,7 @@ class Connection:
             self._live,
             self._speak(),
             self._listen(),
-            lambda: self._live.finish(self._audio.finish()),
+            lambda: self._live.finish(self._rest() + self._audio.finish()),
             self._websocket.app.state.drain,
             SILENCE_S,
             self._give_up,
@@ -163,7 +165,7 @@ class Connection:
             await self._commit()
         elif kind == "input_audio_buffer.clear":
             self._committed = self._appended
-            await self._live.send(command="reset")
+            await self._live.send(self._rest(), command="reset")
         elif isinstance(kind, str):
             raise RealtimeMistake(f"unknown event {kind[:100]!r} of a transcription session", param="type")
         else:
@@ -173,11 +175,13 @@ class Connection:
         before = self._session
         updated = before.updated(event.get("session"), self._names)
         if (updated.kind, updated.rate_hz) != (before.kind, before.rate_hz):
-            await self._live.send(self._audio.finish())
+            await self._live.send(self._rest() + self._audio.finish())
             self._audio = LiveAudio(updated.kind, updated.rate_hz)
         self._session = updated
         if updated.with_texts_of(before) != updated:
             self._change = (name_of(event), before)
+        # What came before the change was said before it.
+        await self._live.send(self._rest())
         await self._live.change(updated.as_settings())
         await self._say("session.updated", session=updated.as_json())
 
@@ -190,10 +194,16 @@ class Connection:
             # All of a large event, so that the pieces stay in order and no loop is held up by their number.
             samples = await aside(size, lambda part=part: audio.convert(part))  # type: ignore[misc]
             self._appended += len(part) / per_sample * TARGET_HZ / self._session.rate_hz
-            if samples:
-                await self._live.send(samples)
+            self._few += samples
+            if len(self._few) >= LEAST_BYTES:
+                await self._live.send(self._rest())
             if self._gone:
                 return
+
+    def _rest(self) -> bytes:
+        """The samples that waited."""
+        few, self._few = self._few, b""
+        return few
 
     async def _commit(self) -> None:
         pending_ms = 1000 * (self._appended - self._committed) / TARGET_HZ
@@ -201,7 +211,7 @@ class Connection:
             message = f"the buffer has {pending_ms:.0f} ms of audio; a commit needs {MIN_COMMIT_MS}"
             raise RealtimeMistake(message, code="input_audio_buffer_commit_empty")
         self._committed = self._appended
-        await self._live.send(command="flush")
+        await self._live.send(self._rest(), command="flush")
 
     async def _listen(self) -> None:
         """Tell the client what the session says, until it is closed."""

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import math
+import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
@@ -210,11 +211,16 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
         rules=wanted.rules,
         patience_s=min(settings.segment_timeout_s, settings.request_timeout_s),
     )
+    over = threading.Event()
     async with backend.use():
-        parts = decode_parts(file.file, settings.max_audio_seconds, settings.decode_part_s)
+        parts = decode_parts(file.file, settings.max_audio_seconds, settings.decode_part_s, over.is_set)
         recording = Recording(backend.connected, parts, options, settings.segments_at_a_time, pool)
         metrics: Metrics = request.app.state.metrics
-        yield _Job(recording, Transcript(), options.request_id, settings.request_timeout_s, metrics, started)
+        try:
+            yield _Job(recording, Transcript(), options.request_id, settings.request_timeout_s, metrics, started)
+        finally:
+            # A thread that still decodes goes on with somebody else's.
+            over.set()
 
 
 def _check_room(pool: DecodePool) -> None:
