@@ -187,6 +187,8 @@ class Connection:
 
     async def _append(self, event: dict[str, Any]) -> None:
         data = await audio_of(event)
+        # Going on at the pace of speech takes minutes: as text it is a third larger, and nobody needs it twice.
+        event.pop("audio", None)
         audio, size = self._audio, len(data)
         per_sample = 2 if self._session.kind == "audio/pcm" else 1
         for start in range(0, size, CONVERTED_AT_ONCE):

@@ -22,6 +22,7 @@ class App:
 
     def __init__(self):
         self.ended = 0
+        self.held = asyncio.Event()
 
     async def __call__(self, scope, receive, send):
         try:
@@ -40,7 +41,8 @@ class App:
                     while True:
                         await send({"type": "websocket.send", "bytes": bytes(100_000)})
             while (await receive())["type"] != "websocket.disconnect":
-                pass
+                if scope["path"] == "/hold":
+                    await self.held.wait()
         elif scope["path"] == "/talk":
             await send({"type": "http.response.start", "status": 200, "headers": []})
             leaving = asyncio.create_task(receive_until_gone(receive))
@@ -245,6 +247,33 @@ async def test_messages_that_are_never_complete_do_not_fill_the_memory(monkeypat
         await until(lambda: app.ended == 1)
         assert not connections.open
         client.close()
+
+
+@pytest.mark.parametrize("path", ["/hold", "/"])
+async def test_whole_messages_count_as_long_as_they_wait_or_are_worked_on(path, monkeypatch):
+    monkeypatch.setattr(connections_module, "MOST_HELD_BYTES", 150_000)
+    async with serving() as (port, connections, app):
+        url = f"ws://127.0.0.1:{port}{path}"
+        async with connect(url) as first, connect(url) as second:
+            # One that is worked on, in fragments and of two bytes a character, and one that waits.
+            for message in (["ä" * 5_000, "ä" * 5_000], b"x" * 40_000):
+                await first.send(message)
+            held = 60_000 if path == "/hold" else 0
+            await until(lambda: sum(one.held() for one in connections.open) == held)
+            assert len(connections.open) == 2
+            await second.send(b"x" * 100_000)
+            if path == "/":
+                # Who is done with one has it no more.
+                await until(lambda: not sum(one.held() for one in connections.open))
+                return
+            # The largest is told, the others stay.
+            with pytest.raises(ConnectionClosed) as caught:
+                await second.recv()
+            assert caught.value.rcvd.code == 1013
+            assert "memory" in caught.value.rcvd.reason
+            assert len(connections.open) == 1
+            app.held.set()
+            await until(lambda: not sum(one.held() for one in connections.open))
 
 
 async def test_a_refused_socket_is_no_error_of_the_server(caplog):
