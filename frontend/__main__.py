@@ -117,7 +117,7 @@ def _most_connections(settings: Settings) -> int:
 
 async def _print_hints(backend: Backend, server: uvicorn.Server) -> None:
     """Once a request would be answered, say what to try."""
-    while not await backend.is_ready():
+    while not backend.is_ready():
         await asyncio.sleep(0.1)
     client = backend.current
     address = f", Triton's gRPC at {client.url}" if client is not None else ""
