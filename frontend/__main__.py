@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import resource
 import sys
 from types import FrameType
@@ -18,6 +19,7 @@ from frontend.app import create_app
 from frontend.guard import tls
 from frontend.guard.connections import PING_S, Connections, GuardedHttp, GuardedSocket
 from frontend.guard.drain import Drain
+from frontend.guard.handshakes import Handshake, server_context
 from frontend.guard.keys import KeysError
 from frontend.guard.tls import TlsError
 from frontend.observe import logs
@@ -31,6 +33,7 @@ from frontend.triton.startup import decide
 MOST_MESSAGE_BYTES = 21 * 2**20
 # Files that are open beside connections and uploads.
 SPARE_FILES = 100
+logger = logging.getLogger(__name__)
 
 
 class DrainingServer(uvicorn.Server):
@@ -51,6 +54,10 @@ class DrainingServer(uvicorn.Server):
         self._draining = True
         loop.call_soon_threadsafe(lambda: loop.create_task(self._drain(drain, sig, frame)))
 
+    def _log_started_message(self, listeners: Any) -> None:
+        """Which TLS it is uvicorn does not know."""
+        logger.info("listening at %s", ", ".join("{}:{}".format(*one.getsockname()[:2]) for one in listeners))
+
     async def _drain(self, drain: Drain, sig: int, frame: FrameType | None) -> None:
         await drain.finish(self._timeout_s)
         super().handle_exit(sig, frame)
@@ -64,6 +71,9 @@ async def serve(app: FastAPI, settings: Settings) -> int:
     connections.on_refused = app.state.metrics.refused
     # uvicorn makes a protocol by calling what stands there for its class.
     http: Any = functools.partial(GuardedHttp, connections)
+    if settings.tls_certificate is not None:
+        context = server_context(settings.tls_certificate, settings.tls_key)
+        http = functools.partial(Handshake, connections, context)
     websocket: Any = functools.partial(GuardedSocket, connections)
     config = uvicorn.Config(
         app,
@@ -71,8 +81,6 @@ async def serve(app: FastAPI, settings: Settings) -> int:
         ws=websocket,
         host=settings.host,
         port=settings.port,
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,
         log_level=settings.log_level,
         access_log=False,
         # Its records go where all others go.
@@ -94,7 +102,7 @@ async def serve(app: FastAPI, settings: Settings) -> int:
     if running.done():
         return 1
     watching = asyncio.create_task(connections.watch())
-    hints = asyncio.create_task(_print_hints(app.state.backend, server))
+    hints = asyncio.create_task(_print_hints(app.state.backend, server, settings))
     failed = asyncio.create_task(app.state.backend.wait_failed())
     await asyncio.wait([running, failed], return_when=asyncio.FIRST_COMPLETED)
     gave_up = failed.done() and not running.done()
@@ -115,14 +123,14 @@ def _most_connections(settings: Settings) -> int:
     return max(16, min(settings.max_connections, soft // 2 - SPARE_FILES))
 
 
-async def _print_hints(backend: Backend, server: uvicorn.Server) -> None:
+async def _print_hints(backend: Backend, server: uvicorn.Server, settings: Settings) -> None:
     """Once a request would be answered, say what to try."""
     while not backend.is_ready():
         await asyncio.sleep(0.1)
     client = backend.current
     address = f", Triton's gRPC at {client.url}" if client is not None else ""
     host, port = server.servers[0].sockets[0].getsockname()[:2]
-    url = f"{'https' if server.config.is_ssl else 'http'}://{host}:{port}"
+    url = f"{'http' if settings.tls_certificate is None else 'https'}://{host}:{port}"
     print(
         f"\n{backend.served_model_name} is ready at {url}{address}. Ctrl-C ends everything. Try:\n"
         f"  curl {url}/v1/audio/transcriptions -F model=whisper-1 -F file=@perf/recordings/english.flac\n"

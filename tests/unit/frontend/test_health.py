@@ -45,7 +45,7 @@ def probed():
 
 
 async def test_readiness_is_what_the_watcher_saw(probed):
-    client, backend, server = probed
+    client, backend, _ = probed
     watcher = backend._watcher
 
     async def statuses():
