@@ -26,7 +26,7 @@ from frontend.workers.master import Master
 
 async def print_hints(backend: Backend, url: str) -> None:
     """Once a request would be answered, say what to try. url: of the frontend."""
-    while not await backend.is_ready():
+    while not backend.is_ready():
         await asyncio.sleep(0.1)
     client = backend.current
     address = f", Triton's gRPC at {client.url}" if client is not None else ""

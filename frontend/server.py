@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import resource
 import socket
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,10 @@ from fastapi import FastAPI
 from frontend.guard.connections import PING_S, Connections, GuardedHttp, GuardedSocket
 from frontend.guard.counts import CONNECTIONS
 from frontend.guard.drain import Drain
+from frontend.guard.handshakes import Handshake, server_context
 from frontend.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 # 15 MB of sound, which OpenAI allows in one event, in base64 and with what stands around it.
 MOST_MESSAGE_BYTES = 21 * 2**20
@@ -31,6 +35,10 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._timeout_s = timeout_s
         self._draining = False
+
+    def _log_started_message(self, listeners: Any) -> None:
+        """Which TLS it is uvicorn does not know."""
+        logger.info("listening at %s", ", ".join("{}:{}".format(*one.getsockname()[:2]) for one in listeners))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         drain = self.config.app.state.drain if isinstance(self.config.app, FastAPI) else None
@@ -63,6 +71,9 @@ async def serve(
     connections.on_refused = app.state.metrics.refused
     # uvicorn makes a protocol by calling what stands there for its class.
     http: Any = functools.partial(GuardedHttp, connections)
+    if settings.tls_certificate is not None:
+        context = server_context(settings.tls_certificate, settings.tls_key)
+        http = functools.partial(Handshake, connections, context)
     websocket: Any = functools.partial(GuardedSocket, connections)
     config = uvicorn.Config(
         app,
@@ -70,8 +81,6 @@ async def serve(
         ws=websocket,
         host=settings.host,
         port=settings.port,
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,
         log_level=settings.log_level,
         access_log=False,
         # Its records go where all others go.

@@ -99,10 +99,11 @@ class Recording:
         parts: Iterator[Floats],
         options: Options,
         at_a_time: int,
-        pool: DecodePool,
+        pool: DecodePool | None,
     ) -> None:
         """connected: the connection there is; asked again where Triton is lost. parts: samples as they are decoded;
-        taken from a thread of the pool. at_a_time: segments in work, which bounds memory."""
+        taken from a thread of the pool, or at once where there is none. at_a_time: segments in work, which bounds
+        memory."""
         self._connected = connected
         self._parts = parts
         self._options = options
@@ -114,7 +115,8 @@ class Recording:
         """Text in order, as soon as it is there. Raises what decoding, Triton or the time limit raise."""
         first: list[Floats] = []
         rules = self._options.rules
-        self._pool.check()
+        if self._pool is not None:
+            self._pool.check()
         if rules is None:
             # Short enough for one request, it is taken as it is.
             at_end = await self._beginning(first)
@@ -224,7 +226,7 @@ class Recording:
             yield next_part
 
     async def _next_part(self) -> Floats | None:
-        part = await self._pool.run(lambda: next(self._parts, None))
+        part = next(self._parts, None) if self._pool is None else await self._pool.run(lambda: next(self._parts, None))
         if part is not None:
             self.seconds += part.size / SAMPLE_RATE_HZ
         return part

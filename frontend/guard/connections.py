@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -27,11 +27,12 @@ PING_S = 20.0
 SILENCE_S = 45.0
 # Requests that may be sent before the first of them is answered; uvicorn would keep any number.
 MOST_PIPELINED = 20
-# Bytes of WebSocket messages that are not complete, of all connections.
+# Bytes of WebSocket messages, of all connections: not complete, waiting for their turn, or being worked on.
 MOST_HELD_BYTES = 256 * 2**20
 # Who is refused may still be sending: what comes is thrown away for a while, as a connection that is closed on unread
 # bytes takes the answer with it.
 LINGER_S, LINGER_BYTES = 5.0, 2**20
+TRY_AGAIN_LATER = 1013
 FULL = as_bytes(ApiError(503, "too many connections: try again soon"))
 
 
@@ -44,7 +45,10 @@ class Connection(Protocol):
         """Why it is to be dropped, or None."""
 
     def held(self) -> int:
-        """Bytes of a message that is not complete."""
+        """Bytes of messages that are not complete, wait, or are worked on."""
+
+    def give_up(self) -> None:
+        """Say that they hold too much memory, and end."""
 
 
 class Connections:
@@ -102,10 +106,12 @@ class Connections:
                 if reason := one.overdue(now):
                     self.drop(one, reason)
             for one in self._too_large():
-                self.drop(one, "messages that are not complete hold too much memory")
+                logger.info("a connection is dropped: messages hold too much memory")
+                self.open.discard(one)
+                one.give_up()
 
     def _too_large(self) -> list[Connection]:
-        """Those whose unfinished messages are the largest, until the rest is within the bound."""
+        """Those whose messages are the largest, until the rest is within the bound."""
         by_size = sorted(((one.held(), one) for one in self.open), key=lambda pair: -pair[0])
         held = sum(size for size, _ in by_size)
         found = []
@@ -218,6 +224,9 @@ class GuardedHttp(HttpToolsProtocol):
     def held(self) -> int:
         return 0
 
+    def give_up(self) -> None:
+        self.transport.abort()
+
 
 class GuardedSocket(WebSocketsSansIOProtocol):
     """A WebSocket."""
@@ -228,6 +237,9 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._heard_at = time.monotonic()
         self._late_since = 0.0
         self._shortcut = Shortcut()
+        # Bytes of each message that waits, and of the one that the application has not asked on from.
+        self._waiting: deque[int] = deque()
+        self._worked_on = 0
         # At `info` the library writes addresses with their query, where words to expect may stand.
         self.logger = logging.getLogger(f"{__name__}.websocket")
         self.logger.setLevel(logging.WARNING)
@@ -262,7 +274,19 @@ class GuardedSocket(WebSocketsSansIOProtocol):
             if take(data):
                 self.frames = []
                 return
+        size, before = sum(map(len, self.frames)), self.queue.qsize()
         super().send_receive_event_to_app()
+        # What is no text, or comes after the end, does not wait.
+        if self.queue.qsize() > before:
+            self._waiting.append(size)
+
+    async def receive(self) -> Any:
+        # Whoever asks for the next one is done with the one before.
+        self._worked_on = 0
+        message: Any = await super().receive()
+        if message["type"] == "websocket.receive":
+            self._worked_on = self._waiting.popleft()
+        return message
 
     async def send(self, message: Any) -> None:
         await super().send(message)
@@ -287,4 +311,11 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         return None
 
     def held(self) -> int:
-        return len(self.conn.reader.buffer) + sum(map(len, self.frames))
+        return len(self.conn.reader.buffer) + sum(map(len, self.frames)) + sum(self._waiting) + self._worked_on
+
+    def give_up(self) -> None:
+        if self.handshake_complete and not self.close_sent:
+            self.conn.send_close(TRY_AGAIN_LATER, "the messages of now hold too much memory: send less at a time")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        # What was told may have left by then.
+        self.loop.call_later(LOOK_S, self.transport.abort)

@@ -110,6 +110,8 @@ class Watcher:
         self._was_gone: set[str] = set()
         # Why models cannot be loaded again by us, where that is so.
         self.forbidden = ""
+        # As Triton told them last: of all models, or of those that were asked for one by one.
+        self.states: dict[str, str] = {}
         self.unhealthy: dict[str, str] = {}
         self.healed: Counter[str] = Counter()
 
@@ -149,7 +151,7 @@ class Watcher:
     async def look(self) -> None:
         """One round: ask, and heal what is lost. Raises TritonUnavailable where the server does not answer."""
         suspicious = bool(self.unhealthy) or self._suspected.is_set()
-        states = await self._states()
+        self.states = states = await self._states()
         watched = [*self._models, *(name for name in states if name not in self._models and states[name] == READY)]
         asked = [name for name in watched if states.get(name) == READY]
         answers, doubtful = await self._answers(asked)

@@ -20,18 +20,6 @@ from frontend.workers.channel import Channel
 
 # How often the master is told which models have answered: its watcher need not ask those.
 TELL_S = 0.5
-ANSWER_S = 5.0
-
-
-class FollowingClient(TritonClient):
-    """A connection without the secret of Triton's control services, which the master alone has."""
-
-    def __init__(self, url: str, credentials: Any, follower: FollowingBackend) -> None:
-        super().__init__(url, credentials=credentials)
-        self._follower = follower
-
-    async def repository(self, timeout_s: float = ANSWER_S) -> dict[str, str]:
-        return await self._follower.repository(timeout_s)
 
 
 class FollowingBackend(Backend):
@@ -45,7 +33,6 @@ class FollowingBackend(Backend):
         self._state: dict[str, Any] = {}
         # Whether the master knows that somebody works here, and gives Triton not up.
         self._held = asyncio.Event()
-        self._repositories: list[asyncio.Future[dict[str, str]]] = []
         self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -87,6 +74,10 @@ class FollowingBackend(Backend):
         return bool(self._state.get("asleep"))
 
     @property
+    def states(self) -> dict[str, str]:
+        return dict(self._state.get("states", {}))
+
+    @property
     def lost(self) -> dict[str, str]:
         return dict(self._state.get("lost", {}))
 
@@ -98,16 +89,6 @@ class FollowingBackend(Backend):
         """The master sees that, and ends all."""
         await asyncio.Event().wait()
 
-    async def repository(self, timeout_s: float) -> dict[str, str]:
-        """State of every model, by name. Raises TritonUnavailable."""
-        answer: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
-        self._repositories.append(answer)
-        self._channel.tell(repository=True)
-        try:
-            return await asyncio.wait_for(answer, timeout_s)
-        except asyncio.TimeoutError:
-            raise TritonUnavailable("the master process does not answer") from None
-
     async def _follow(self) -> None:
         async for message in self._channel.messages():
             if "state" in message:
@@ -116,8 +97,6 @@ class FollowingBackend(Backend):
                 self._client.renewals.note(message["renewed"])
             elif "held" in message and self._active:
                 self._held.set()
-            elif "repository" in message:
-                self._answer(message)
         # The master is gone, and Triton with it: live sessions get what finals there are, then this process ends.
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -133,22 +112,12 @@ class FollowingBackend(Backend):
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
             if state["url"] is not None:
-                self._client = FollowingClient(state["url"], self._credentials, self)
+                self._client = TritonClient(state["url"], credentials=self._credentials)
                 self._client.on_failure = lambda message: self._channel.tell(failed=message)
         if self._client is not None and state["ready"]:
             self._ready.set()
         else:
             self._ready.clear()
-
-    def _answer(self, message: dict[str, Any]) -> None:
-        waiting, self._repositories = self._repositories, []
-        for one in waiting:
-            if one.done():
-                continue
-            if message["repository"] is None:
-                one.set_exception(TritonUnavailable(message["why"]))
-            else:
-                one.set_result(message["repository"])
 
     async def _tell_answers(self) -> None:
         told_at = 0.0

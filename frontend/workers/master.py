@@ -188,8 +188,6 @@ class Master:
                 worker.serving.set()
             elif "active" in message:
                 self._hold(worker, active=message["active"])
-            elif "repository" in message:
-                await self._tell_repository(channel, client)
             elif client is not None and "failed" in message:
                 client.on_failure(message["failed"])
             elif client is not None and "answered" in message:
@@ -210,14 +208,6 @@ class Master:
                 async with self._backend.use():
                     channel.tell(held=True)
                     await asyncio.Event().wait()
-
-    async def _tell_repository(self, channel: Channel, client: TritonClient | None) -> None:
-        try:
-            if client is None:
-                raise TritonUnavailable("there is no connection")
-            channel.tell(repository=await client.repository())
-        except TritonUnavailable as error:
-            channel.tell(repository=None, why=str(error))
 
     async def _tell_state(self) -> None:
         while True:
@@ -240,6 +230,7 @@ class Master:
             "failure": backend.failure,
             "name": backend.served_model_name,
             "metrics_url": backend.metrics_url,
+            "states": backend.states,
             "lost": backend.lost,
             "healed": backend.healed,
         }

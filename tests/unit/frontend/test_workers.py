@@ -7,7 +7,6 @@ import pytest
 
 from frontend.guard.counts import ACTIVE, Counts
 from frontend.settings import Settings
-from frontend.triton.client import TritonUnavailable
 from frontend.workers.channel import Channel
 from frontend.workers.following import FollowingBackend
 from frontend.workers.listening import listen
@@ -20,6 +19,7 @@ STATE = {
     "failure": None,
     "name": "tiny",
     "metrics_url": "http://127.0.0.1:2/metrics",
+    "states": {"asr": "READY", "asr_stream": "READY", "vad": "READY"},
     "lost": {"vad": "it is gone"},
     "healed": {"vad": 1},
 }
@@ -63,13 +63,14 @@ async def test_a_worker_knows_what_its_master_knows(pair):
     await until(lambda: backend.current is not None)
     assert (backend.current.url, backend.lost, backend.healed) == ("127.0.0.1:1", STATE["lost"], STATE["healed"])
     assert (backend.metrics_url, backend.served_model_name, backend.is_asleep) == (STATE["metrics_url"], "tiny", False)
+    assert (backend.states, backend.is_ready()) == (STATE["states"], True)
     first = backend.current
     renewed = first.renewals.of("asr_stream")
     master.channel.tell(renewed="asr_stream")
     await asyncio.wait_for(renewed, 10)
     master.channel.tell(state={**STATE, "ready": False, "failure": "it ended"})
     await until(lambda: backend.current is None)
-    assert backend.failure == "it ended"
+    assert (backend.failure, backend.is_ready()) == ("it ended", False)
     master.channel.tell(state={**STATE, "generation": 2, "url": "127.0.0.1:3"})
     await until(lambda: backend.current is not None)
     assert backend.current is not first
@@ -100,21 +101,6 @@ async def test_a_master_knows_who_works_what_answers_and_what_fails(pair):
     answered = await master.heard()
     assert [*answered["answered"]] == ["asr"]
     assert backend.active == 0
-
-
-async def test_the_repository_is_asked_for_by_the_one_that_has_the_secret(pair):
-    backend, master = pair
-    master.channel.tell(state=STATE)
-    await until(lambda: backend.current is not None)
-    asking = asyncio.create_task(backend.current.repository())
-    assert await master.heard() == {"repository": True}
-    master.channel.tell(repository={"asr": "READY"})
-    assert await asyncio.wait_for(asking, 10) == {"asr": "READY"}
-    asking = asyncio.create_task(backend.current.repository())
-    assert await master.heard() == {"repository": True}
-    master.channel.tell(repository=None, why="it is away")
-    with pytest.raises(TritonUnavailable, match="away"):
-        await asyncio.wait_for(asking, 10)
 
 
 async def test_a_worker_whose_master_is_gone_asks_itself_to_end(pair, monkeypatch):
