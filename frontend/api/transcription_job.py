@@ -74,6 +74,7 @@ class _Job:
     request_id: str
     timeout_s: float
     metrics: Metrics
+    streams: bool
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -93,7 +94,7 @@ class _Job:
         """The recording's pieces, kept and counted as they come."""
         async with contextlib.aclosing(self.recording.pieces()) as pieces:
             async for piece in pieces:
-                if piece.text and not self.transcript.text:
+                if self.streams and piece.text and not self.transcript.text:
                     self.metrics.first_text(self.elapsed_s)
                 self.transcript.add(piece)
                 yield piece
@@ -125,12 +126,14 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
         priority=priority,
         rules=wanted.rules,
         patience_s=min(settings.segment_timeout_s, settings.request_timeout_s),
+        deltas=wanted.stream,
     )
     async with backend.use():
         recording = Recording(backend.connected, parts, options, settings.segments_at_a_time, pool)
         metrics: Metrics = request.app.state.metrics
         try:
-            yield _Job(recording, Transcript(), options.request_id, settings.request_timeout_s, metrics, started)
+            timeout_s = settings.request_timeout_s
+            yield _Job(recording, Transcript(), options.request_id, timeout_s, metrics, wanted.stream, started)
         finally:
             # A thread that still decodes goes on with somebody else's.
             over.set()

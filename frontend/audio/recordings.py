@@ -34,7 +34,8 @@ DROPPED = ("cancelled", "evicted")
 @dataclass(frozen=True)
 class Options:
     """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would; patience_s:
-    of one segment, with all attempts where Triton is lost or has no place."""
+    of one segment, with all attempts where Triton is lost or has no place; deltas: text comes as it is heard, otherwise
+    each segment's at once, which is cheaper."""
 
     request_id: str
     language: str | None = None
@@ -43,6 +44,7 @@ class Options:
     priority: int = 2
     rules: SegmentRules | None = None
     patience_s: float = 300.0
+    deltas: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class Recording:
             # Short enough for one request, it is taken as it is.
             at_end = await self._beginning(first)
             if at_end:
-                async with contextlib.aclosing(self._heard(Segment(0, np.concatenate(first)), 0)) as pieces:
+                async with contextlib.aclosing(
+                    self._heard(Segment(0, first[0] if len(first) == 1 else np.concatenate(first)), 0)
+                ) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
@@ -242,8 +246,9 @@ class Recording:
 
     async def _heard(self, segment: Segment, number: int) -> AsyncGenerator[Piece, None]:
         options = self._options
-        parameters: dict[str, str | int | float | bool] | None
-        parameters = {"temperature": options.temperature} if options.temperature else None
+        parameters: dict[str, str | int | float | bool] = {} if options.deltas else {"deltas": False}
+        if options.temperature:
+            parameters["temperature"] = options.temperature
         start, end = segment.start / SAMPLE_RATE_HZ, segment.end / SAMPLE_RATE_HZ
         lost: Exception | None = None
         failures = 0

@@ -51,7 +51,7 @@ class Metrics:
 
         self.requests = histogram("request_seconds", "Time of HTTP requests", SECONDS, "route", "method", "status")
         self._stages = histogram("stage_seconds", "Time of the decoder's stages of a request", SECONDS, "stage")
-        self._ttft = histogram("first_text_seconds", "Time to the first text of a file", SECONDS)
+        self._ttft = histogram("first_text_seconds", "Time to the first text of a file whose text is streamed", SECONDS)
         self._rtf = histogram("real_time_factor", "Seconds of work for each second of a file", FACTORS)
         self._delays = {
             "first_partial": histogram("live_first_partial_seconds", "From an utterance's begin to its text", DELAYS),
