@@ -27,17 +27,17 @@ class Handshake(asyncio.Protocol):
         self._shaking: asyncio.Task[None] | None = None
         self.transport: asyncio.Transport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    # uvloop's transports are no subclass of asyncio's.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
-        if len(self._guard.open) >= self._guard.most:
+        if self._guard.full:
             # Without TLS there is no way to say so.
             transport.abort()
             return
         # The client's first bytes are TLS's.
         transport.pause_reading()
         self._since = time.monotonic()
-        self._guard.open.add(self)
+        self._guard.add(self)
         self._shaking = asyncio.get_running_loop().create_task(self._shake())
 
     def data_received(self, data: bytes) -> None:
@@ -45,7 +45,7 @@ class Handshake(asyncio.Protocol):
         self._early.append(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.open.discard(self)
+        self._guard.remove(self)
         if self._shaking is not None:
             self._shaking.cancel()
 
@@ -67,7 +67,7 @@ class Handshake(asyncio.Protocol):
             self.transport.abort()
             return
         finally:
-            self._guard.open.discard(self)
+            self._guard.remove(self)
         assert transport is not None
         http = GuardedHttp(self._guard, **self._given)
         transport.set_protocol(http)
