@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import ssl
 import time
+from collections.abc import Coroutine, Generator
 from typing import Any
 
 from frontend.guard.connections import Connections, GuardedHttp
@@ -34,11 +36,13 @@ class Handshake(asyncio.Protocol):
             # Without TLS there is no way to say so.
             transport.abort()
             return
-        # The client's first bytes are TLS's.
-        transport.pause_reading()
         self._since = time.monotonic()
         self._guard.add(self)
-        self._shaking = asyncio.get_running_loop().create_task(self._shake())
+        loop = asyncio.get_running_loop()
+        # Begun now, not by the task: uvloop reads as soon as this call is over, whether that was paused or not, and
+        # what TLS is not there to take would be lost.
+        shaking = _Begun(loop.start_tls(transport, self, self._context, server_side=True))
+        self._shaking = loop.create_task(self._shake(shaking))
 
     def data_received(self, data: bytes) -> None:
         # What came in the last packet of the handshake.
@@ -58,10 +62,9 @@ class Handshake(asyncio.Protocol):
     def give_up(self) -> None:
         self.transport.abort()
 
-    async def _shake(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _shake(self, shaking: _Begun) -> None:
         try:
-            transport = await loop.start_tls(self.transport, self, self._context, server_side=True)
+            transport = await shaking
         except OSError as error:
             logger.debug("no TLS with a client: %s", error)
             self.transport.abort()
@@ -74,6 +77,28 @@ class Handshake(asyncio.Protocol):
         http.connection_made(transport)
         for data in self._early:
             http.data_received(data)
+
+
+class _Begun:
+    """A coroutine that has run to its first pause already; whoever awaits this goes on from there."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._pause = coroutine.send(None)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        pause = self._pause
+        while True:
+            try:
+                yield pause
+            except BaseException as error:
+                step = functools.partial(self._coroutine.throw, error)
+            else:
+                step = functools.partial(self._coroutine.send, None)
+            try:
+                pause = step()
+            except StopIteration as end:
+                return end.value
 
 
 def server_context(certificate: Any, key: Any) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ import json
 import ssl
 
 import pytest
+import uvloop
 from websockets.asyncio.client import connect
 
 from tests.certificates import certificate
@@ -64,3 +65,21 @@ async def test_over_tls_a_connection_is_one_and_refused_like_any_other(pair):
             )
         )
         writer.close()
+
+
+def test_no_first_bytes_are_lost_on_the_servers_own_loop(pair):
+    context = ssl.create_default_context(cafile=pair.certificate)
+
+    async def asked(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+        return status
+
+    async def many():
+        async with serving(pair) as (port, _, _), asyncio.timeout(60):
+            return [await asyncio.gather(*(asked(port) for _ in range(20))) for _ in range(5)]
+
+    for answers in uvloop.run(many()):
+        assert set(answers) == {b"HTTP/1.1 200 OK\r\n"}
