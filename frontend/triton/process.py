@@ -122,24 +122,14 @@ class EmbeddedTriton:
         remove_stale_shared_memory()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         _remove_old_logs(self.log_path.parent)
-        command = [sys.executable, "-c", LAUNCHER, str(os.getpid()), *self._command()]
-        environment = {
-            # NumPy's matrices are small in these models: its threads would only take cores from the others.
-            "OPENBLAS_NUM_THREADS": "1",
-            # CUDA's numbers are nvidia-smi's, by which the device was chosen.
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            **os.environ,
-            # Its config.pbtxt cannot know which port was free.
-            "ASR_STREAM_TRITON_URL": self.url,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        }
+        command = [sys.executable, "-c", LAUNCHER, str(os.getpid()), *self.command()]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self.environment(),
                 # A Ctrl-C in the terminal is for the frontend, which stops its child in order.
                 start_new_session=True,
             )
@@ -174,7 +164,21 @@ class EmbeddedTriton:
             assert self._process is not None
             self._process.kill()
 
-    def _command(self) -> list[str]:
+    def environment(self) -> dict[str, str]:
+        """What the server is started with."""
+        return {
+            # NumPy's matrices are small in these models: its threads would only take cores from the others.
+            "OPENBLAS_NUM_THREADS": "1",
+            # CUDA's numbers are nvidia-smi's, by which the device was chosen.
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            **os.environ,
+            # Its config.pbtxt cannot know which port was free.
+            "ASR_STREAM_TRITON_URL": self.url,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+
+    def command(self) -> list[str]:
+        """The server and its options."""
         settings = self._settings
         server = triton_folder() / "bin" / "tritonserver"
         command = [

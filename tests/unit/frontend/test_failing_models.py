@@ -6,7 +6,7 @@ import pytest
 
 from frontend.triton import healing, pace, probes
 from frontend.triton.canaries import Canaries
-from frontend.triton.client import ControlRefused
+from frontend.triton.client import ControlRefused, TritonRefused
 from frontend.triton.healing import ServerLost
 from frontend.triton.pace import Pace
 from frontend.triton.probes import Answer
@@ -110,6 +110,30 @@ async def test_a_server_of_ours_is_given_up_where_two_loads_do_not_help(monkeypa
     else:
         await rounds(one, 1)
         assert server.loaded == ["encoder"] * 3
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_a_server_of_ours_is_given_up_where_a_model_cannot_be_loaded_again(monkeypatch, owned):
+    """Its engine is in the server's own process, and a GPU's failure with it."""
+    server = Server(monkeypatch)
+    monkeypatch.setattr(healing, "MOST_PAUSE_S", 0.0)
+    trials = []
+
+    async def load(name, timeout_s):
+        trials.append(name)
+        raise TritonRefused("CUDA failure 719: unspecified launch failure")
+
+    server.load = load
+    one = Watcher(server, MODELS, owned=owned)
+    server.probed["encoder"] = Answer.LOST
+    await rounds(one, healing.MOST_FAILURES - 1)
+    if owned:
+        with pytest.raises(ServerLost):
+            await rounds(one, 1)
+    else:
+        await rounds(one, 1)
+    assert trials == ["encoder"] * healing.MOST_FAILURES
+    assert not one.healed
 
 
 async def test_one_failed_canary_says_nothing(monkeypatch):
