@@ -15,8 +15,10 @@ from frontend.guard import tls
 from frontend.settings import Settings
 from frontend.triton import control, profiles
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.healing import ServerLost
+from frontend.triton.pace import Pace
 from frontend.triton.process import EmbeddedTriton, TritonError
-from frontend.triton.watcher import READY, Pace, ServerLost, Watcher
+from frontend.triton.watcher import READY, Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,6 @@ class Backend:
         # Where they are not known, because Triton is somebody else's, None.
         self.profile = profiles.named(settings.profile or "") if settings.triton_url is None else settings.profile
         self.metrics_url: str | None = None
-        self._pace = Pace(load_s=settings.triton_start_timeout_s, hang_s=settings.hang_s)
         self._watcher: Watcher | None = None
         self._watching: asyncio.Task[None] | None = None
         # Whose name and version, since when, and which.
@@ -191,7 +192,7 @@ class Backend:
             self.metrics_url = triton.metrics_url
             # What was loaded just now may have been exported since the last start.
             self.served_model_name = self._name()
-            self._open(triton.url, lambda: triton.control_key)
+            self._open(triton.url, lambda: triton.control_key, lambda: triton.pid)
             logger.info("Triton is ready at %s (pid %s, log %s)", triton.url, triton.pid, triton.log_path)
             while triton.is_running():
                 if self._is_idle():
@@ -244,21 +245,21 @@ class Backend:
         """Of a Triton elsewhere; its file may be written after this process has begun."""
         return control.read_key(self._settings.triton_control_key_file)
 
-    def _open(self, url: str, control_key: Callable[[], str]) -> None:
+    def _open(self, url: str, control_key: Callable[[], str], server: Callable[[], int | None] | None = None) -> None:
+        """server: its process id, where it is ours."""
         self._client = TritonClient(url, control_key, self._credentials)
         self._last_used = time.monotonic()
         self.failure = None
         self._served = True
-        self._watcher = None
+        owned = server is not None
+        pace = Pace.of(self._settings, processes_are_seen=owned)
+        self._watcher = Watcher(self._client, self.models, pace, owned=owned, server=server)
+        self._client.on_failure = self._watcher.suspect
         self._watch()
         self._ready.set()
 
     def _watch(self) -> None:
-        assert self._client is not None
-        if self._watcher is None:
-            owned = self._settings.triton_url is None
-            self._watcher = Watcher(self._client, self.models, self._pace, owned=owned)
-            self._client.on_failure = self._watcher.suspect
+        assert self._watcher is not None
         self._watching = asyncio.create_task(_watched(self._watcher))
 
     async def _shut(self) -> None:

@@ -143,9 +143,14 @@ class TritonClient:
             return None
         return sum(int(one.execution_count) for one in answer.model_stats)
 
-    async def _managed(self, call: Any) -> None:
+    async def config(self, model: str, timeout_s: float = 2.0) -> Any:
+        """A loaded model's configuration with all that Triton filled in. Raises TritonRefused or TritonUnavailable."""
+        request = service_pb2.ModelConfigRequest(name=model)
+        return (await self._managed(self._stub.ModelConfig(request, timeout=timeout_s))).config
+
+    async def _managed(self, call: Any) -> Any:
         try:
-            await call
+            return await call
         except grpc.aio.AioRpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise _unavailable(error) from error
