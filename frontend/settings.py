@@ -10,6 +10,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from frontend.cores import usable_cores
+
+# Of `auto`: each has its memory, and a thousand live streams need no more.
+MOST_PROCESSES = 8
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,7 +49,8 @@ class Settings(BaseSettings):
         default="auto",
         pattern="^(auto|[1-9][0-9]{0,2})$",
         description="Processes of the frontend that serve on its port, and instances of Triton's models that one "
-        "process would limit; auto: one for every four processors that may be used, at least one.",
+        f"process would limit; auto: one for every four processors that may be used, {MOST_PROCESSES} at most. A "
+        "process of the frontend has some 100 MB.",
     )
     tls_certificate: Path | None = Field(
         default=None, description="A file with the frontend's certificate and its chain, in PEM: HTTPS and wss alone."
@@ -246,7 +251,9 @@ class Settings(BaseSettings):
     @property
     def num_processes(self) -> int:
         """Of the setting `processes`."""
-        return int(self.processes) if self.processes != "auto" else max(1, len(os.sched_getaffinity(0)) // 4)
+        if self.processes != "auto":
+            return int(self.processes)
+        return min(MOST_PROCESSES, max(1, usable_cores() // 4))
 
     @property
     def profile(self) -> str | None:

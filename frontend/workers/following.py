@@ -20,6 +20,8 @@ from frontend.workers.channel import Channel
 
 # How often the master is told which models have answered: its watcher need not ask those.
 TELL_S = 0.5
+# And how often it hears something at least.
+ALIVE_S = 5.0
 
 
 class FollowingBackend(Backend):
@@ -120,11 +122,12 @@ class FollowingBackend(Backend):
             self._ready.clear()
 
     async def _tell_answers(self) -> None:
+        """And that this process goes on, which its master would end otherwise."""
         told_at = 0.0
         while True:
             await asyncio.sleep(TELL_S)
             answered = self._client.answered if self._client is not None else {}
             fresh = {model: when for model, when in answered.items() if when > told_at}
-            told_at = time.monotonic()
-            if fresh:
+            if fresh or time.monotonic() - told_at > ALIVE_S:
+                told_at = time.monotonic()
                 self._channel.tell(answered=fresh)

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 LOOK_S = 0.1
 # Between a worker's end and the next one's start: longer each time where it did not live as long as this.
 RESTART_FIRST_S, RESTART_MOST_S, WELL_S = 0.1, 10.0, 30.0
+# A worker tells something every few seconds; one that does not is stopped, or its loop is.
+HANG_S = 30.0
 # How much longer than their sessions and requests may take workers are waited for when the service ends.
 END_S = 10.0
 
@@ -49,6 +51,7 @@ class Worker:
     pause_s: float = RESTART_FIRST_S
     served: bool = False
     serving: asyncio.Event = field(default_factory=asyncio.Event)
+    heard_at: float = 0.0
     holding: asyncio.Task[None] | None = None
 
 
@@ -173,6 +176,10 @@ class Master:
                 await asyncio.wait([listening], timeout=LOOK_S)
                 if listening.done():
                     await asyncio.sleep(LOOK_S)
+                if worker.serving.is_set() and time.monotonic() - worker.heard_at > HANG_S:
+                    # What it holds is lost to its clients already; what would come to it is not.
+                    logger.error("worker %s says nothing for %g s: it is ended", worker.row, HANG_S)
+                    worker.process.kill()
             return code
         finally:
             listening.cancel()
@@ -182,6 +189,7 @@ class Master:
 
     async def _listen(self, worker: Worker, channel: Channel) -> None:
         async for message in channel.messages():
+            worker.heard_at = time.monotonic()
             client = self._backend.current
             if "serving" in message:
                 worker.served = True

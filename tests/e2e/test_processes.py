@@ -147,6 +147,21 @@ async def finals_of(socket):
     return [event["text"] for event in events if event["type"] == "final"]
 
 
+@pytest.mark.slow
+def test_a_process_that_hangs_is_replaced(tmp_path):
+    with running_service(ASR_CACHE_DIR=str(tmp_path), ASR_PROCESSES="2") as running:
+        hanging, other = workers_of(running)
+        hanging.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 60
+        while hanging.is_running() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        while len(workers_of(running)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert hanging.pid not in {one.pid for one in workers_of(running)}
+        assert other.pid in {one.pid for one in workers_of(running)}
+        assert {transcribe(running).json()["text"] for _ in range(8)} == {ENGLISH}
+
+
 def test_triton_that_dies_is_started_again_for_all_processes(tmp_path):
     with running_service(ASR_CACHE_DIR=str(tmp_path), ASR_PROCESSES="2") as running:
         (triton,) = running.tritons()

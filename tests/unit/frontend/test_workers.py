@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from frontend.cores import usable_cores
 from frontend.guard.counts import ACTIVE, Counts
 from frontend.settings import Settings
 from frontend.workers.channel import Channel
@@ -152,9 +153,30 @@ def test_a_port_that_another_listens_on_is_not_taken():
 
 def test_processes_are_a_number_or_what_the_machine_allows(monkeypatch):
     assert Settings(processes="3").num_processes == 3
-    for cores, processes in ((1, 1), (2, 1), (7, 1), (8, 2), (64, 16)):
-        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+    for cores, processes in ((1, 1), (2, 1), (7, 1), (8, 2), (31, 7), (256, 8)):
+        monkeypatch.setattr("frontend.settings.usable_cores", lambda cores=cores: cores)
         assert Settings().num_processes == processes
     for wrong in ("0", "-1", "many", "1.5"):
         with pytest.raises(ValueError, match="processes"):
             Settings(processes=wrong)
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 12),
+        ({"cpu.max": "max 100000\n"}, 12),
+        ({"cpu.max": "250000 100000\n"}, 3),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "9900000 100000\n"}, 12),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 12),
+        ({"cpu.max": "nonsense"}, 12),
+    ],
+)
+def test_a_containers_quota_bounds_the_processors(monkeypatch, tmp_path, files, cores):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)))
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert usable_cores(tmp_path) == cores
