@@ -12,30 +12,37 @@ from fastapi.middleware.cors import CORSMiddleware
 from frontend import __version__, errors
 from frontend.api import compat, health, models, page, realtime, transcriptions, ws_transcribe
 from frontend.audio.decode_pool import DecodePool
+from frontend.guard.counts import SESSIONS, SOCKETS, Counts
 from frontend.guard.drain import Drain
 from frontend.guard.headers import SafeAnswers
+from frontend.guard.hosts import HostGate
 from frontend.guard.keys import KeyGate, Keys
 from frontend.guard.limits import BodyLimit
 from frontend.guard.names import RequestNames
 from frontend.guard.origins import OriginGate
 from frontend.guard.sockets import SocketGate
-from frontend.guard.uploads import UploadGate
+from frontend.guard.uploads import Places, UploadGate
 from frontend.observe import metrics as metrics_routes
 from frontend.observe import tracing
 from frontend.observe.metrics import MeasuredRequests, Metrics
 from frontend.observe.tracing import TracedRequests
 from frontend.settings import Settings
-from frontend.triton.backend import Backend
+from frontend.workers.part import Part
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """An application with its own backend, started and stopped with it. Raises KeysError."""
+def create_app(settings: Settings, part: Part | None = None) -> FastAPI:
+    """An application with its backend, started and stopped with it. part: of a service of several processes, which this
+    one serves; None: all of it. Raises KeysError."""
+    keys = part.keys if part is not None else Keys.of(settings)
+    part = part or Part(keys, Counts(keys.num_clients))
+    counts = part.counts
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.backend = Backend(settings)
-        app.state.drain = Drain()
-        app.state.decoders = DecodePool(settings.decoders, settings.decode_part_s, settings.max_waiting_for_decoders)
+        app.state.backend = part.backend(settings)
+        app.state.drain = Drain(counts.count(SESSIONS))
+        decoders, waiting = part.of(settings.decoders), part.of(settings.max_waiting_for_decoders)
+        app.state.decoders = DecodePool(decoders, settings.decode_part_s, waiting)
         await app.state.backend.start()
         try:
             yield
@@ -47,20 +54,25 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Qwen3-ASR on Triton", version=__version__, lifespan=lifespan)
     app.state.settings = settings
-    app.state.metrics = Metrics()
-    app.add_middleware(UploadGate, most=settings.max_uploads, most_bytes=int(settings.max_uploads_mb * 1e6))
-    app.add_middleware(SocketGate, most=settings.max_live_sessions)
+    app.state.counts = counts
+    app.state.metrics = Metrics(counts.count(SESSIONS))
+    share = settings.client_share / part.processes
+    app.state.places = Places(settings.max_uploads, int(settings.max_uploads_mb * 1e6), share, counts)
+    app.add_middleware(UploadGate, places=app.state.places)
+    # Before one is accepted it is no session yet, and afterwards both.
+    app.add_middleware(SocketGate, most=settings.max_live_sessions, open_=counts.count(SOCKETS))
     app.add_middleware(
         BodyLimit,
         max_bytes=int(settings.max_upload_mb * 1e6) + 1_000_000,
         idle_s=settings.body_idle_s,
         bytes_per_s=1_000 * settings.min_upload_kb_s,
     )
-    keys = Keys.of(settings)
     if keys.hashes or settings.requests_per_minute or settings.requests_at_a_time:
-        app.add_middleware(KeyGate, settings=settings, keys=keys)
+        app.add_middleware(KeyGate, settings=settings, keys=keys, counts=counts)
     app.add_middleware(OriginGate, settings=settings)
     app.add_middleware(RequestNames)
+    if settings.hosts:
+        app.add_middleware(HostGate, names=settings.hosts)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]

@@ -48,15 +48,19 @@ def error_body(error: ApiError) -> dict[str, dict[str, str | None]]:
     return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
 
 
-def error_response(error: ApiError) -> JSONResponse:
-    body = error_body(error)
+def error_headers(error: ApiError) -> dict[str, str]:
+    """What stands in front of that body beside its type and length."""
     headers = {}
     # Whoever is refused for load should know when to come back.
     if error.status in (429, 503, 507):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if error.close:
         headers["Connection"] = "close"
-    return JSONResponse(body, status_code=error.status, headers=headers)
+    return headers
+
+
+def error_response(error: ApiError) -> JSONResponse:
+    return JSONResponse(error_body(error), status_code=error.status, headers=error_headers(error))
 
 
 def from_triton(error: TritonRefused | TritonUnavailable) -> ApiError:

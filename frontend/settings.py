@@ -10,6 +10,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from frontend.cores import usable_cores
+
+# Of `auto`: each has its memory, and a thousand live streams need no more.
+MOST_PROCESSES = 8
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -41,6 +45,13 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address the frontend listens on.")
     port: int = Field(default=8100, ge=0, le=65535, description="Port the frontend listens on.")
+    processes: str = Field(
+        default="auto",
+        pattern="^(auto|[1-9][0-9]{0,2})$",
+        description="Processes of the frontend that serve on its port, and instances of Triton's models that one "
+        f"process would limit; auto: one for every four processors that may be used, {MOST_PROCESSES} at most. A "
+        "process of the frontend has some 100 MB.",
+    )
     tls_certificate: Path | None = Field(
         default=None, description="A file with the frontend's certificate and its chain, in PEM: HTTPS and wss alone."
     )
@@ -158,6 +169,13 @@ class Settings(BaseSettings):
     max_uploads_mb: float = Field(
         default=4096.0, gt=0, description="Uploads on the disk and in memory at a time, in all; more are refused."
     )
+    client_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="The share of the places for uploads that are on their way, and of max_uploads_mb, that one client "
+        "(a key; without keys an address) may have at most.",
+    )
     body_idle_s: float = Field(
         default=20.0, gt=0, description="A request's body may bring nothing for so long before it is refused."
     )
@@ -191,6 +209,14 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds of sound that a live session may send ahead of the clock; then it is read at its pace.",
     )
+    live_gather_ms: float = Field(
+        default=150.0,
+        ge=0,
+        le=1000,
+        description="Sound of a live session waits so long at most for more of it, and goes to Triton in one request, "
+        "which makes a stream cheaper; captions are later by as much at most. What comes after a pause, and commands, "
+        "go at once. 0: each message is a request.",
+    )
     live_messages_per_s: float = Field(
         default=20.0,
         gt=0,
@@ -206,6 +232,11 @@ class Settings(BaseSettings):
         description="Origins (a JSON list) whose pages may ask from a browser, over HTTP and WebSockets, beside this "
         'server\'s own; ["*"] is every one.',
     )
+    hosts: StringList = Field(
+        default=[],
+        description='Names (a JSON list; "*.example.org": all below one) that this server answers to; addresses and '
+        "localhost always. Unset: to any, and a page of a name with a dot may only ask over TLS.",
+    )
     log_json: bool = Field(default=False, description="Log one JSON object a line.")
     otlp_endpoint: str | None = Field(
         default=None, description="Where traces go (OTLP over HTTP, such as http://127.0.0.1:4318); unset: nowhere."
@@ -216,6 +247,13 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Level of the frontend's log."
     )
+
+    @property
+    def num_processes(self) -> int:
+        """Of the setting `processes`."""
+        if self.processes != "auto":
+            return int(self.processes)
+        return min(MOST_PROCESSES, max(1, usable_cores() // 4))
 
     @property
     def profile(self) -> str | None:

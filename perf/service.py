@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from frontend.triton.process import free_port
 
 
@@ -29,6 +31,10 @@ class Service:
     pid: int
     log_path: Path
     ready_s: float
+
+    def tritons(self) -> list[psutil.Process]:
+        """Its embedded Triton, where there is one now."""
+        return [one for one in psutil.Process(self.pid).children() if one.name() == "tritonserver"]
 
     def health(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:

@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 
 from frontend.api.bounded_form import BoundedRoute
 from frontend.api.form_fields import MAX_NAME, Debug, Format, Language, Prompt, Stream, Temperature, Upload
+from frontend.api.transcription_job import answer, transcribed
 from frontend.api.transcription_request import checked_request
-from frontend.api.transcriptions import answer, transcribed
 from frontend.errors import ApiError
 
 router = APIRouter(tags=["compatibility"], route_class=BoundedRoute)

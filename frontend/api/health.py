@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from frontend import __version__
 from frontend.triton.backend import Backend
-from frontend.triton.client import ControlRefused, TritonUnavailable
+from frontend.triton.client import TritonUnavailable
 
 router = APIRouter(tags=["health"])
 
@@ -18,8 +16,7 @@ router = APIRouter(tags=["health"])
 async def health(request: Request) -> JSONResponse:
     """State of the frontend, of Triton and of its models; 200 when a request would be answered now, else 503."""
     backend: Backend = request.app.state.backend
-    readiness = await backend.readiness()
-    ready = backend.is_asleep or (bool(readiness) and all(readiness.values()))
+    readiness, ready = backend.readiness(), backend.is_ready()
     status = "failed" if backend.failure else "starting"
     if ready:
         status = "asleep" if backend.is_asleep else "ready"
@@ -42,10 +39,8 @@ async def health(request: Request) -> JSONResponse:
     if client is not None:
         try:
             metrics = {"metrics": backend.metrics_url} if backend.metrics_url else {}
-            body["triton"] = {**await client.server_metadata(), "url": client.url, **metrics}
-            # A server whose control services ask for a secret that we were not given does not tell.
-            with contextlib.suppress(ControlRefused):
-                body["models"] = await client.repository()
+            body["triton"] = {**await backend.server(), "url": client.url, **metrics}
+            body["models"] = backend.states
         except TritonUnavailable as error:
             body["failure"] = str(error)
     return JSONResponse(body, status_code=200 if ready else 503)
@@ -60,5 +55,5 @@ async def live() -> dict[str, str]:
 @router.get("/health/ready")
 async def ready(request: Request) -> JSONResponse:
     """200 when a request would be answered, else 503; also while the server ends."""
-    is_ready = not request.app.state.drain.started.is_set() and await request.app.state.backend.is_ready()
+    is_ready = not request.app.state.drain.started.is_set() and request.app.state.backend.is_ready()
     return JSONResponse({"status": "ready" if is_ready else "not ready"}, status_code=200 if is_ready else 503)

@@ -38,6 +38,8 @@ router = APIRouter()
 
 # A commit needs this much audio.
 MIN_COMMIT_MS = 100
+# 20 ms: less waits for the next append, or for what else comes.
+LEAST_BYTES = 640
 # Bytes of a client's audio that are converted at once: about a second.
 CONVERTED_AT_ONCE = 48_000
 # A client that takes nothing for so long is dropped.
@@ -61,11 +63,13 @@ async def realtime(websocket: WebSocket) -> None:
     asked = websocket.query_params.get("model") or names[0]
     known = is_served(asked, names)
     session = RealtimeSession(new_id("sess"), asked if known else names[0])
+    gather_s, metrics = settings.live_gather_ms / 1000, websocket.app.state.metrics
     try:
         async with backend.use() as client:
 
             def begin() -> LastingSession:
-                return LastingSession(backend.current or client, session.session_id, backend.connected)
+                live = backend.current or client
+                return LastingSession(live, session.session_id, backend.connected, gather_s, metrics.live_delay)
 
             connection = Connection(websocket, Feed(begin, session.as_settings()), session, names)
             await connection.run(None if known else not_served(asked, names))
@@ -102,6 +106,8 @@ class Connection:
         self._audio = LiveAudio(session.kind, session.rate_hz)
         self._turns = Turns(self._say)
         self._messages = MessageTurns(websocket.app.state.settings.live_messages_per_s, MOST_MESSAGES)
+        # Samples that wait for more: a request for each few would cost more than what is in them.
+        self._few = b""
         # Samples at 16 kHz: what the client has appended, and up to where that is committed or cleared.
         self._appended = self._committed = 0.0
         # Whether the client has left, or takes nothing more.
@@ -119,7 +125,7 @@ class Connection:
             self._live,
             self._speak(),
             self._listen(),
-            lambda: self._live.finish(self._audio.finish()),
+            lambda: self._live.finish(self._rest() + self._audio.finish()),
             self._websocket.app.state.drain,
             SILENCE_S,
             self._give_up,
@@ -163,7 +169,7 @@ class Connection:
             await self._commit()
         elif kind == "input_audio_buffer.clear":
             self._committed = self._appended
-            await self._live.send(command="reset")
+            await self._live.send(self._rest(), command="reset")
         elif isinstance(kind, str):
             raise RealtimeMistake(f"unknown event {kind[:100]!r} of a transcription session", param="type")
         else:
@@ -173,16 +179,20 @@ class Connection:
         before = self._session
         updated = before.updated(event.get("session"), self._names)
         if (updated.kind, updated.rate_hz) != (before.kind, before.rate_hz):
-            await self._live.send(self._audio.finish())
+            await self._live.send(self._rest() + self._audio.finish())
             self._audio = LiveAudio(updated.kind, updated.rate_hz)
         self._session = updated
         if updated.with_texts_of(before) != updated:
             self._change = (name_of(event), before)
+        # What came before the change was said before it.
+        await self._live.send(self._rest())
         await self._live.change(updated.as_settings())
         await self._say("session.updated", session=updated.as_json())
 
     async def _append(self, event: dict[str, Any]) -> None:
         data = await audio_of(event)
+        # Going on at the pace of speech takes minutes: as text it is a third larger, and nobody needs it twice.
+        event.pop("audio", None)
         audio, size = self._audio, len(data)
         per_sample = 2 if self._session.kind == "audio/pcm" else 1
         for start in range(0, size, CONVERTED_AT_ONCE):
@@ -190,10 +200,16 @@ class Connection:
             # All of a large event, so that the pieces stay in order and no loop is held up by their number.
             samples = await aside(size, lambda part=part: audio.convert(part))  # type: ignore[misc]
             self._appended += len(part) / per_sample * TARGET_HZ / self._session.rate_hz
-            if samples:
-                await self._live.send(samples)
+            self._few += samples
+            if len(self._few) >= LEAST_BYTES:
+                await self._live.send(self._rest())
             if self._gone:
                 return
+
+    def _rest(self) -> bytes:
+        """The samples that waited."""
+        few, self._few = self._few, b""
+        return few
 
     async def _commit(self) -> None:
         pending_ms = 1000 * (self._appended - self._committed) / TARGET_HZ
@@ -201,7 +217,7 @@ class Connection:
             message = f"the buffer has {pending_ms:.0f} ms of audio; a commit needs {MIN_COMMIT_MS}"
             raise RealtimeMistake(message, code="input_audio_buffer_commit_empty")
         self._committed = self._appended
-        await self._live.send(command="flush")
+        await self._live.send(self._rest(), command="flush")
 
     async def _listen(self) -> None:
         """Tell the client what the session says, until it is closed."""

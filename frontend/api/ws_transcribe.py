@@ -13,6 +13,7 @@ from frontend.api import duplex
 from frontend.api.live_settings import wrong_setting
 from frontend.api.strict_json import parsed
 from frontend.guard.ahead import Turns
+from frontend.guard.shortcut import SHORTCUT, Shortcut
 from frontend.observe.request_ids import request_id
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
@@ -26,8 +27,6 @@ TRY_AGAIN_LATER, REFUSED, NORMAL = 1013, 1008, 1000
 # Text messages that may come at once, and the characters of one: settings with a context, every character escaped.
 MOST_MESSAGES = 100
 MOST_TEXT = 300_000
-# 20 ms: less waits for the next message, or for the end.
-LEAST_BYTES = 640
 # A message of any size goes on in pieces of ten seconds.
 PART_BYTES = 320_000
 
@@ -50,7 +49,8 @@ async def transcribe(websocket: WebSocket) -> None:
     try:
         async with backend.use() as client:
             name = request_id(websocket.scope) or uuid.uuid4().hex
-            session = LastingSession(client, name, backend.connected)
+            gather_s, metrics = settings.live_gather_ms / 1000, websocket.app.state.metrics
+            session = LastingSession(client, name, backend.connected, gather_s, metrics.live_delay)
             session.send(parameters=asked)
             await duplex.run(
                 session,
@@ -68,36 +68,56 @@ async def transcribe(websocket: WebSocket) -> None:
 
 async def _speak(websocket: WebSocket, session: LastingSession, settings: Settings) -> None:
     """Pass on what the client sends, no faster than it may be sent, until it leaves or says `end`."""
-    waiting = b""
+    sound = _Sound(session, settings.live_ahead_s)
     turns = Turns(settings.live_messages_per_s, MOST_MESSAGES)
+    shortcut = websocket.scope.get("extensions", {}).get(SHORTCUT) or Shortcut()
     while True:
-        message = await websocket.receive()
+        shortcut.take = sound.take
+        try:
+            message = await websocket.receive()
+        finally:
+            # Until this one is done with, nothing overtakes it.
+            shortcut.take = None
+        if message["type"] == "websocket.disconnect":
+            return
         data = message.get("bytes")
-        if not data and message["type"] != "websocket.disconnect":
+        if not data:
             await turns.take()
         if data is not None:
-            waiting += data
-            if len(waiting) < LEAST_BYTES:
-                # A request for each would cost more than what is in it.
-                continue
-        # A sample may lie across two messages.
-        data, waiting = waiting[: len(waiting) // 2 * 2], waiting[len(waiting) // 2 * 2 :]
-        if message["type"] == "websocket.disconnect":
-            if data:
-                session.send(data)
-            return
-        if message.get("bytes") is not None:
-            for start in range(0, len(data), PART_BYTES):
-                session.send(data[start : start + PART_BYTES])
-                await session.room(settings.live_ahead_s)
+            await sound.pass_on(data)
             continue
-        if data:
-            session.send(data)
         error = command(session, message.get("text") or "")
         if error is not None:
             await say(websocket, {"type": "error", "code": "invalid", "message": error, "fatal": False})
         if session.ended:
             return
+
+
+class _Sound:
+    """A client's binary messages, whose samples may lie across two of them."""
+
+    def __init__(self, session: LastingSession, ahead_s: float) -> None:
+        """ahead_s: how far it may be ahead of the clock before it is read at its pace."""
+        self._session = session
+        self._ahead_s = ahead_s
+        self._half = b""
+
+    def take(self, data: bytes) -> bool:
+        """Pass whole samples on at once; false where there are halves of one, none, too many or too early ones."""
+        plain = bool(data) and not self._half and not len(data) % 2 and len(data) <= PART_BYTES
+        if not plain or not self._session.has_room(self._ahead_s):
+            return False
+        self._session.send(data)
+        return True
+
+    async def pass_on(self, data: bytes) -> None:
+        """Pass on all but half a sample, as there is room for it."""
+        data = self._half + data
+        whole = len(data) // 2 * 2
+        self._half = data[whole:]
+        for start in range(0, whole, PART_BYTES):
+            self._session.send(data[start : min(whole, start + PART_BYTES)])
+            await self._session.room(self._ahead_s)
 
 
 def command(session: LastingSession, text: str) -> str | None:

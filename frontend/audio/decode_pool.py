@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 # Threads that were given up, and go on in some library. Beyond as many nothing new is begun until some come back.
 MOST_LOST = 16
+# Who has left is found out by the file that is read, and its thread goes on with the next one. What has not heard of it
+# after so long is stuck.
+LEAVE_S = 2.0
 # The deadline is of processor time, which a machine that is overloaded or was stopped does not take from a good file.
 # So many times as long it may take by the clock, and wait for a thread.
 PATIENCE = 4
@@ -36,7 +39,7 @@ class _Job:
     work: Callable[[], Any]
     done: asyncio.Future[Any]
     begun: asyncio.Event
-    given_up: bool = False
+    lost: bool = False
     settled: bool = False
     # The processor clock of its thread, and what that showed when it began.
     clock: int = 0
@@ -70,7 +73,8 @@ class DecodePool:
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises. Raises DecodeTimeout where it takes longer than a part may: its thread is
-        replaced, and ends when `work` does. A caller that leaves takes a call that has not begun along."""
+        replaced, and ends when `work` does. A caller that leaves takes a call that has not begun along; it should make
+        one that has begun end soon, as its thread is replaced then."""
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future(), asyncio.Event())
         with self._changed:
@@ -78,20 +82,31 @@ class DecodePool:
             self._fill()
             self._changed.notify()
         try:
-            try:
-                await asyncio.wait_for(job.begun.wait(), PATIENCE * self._part_s)
-            except asyncio.TimeoutError:
-                raise DecodersBusy("no thread came free to decode the file") from None
-            started = time.monotonic()
-            while not (await asyncio.wait([job.done], timeout=min(LOOK_S, self._part_s)))[0]:
-                if self._cpu_s(job) >= self._part_s:
-                    raise DecodeTimeout(f"a part of the file took longer than {self._part_s:g} s to decode")
-                if time.monotonic() - started >= PATIENCE * self._part_s:
-                    raise DecodersBusy("decoding does not go on")
-            result: T = job.done.result()
+            result: T = await self._result(job)
             return result
+        except asyncio.CancelledError:
+            if not self._withdrawn(job):
+                loop.call_later(LEAVE_S, self._give_up, job)
+            raise
+        except (DecodeTimeout, DecodersBusy):
+            if not self._withdrawn(job):
+                self._give_up(job)
+            raise
         finally:
-            self._leave(job)
+            job.done.cancel()
+
+    async def _result(self, job: _Job) -> Any:
+        try:
+            await asyncio.wait_for(job.begun.wait(), PATIENCE * self._part_s)
+        except asyncio.TimeoutError:
+            raise DecodersBusy("no thread came free to decode the file") from None
+        started = time.monotonic()
+        while not (await asyncio.wait([job.done], timeout=min(LOOK_S, self._part_s)))[0]:
+            if self._cpu_s(job) >= self._part_s:
+                raise DecodeTimeout(f"a part of the file took longer than {self._part_s:g} s to decode")
+            if time.monotonic() - started >= PATIENCE * self._part_s:
+                raise DecodersBusy("decoding does not go on")
+        return job.done.result()
 
     def _cpu_s(self, job: _Job) -> float:
         """Processor seconds of a call that is under way."""
@@ -105,20 +120,25 @@ class DecodePool:
             self._closed = True
             self._changed.notify_all()
 
-    def _leave(self, job: _Job) -> None:
+    def _withdrawn(self, job: _Job) -> bool:
+        """Whether it had not begun, and never will."""
         with self._changed:
-            if job in self._jobs:
-                self._jobs.remove(job)
-            elif not job.settled:
-                # Whoever asked has left, or lost patience: the thread may be stuck, so that another takes its place.
-                job.given_up = True
-                self._threads -= 1
-                self.lost += 1
-                if self.lost >= MOST_LOST:
-                    logger.error("%s threads are stuck in files that cannot be decoded", self.lost)
-                self._fill()
-        if not job.done.done():
-            job.done.cancel()
+            if job not in self._jobs:
+                return False
+            self._jobs.remove(job)
+            return True
+
+    def _give_up(self, job: _Job) -> None:
+        """Whoever asked has left, or lost patience, and the thread is stuck: another takes its place."""
+        with self._changed:
+            if job.settled or job.lost:
+                return
+            job.lost = True
+            self._threads -= 1
+            self.lost += 1
+            if self.lost >= MOST_LOST:
+                logger.error("%s threads are stuck in files that cannot be decoded", self.lost)
+            self._fill()
 
     def _fill(self) -> None:
         """Enough threads for what waits. Holds the lock."""
@@ -149,7 +169,7 @@ class DecodePool:
                 error = raised
             with self._changed:
                 job.settled = True
-                if job.given_up:
+                if job.lost:
                     # Its place was taken meanwhile.
                     self.lost -= 1
                     self._fill()

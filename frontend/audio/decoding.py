@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -49,15 +49,21 @@ def decode(file: BinaryIO, max_seconds: float) -> NDArray[np.float32]:
     return np.concatenate(list(decode_parts(file, max_seconds)))
 
 
-def decode_parts(file: BinaryIO, max_seconds: float, part_cpu_s: float = PART_CPU_S) -> Iterator[NDArray[np.float32]]:
+def decode_parts(
+    file: BinaryIO,
+    max_seconds: float,
+    part_cpu_s: float = PART_CPU_S,
+    is_unwanted: Callable[[], bool] = lambda: False,
+) -> Iterator[NDArray[np.float32]]:
     """The same, part by part of seconds, so that a file of hours is never in memory as a whole.
 
-    part_cpu_s: processor time of one part, AudioError beyond it. Each part may be asked for in another thread.
+    part_cpu_s: processor time of one part, AudioError beyond it. is_unwanted: asked again and again; once it is true a
+    part that is under way ends with an AudioError. Each part may be asked for in another thread.
     """
     # FFmpeg's libraries are 30 MB in memory: taken when the first file comes, not at start.
     import av
 
-    watched = _Watched(file, part_cpu_s)
+    watched = _Watched(file, part_cpu_s, is_unwanted)
     try:
         with av.open(watched, mode="r", metadata_errors="ignore", container_options=NOWHERE) as container:
             if not container.streams.audio:
@@ -76,8 +82,9 @@ def decode_parts(file: BinaryIO, max_seconds: float, part_cpu_s: float = PART_CP
 class _Watched:
     """A file that is read as long as the time of a part lasts: a demuxer that gets nowhere mostly reads."""
 
-    def __init__(self, file: BinaryIO, part_cpu_s: float) -> None:
+    def __init__(self, file: BinaryIO, part_cpu_s: float, is_unwanted: Callable[[], bool]) -> None:
         self._file = file
+        self._is_unwanted = is_unwanted
         self._part_cpu_s = part_cpu_s
         self._begun_s = 0.0
         self.begin()
@@ -87,7 +94,9 @@ class _Watched:
         self._begun_s = time.thread_time()
 
     def check(self) -> None:
-        """Raises AudioError where this part has taken too long."""
+        """Raises AudioError where this part has taken too long, or nobody wants it any more."""
+        if self._is_unwanted():
+            raise AudioError("nobody waits for the file")
         if time.thread_time() - self._begun_s > self._part_cpu_s:
             raise AudioError(f"the file cannot be decoded: ten seconds of it take more than {self._part_cpu_s:g} s")
 
@@ -108,6 +117,7 @@ def _parts(container: InputContainer, max_seconds: float, watched: _Watched) -> 
     waiting: list[NDArray[np.float32]] = []
     num_samples = num_waiting = 0
     for samples in _samples(frames):
+        watched.check()
         waiting.append(samples)
         num_samples += samples.size
         num_waiting += samples.size

@@ -34,7 +34,8 @@ DROPPED = ("cancelled", "evicted")
 @dataclass(frozen=True)
 class Options:
     """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would; patience_s:
-    of one segment, with all attempts where Triton is lost or has no place."""
+    of one segment, with all attempts where Triton is lost or has no place; deltas: text comes as it is heard, otherwise
+    each segment's at once, which is cheaper."""
 
     request_id: str
     language: str | None = None
@@ -43,6 +44,7 @@ class Options:
     priority: int = 2
     rules: SegmentRules | None = None
     patience_s: float = 300.0
+    deltas: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,11 @@ class Recording:
         parts: Iterator[Floats],
         options: Options,
         at_a_time: int,
-        pool: DecodePool,
+        pool: DecodePool | None,
     ) -> None:
         """connected: the connection there is; asked again where Triton is lost. parts: samples as they are decoded;
-        taken from a thread of the pool. at_a_time: segments in work, which bounds memory."""
+        taken from a thread of the pool, or at once where there is none. at_a_time: segments in work, which bounds
+        memory."""
         self._connected = connected
         self._parts = parts
         self._options = options
@@ -114,12 +117,15 @@ class Recording:
         """Text in order, as soon as it is there. Raises what decoding, Triton or the time limit raise."""
         first: list[Floats] = []
         rules = self._options.rules
-        self._pool.check()
+        if self._pool is not None:
+            self._pool.check()
         if rules is None:
             # Short enough for one request, it is taken as it is.
             at_end = await self._beginning(first)
             if at_end:
-                async with contextlib.aclosing(self._heard(Segment(0, np.concatenate(first)), 0)) as pieces:
+                async with contextlib.aclosing(
+                    self._heard(Segment(0, first[0] if len(first) == 1 else np.concatenate(first)), 0)
+                ) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
@@ -224,7 +230,7 @@ class Recording:
             yield next_part
 
     async def _next_part(self) -> Floats | None:
-        part = await self._pool.run(lambda: next(self._parts, None))
+        part = next(self._parts, None) if self._pool is None else await self._pool.run(lambda: next(self._parts, None))
         if part is not None:
             self.seconds += part.size / SAMPLE_RATE_HZ
         return part
@@ -240,8 +246,9 @@ class Recording:
 
     async def _heard(self, segment: Segment, number: int) -> AsyncGenerator[Piece, None]:
         options = self._options
-        parameters: dict[str, str | int | float | bool] | None
-        parameters = {"temperature": options.temperature} if options.temperature else None
+        parameters: dict[str, str | int | float | bool] = {} if options.deltas else {"deltas": False}
+        if options.temperature:
+            parameters["temperature"] = options.temperature
         start, end = segment.start / SAMPLE_RATE_HZ, segment.end / SAMPLE_RATE_HZ
         lost: Exception | None = None
         failures = 0

@@ -17,9 +17,14 @@ class Ahead:
         """So much sound came."""
         self._spoken_at = max(self._spoken_at, time.monotonic()) + seconds
 
+    @property
+    def seconds(self) -> float:
+        """How far it is ahead; negative where the clock is."""
+        return self._spoken_at - time.monotonic()
+
     async def wait(self, ahead_s: float) -> None:
         """Return when it is no more than ahead_s ahead."""
-        wait_s = self._spoken_at - time.monotonic() - ahead_s
+        wait_s = self.seconds - ahead_s
         if wait_s > 0:
             await asyncio.sleep(wait_s)
 

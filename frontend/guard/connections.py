@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
+from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from frontend.errors import ApiError, error_body
+from frontend.errors import ApiError
+from frontend.guard.counts import CONNECTIONS, Count, alone
+from frontend.guard.refusals import as_bytes
+from frontend.guard.shortcut import SHORTCUT, Shortcut
+from frontend.guard.uploads import full
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +27,13 @@ PING_S = 20.0
 SILENCE_S = 45.0
 # Requests that may be sent before the first of them is answered; uvicorn would keep any number.
 MOST_PIPELINED = 20
-# Bytes of WebSocket messages that are not complete, of all connections.
+# Bytes of WebSocket messages, of all connections: not complete, waiting for their turn, or being worked on.
 MOST_HELD_BYTES = 256 * 2**20
-_FULL_BODY = json.dumps(error_body(ApiError(503, "too many connections: try again soon"))).encode()
-FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: application/json\r\n"
-FULL += b"content-length: %d\r\n\r\n%s" % (len(_FULL_BODY), _FULL_BODY)
+# Who is refused may still be sending: what comes is thrown away for a while, as a connection that is closed on unread
+# bytes takes the answer with it.
+LINGER_S, LINGER_BYTES = 5.0, 2**20
+TRY_AGAIN_LATER = 1013
+FULL = as_bytes(ApiError(503, "too many connections: try again soon"))
 
 
 class Connection(Protocol):
@@ -38,34 +45,73 @@ class Connection(Protocol):
         """Why it is to be dropped, or None."""
 
     def held(self) -> int:
-        """Bytes of a message that is not complete."""
+        """Bytes of messages that are not complete, wait, or are worked on."""
+
+    def give_up(self) -> None:
+        """Say that they hold too much memory, and end."""
 
 
 class Connections:
     """All that are open. Those that are overdue are aborted: a closed one would still wait for its reader."""
 
-    def __init__(self, most: int, header_s: float, reader_s: float) -> None:
-        """header_s: until a request's headers are there; reader_s: how late a client may be in reading its answer."""
+    def __init__(self, most: int, header_s: float, reader_s: float, count: Count | None = None) -> None:
+        """header_s: until a request's headers are there; reader_s: how late a client may be in reading its answer.
+        count: of the whole service, which `most` bounds."""
         self.most = most
         self.header_s = header_s
         self.reader_s = reader_s
         self.open: set[Connection] = set()
+        self._count = count or alone(CONNECTIONS)
         # By path: WebSocket messages that have a smaller bound than the rest.
         self.message_bytes: dict[str, int] = {}
+        # Why an upload finds no place whoever sends it, or None. Asked as soon as its headers are there: under load
+        # this is what most requests are told, and nothing else is done for them.
+        self.crowded: Callable[[], str | None] = lambda: None
+        # Called with how many were told so, some time later.
+        self.on_refused: Callable[[int], None] = lambda _: None
+        self._answers: dict[str, bytes] = {}
+        self._refused: Counter[str] = Counter()
+
+    @property
+    def full(self) -> bool:
+        """Whether one more would be too many."""
+        return self._count.total >= self.most
+
+    def add(self, one: Connection) -> None:
+        self.open.add(one)
+        self._count.set(len(self.open))
+
+    def remove(self, one: Connection) -> None:
+        self.open.discard(one)
+        self._count.set(len(self.open))
+
+    def answer(self, why: str) -> bytes:
+        """What an upload is told that finds no place."""
+        self._refused[why] += 1
+        if why not in self._answers:
+            self._answers[why] = as_bytes(full(why))
+        return self._answers[why]
 
     async def watch(self) -> None:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
+            refused, self._refused = self._refused, Counter()
+            for why, times in refused.items():
+                logger.info("%d uploads were refused: %s", times, why)
+            if refused:
+                self.on_refused(refused.total())
             now = time.monotonic()
             for one in [*self.open]:
                 if reason := one.overdue(now):
                     self.drop(one, reason)
             for one in self._too_large():
-                self.drop(one, "messages that are not complete hold too much memory")
+                logger.info("a connection is dropped: messages hold too much memory")
+                self.open.discard(one)
+                one.give_up()
 
     def _too_large(self) -> list[Connection]:
-        """Those whose unfinished messages are the largest, until the rest is within the bound."""
+        """Those whose messages are the largest, until the rest is within the bound."""
         by_size = sorted(((one.held(), one) for one in self.open), key=lambda pair: -pair[0])
         held = sum(size for size, _ in by_size)
         found = []
@@ -79,7 +125,7 @@ class Connections:
     def drop(self, one: Connection, reason: str) -> None:
         """Abort it."""
         logger.info("a connection is dropped: %s", reason)
-        self.open.discard(one)
+        self.remove(one)
         one.transport.abort()
 
 
@@ -90,44 +136,68 @@ class GuardedHttp(HttpToolsProtocol):
         super().__init__(**given)
         self._guard = connections
         self._waiting_since = self._late_since = 0.0
+        # Since when it is refused, and what came since.
+        self._refused_at, self._unread = 0.0, 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._waiting_since = time.monotonic()
-        if len(self._guard.open) >= self._guard.most:
+        if self._guard.full:
             transport.write(FULL)
             transport.close()
             return
-        self._guard.open.add(self)
+        self._guard.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.open.discard(self)
+        self._guard.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused_at:
+            self._unread += len(data)
+            if self._unread > LINGER_BYTES:
+                self.transport.abort()
         # Refused at once, it may have sent its request all the same.
-        if not self.transport.is_closing():
+        elif not self.transport.is_closing():
             super().data_received(data)
 
     def handle_websocket_upgrade(self) -> None:
-        self._guard.open.discard(self)
+        self._guard.remove(self)
         super().handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:
-        if self.transport.is_closing():
+        if self._is_over():
             return
         if len(self.pipeline) >= MOST_PIPELINED:
             self._guard.drop(self, "it asks and asks before it is answered")
             return
+        if (why := self._guard.crowded()) is not None and self._is_plain_upload():
+            self._refuse(self._guard.answer(why))
+            return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if not self.transport.is_closing():
+        if not self._is_over():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self.transport.is_closing():
+        if not self._is_over():
             super().on_message_complete()
+
+    def _is_over(self) -> bool:
+        return bool(self._refused_at) or self.transport.is_closing()
+
+    def _is_plain_upload(self) -> bool:
+        """Whether it brings something, and nobody has to be told more than that it finds no place: a page of a browser
+        is told by headers that it may read the answer."""
+        is_first = self.cycle is None or self.cycle.response_complete
+        return is_first and self.parser.get_method() == b"POST" and all(name != b"origin" for name, _ in self.headers)
+
+    def _refuse(self, answer: bytes) -> None:
+        self._refused_at = time.monotonic()
+        self.transport.write(answer)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def on_response_complete(self) -> None:
         self._waiting_since = time.monotonic()
@@ -142,6 +212,8 @@ class GuardedHttp(HttpToolsProtocol):
         super().resume_writing()
 
     def overdue(self, now: float) -> str | None:
+        if self._refused_at:
+            return "it does not end" if now - self._refused_at > LINGER_S else None
         if self._late_since and now - self._late_since > self._guard.reader_s:
             return "its client does not read the answer"
         idle = self.cycle is None or self.cycle.response_complete
@@ -152,6 +224,9 @@ class GuardedHttp(HttpToolsProtocol):
     def held(self) -> int:
         return 0
 
+    def give_up(self) -> None:
+        self.transport.abort()
+
 
 class GuardedSocket(WebSocketsSansIOProtocol):
     """A WebSocket."""
@@ -161,6 +236,10 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._guard = connections
         self._heard_at = time.monotonic()
         self._late_since = 0.0
+        self._shortcut = Shortcut()
+        # Bytes of each message that waits, and of the one that the application has not asked on from.
+        self._waiting: deque[int] = deque()
+        self._worked_on = 0
         # At `info` the library writes addresses with their query, where words to expect may stand.
         self.logger = logging.getLogger(f"{__name__}.websocket")
         self.logger.setLevel(logging.WARNING)
@@ -168,10 +247,10 @@ class GuardedSocket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._guard.open.add(self)
+        self._guard.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.open.discard(self)
+        self._guard.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -183,6 +262,31 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         path = unquote(event.path.partition("?")[0])
         self.conn.max_message_size = self._guard.message_bytes.get(path, self.config.ws_max_size)
         super().handle_connect(event)
+        if self.handshake_initiated and not self.close_sent:
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[SHORTCUT] = self._shortcut
+
+    def send_receive_event_to_app(self) -> None:
+        take = self._shortcut.take
+        # What waits to be taken by the route's task, while reading is paused, is not overtaken.
+        if take is not None and self.curr_msg_data_type == "bytes" and not self.read_paused and not self.close_sent:
+            data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+            if take(data):
+                self.frames = []
+                return
+        size, before = sum(map(len, self.frames)), self.queue.qsize()
+        super().send_receive_event_to_app()
+        # What is no text, or comes after the end, does not wait.
+        if self.queue.qsize() > before:
+            self._waiting.append(size)
+
+    async def receive(self) -> Any:
+        # Whoever asks for the next one is done with the one before.
+        self._worked_on = 0
+        message: Any = await super().receive()
+        if message["type"] == "websocket.receive":
+            self._worked_on = self._waiting.popleft()
+        return message
 
     async def send(self, message: Any) -> None:
         await super().send(message)
@@ -207,4 +311,11 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         return None
 
     def held(self) -> int:
-        return len(self.conn.reader.buffer) + sum(map(len, self.frames))
+        return len(self.conn.reader.buffer) + sum(map(len, self.frames)) + sum(self._waiting) + self._worked_on
+
+    def give_up(self) -> None:
+        if self.handshake_complete and not self.close_sent:
+            self.conn.send_close(TRY_AGAIN_LATER, "the messages of now hold too much memory: send less at a time")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        # What was told may have left by then.
+        self.loop.call_later(LOOK_S, self.transport.abort)

@@ -8,34 +8,38 @@ from collections.abc import Iterator
 
 import anyio
 
+from frontend.guard.counts import SESSIONS, Count, alone
+
 
 class Drain:
     """Counts the live sessions; `started` is set when they should finish."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Count | None = None) -> None:
+        """count: of live sessions, of which this process ends its own."""
         self.started = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._count = 0
+        self._count = count or alone(SESSIONS)
 
     @property
     def busy(self) -> bool:
-        return self._count > 0
+        return self._count.own > 0
 
     @property
     def num_sessions(self) -> int:
-        return self._count
+        """Of the whole service."""
+        return self._count.total
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
         """Be counted as a live session."""
-        self._count += 1
+        self._count.add(1)
         self._idle.clear()
         try:
             yield
         finally:
-            self._count -= 1
-            if not self._count:
+            self._count.add(-1)
+            if not self.busy:
                 self._idle.set()
 
     async def finish(self, timeout_s: float) -> None:

@@ -14,6 +14,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.errors import ApiError
+from frontend.guard.clients import KEY
+from frontend.guard.counts import Count, Counts, Time
 from frontend.guard.refusals import refuse
 from frontend.settings import Settings
 
@@ -29,22 +31,28 @@ logger = logging.getLogger(__name__)
 
 
 class Bucket:
-    """Requests of one client: `per_minute` on average, as many at once after a quiet minute."""
+    """Requests of one client: `per_minute` on average, as many at once after a quiet minute.
 
-    def __init__(self, per_minute: float) -> None:
-        self._rate = per_minute / 60
-        self._most = self._tokens = max(1.0, per_minute)
-        self._when = time.monotonic()
+    All there is to know is when the bucket would be full again if nothing more came (the generic cell rate algorithm),
+    which the processes of a service share.
+    """
+
+    def __init__(self, per_minute: float, full_at: Time | None = None) -> None:
+        self._each_s = 60 / per_minute
+        # How far that may lie ahead for a request to pass.
+        self._most_s = (max(1.0, per_minute) - 1) * self._each_s
+        self._full_at = full_at or Counts().time(0)
 
     def take(self) -> float:
         """0 where the request may pass, else the seconds after which it may."""
         now = time.monotonic()
-        self._tokens = min(self._most, self._tokens + (now - self._when) * self._rate)
-        self._when = now
-        if self._tokens >= 1:
-            self._tokens -= 1
-            return 0.0
-        return (1 - self._tokens) / self._rate
+        full_at = max(now, self._full_at.get())
+        wait_s = full_at - now - self._most_s
+        # A request that comes when it was told to is not late by a rounding.
+        if wait_s > 1e-6:
+            return wait_s
+        self._full_at.set(full_at + self._each_s)
+        return 0.0
 
 
 @dataclass
@@ -52,7 +60,7 @@ class Client:
     """What is known of the holder of a key."""
 
     bucket: Bucket | None
-    running: int = 0
+    running: Count
 
 
 class KeysError(ValueError):
@@ -83,6 +91,11 @@ class Keys:
             logger.warning("%d of the API keys have less than %d letters: nothing slows down guessing", short, SHORT)
         return cls([_hash(key) for key in keys])
 
+    @property
+    def num_clients(self) -> int:
+        """Who is told apart: the holders of keys, or without keys all together."""
+        return max(1, len(self.hashes))
+
     def find(self, key: str) -> int | None:
         """The key's number; every known one is compared, whichever it is."""
         found = None
@@ -96,12 +109,13 @@ class Keys:
 class KeyGate:
     """Refuses what comes without a known key (401), too often or too much at once (429)."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys, counts: Counts | None = None) -> None:
         self._app = app
         self._keys = keys
         self._per_minute = settings.requests_per_minute
         self._at_a_time = settings.requests_at_a_time
-        self._clients: dict[int | None, Client] = {}
+        counts = counts or Counts(keys.num_clients)
+        self._clients = [self._client(counts, number) for number in range(keys.num_clients)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or _is_open(scope["path"]) or scope.get("method") == "OPTIONS":
@@ -114,18 +128,23 @@ class KeyGate:
                 message = "a known API key is needed: Authorization: Bearer KEY"
                 await refuse(scope, receive, send, ApiError(401, message, code="invalid_api_key"))
                 return
-        client = self._clients.setdefault(number, Client(Bucket(self._per_minute) if self._per_minute else None))
+            scope[KEY] = number
+        client = self._clients[number or 0]
         wait_s = client.bucket.take() if client.bucket is not None else 0.0
-        if wait_s or (self._at_a_time and client.running >= self._at_a_time):
+        if wait_s or (self._at_a_time and client.running.total >= self._at_a_time):
             message = f"too many requests: try again in {wait_s:.0f} s" if wait_s else "too many requests at once"
             error = ApiError(429, message, code="rate_limit_exceeded", retry_after_s=wait_s)
             await refuse(scope, receive, send, error)
             return
-        client.running += 1
+        client.running.add(1)
         try:
             await self._app(scope, receive, send)
         finally:
-            client.running -= 1
+            client.running.add(-1)
+
+    def _client(self, counts: Counts, number: int) -> Client:
+        bucket = Bucket(self._per_minute, counts.time(number)) if self._per_minute else None
+        return Client(bucket, counts.running(number))
 
 
 def _key(scope: Scope) -> str:

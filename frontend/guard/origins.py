@@ -7,7 +7,6 @@ Programs say nothing of the kind, and are not meant here.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.errors import ApiError
+from frontend.guard.hosts import Hosts, is_loopback
 from frontend.guard.refusals import refuse
 from frontend.settings import Settings
 
@@ -31,6 +31,7 @@ class OriginGate:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._allowed = {origin.rstrip("/").lower() for origin in settings.cors_origins}
+        self._hosts = Hosts(settings.hosts)
         self._loopback = is_loopback(settings.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,14 +47,15 @@ class OriginGate:
         origin = headers.get("origin")
         if origin is None or "*" in self._allowed or origin.lower() in self._allowed:
             return True
-        return is_own(origin, headers.get("host", ""), loopback=self._loopback)
+        return is_own(origin, headers.get("host", ""), self._hosts, loopback=self._loopback)
 
 
-def is_own(origin: str, host: str, *, loopback: bool) -> bool:
+def is_own(origin: str, host: str, hosts: Hosts, *, loopback: bool) -> bool:
     """Whether a page of `origin` came from the server that the browser knows as `host`.
 
-    loopback: the server listens there alone. Then a name of somebody else's may have been made to mean 127.0.0.1 (DNS
-    rebinding), whose page would be "own"; a proxy with TLS cannot be had that way.
+    A name of somebody else's may have been made to mean this server (DNS rebinding), whose page would be "own": so a
+    page without TLS, which cannot be had that way, has to be of a name that only this server can have. hosts: the names
+    of ASR_HOSTS. loopback: the server listens there alone.
     """
     try:
         page = urlsplit(origin)
@@ -64,13 +66,10 @@ def is_own(origin: str, host: str, *, loopback: bool) -> bool:
             return False
     except ValueError:
         return False
-    return not loopback or page.scheme == "https" or is_loopback(page.hostname or "")
+    name = page.hostname or ""
+    return page.scheme == "https" or name in hosts or (not hosts and not loopback and is_local_name(name))
 
 
-def is_loopback(host: str) -> bool:
-    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def is_local_name(name: str) -> bool:
+    """A machine's or a container's own: nobody can have one without a dot from the registries of the Internet."""
+    return "." not in name

@@ -3,41 +3,83 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from frontend.guard.counts import SESSIONS, Count, alone
 from frontend.observe.request_ids import request_id
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operations"])
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+DELAYS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
 
 
-class Metrics:
-    """One registry an application."""
+class LiveSessions:
+    """A gauge of the whole service, whichever process tells it."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Count) -> None:
+        self._count = count
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily("asr_frontend_live_sessions", "Live sessions now", value=self._count.total)
+
+
+class Metrics:
+    """One registry an application. Where the service has several processes, each writes what it counts into a file
+    (prometheus_client's multiprocess mode, by PROMETHEUS_MULTIPROC_DIR), and any of them tells the sum."""
+
+    def __init__(self, sessions: Count | None = None) -> None:
+        """sessions: live ones, of the whole service."""
         self.registry = CollectorRegistry()
+        self._live = LiveSessions(sessions or alone(SESSIONS))
+        self.registry.register(self._live)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"asr_frontend_{name}", text, labels, registry=self.registry, buckets=buckets)
 
         self.requests = histogram("request_seconds", "Time of HTTP requests", SECONDS, "route", "method", "status")
         self._stages = histogram("stage_seconds", "Time of the decoder's stages of a request", SECONDS, "stage")
-        self._ttft = histogram("first_text_seconds", "Time to the first text of a file", SECONDS)
+        self._ttft = histogram("first_text_seconds", "Time to the first text of a file whose text is streamed", SECONDS)
         self._rtf = histogram("real_time_factor", "Seconds of work for each second of a file", FACTORS)
+        self._delays = {
+            "first_partial": histogram("live_first_partial_seconds", "From an utterance's begin to its text", DELAYS),
+            "partial": histogram("live_partial_seconds", "From the arrival of a partial's last sound to it", DELAYS),
+            "final": histogram("live_final_seconds", "From the arrival of a final's last sound to it", DELAYS),
+        }
         self._audio = Counter("asr_frontend_audio_seconds", "Seconds of files transcribed", registry=self.registry)
         self.errors = Counter("asr_frontend_errors", "Errors told", ["route", "status"], registry=self.registry)
-        self.live = Gauge("asr_frontend_live_sessions", "Live sessions now", registry=self.registry)
+
+    def refused(self, times: int) -> None:
+        """So many uploads were told that there is no place, before they became requests."""
+        self.errors.labels("unknown", 503).inc(times)
+
+    def told(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        registry = self.registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+            registry.register(self._live)
+        return generate_latest(registry)
 
     def first_text(self, seconds: float) -> None:
         self._ttft.observe(seconds)
+
+    def live_delay(self, name: str, seconds: float) -> None:
+        """Of a live session's `first_partial`, `partial` or `final`: since the sound that it covers had come."""
+        self._delays[name].observe(seconds)
 
     def stages(self, timings_ms: dict[str, float]) -> None:
         for name, milliseconds in timings_ms.items():
@@ -92,6 +134,4 @@ class MeasuredRequests:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    state = request.app.state
-    state.metrics.live.set(state.drain.num_sessions)
-    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(request.app.state.metrics.told(), media_type=CONTENT_TYPE_LATEST)

@@ -15,13 +15,16 @@ from frontend.guard import tls
 from frontend.settings import Settings
 from frontend.triton import control, profiles
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.healing import ServerLost
+from frontend.triton.pace import Pace
 from frontend.triton.process import EmbeddedTriton, TritonError
-from frontend.triton.watcher import Pace, ServerLost, Watcher
+from frontend.triton.watcher import READY, Watcher
 
 logger = logging.getLogger(__name__)
 
 RESTART_DELAY_S = 1.0
 POLL_S = 0.1
+NAME_S = 60.0
 
 
 class Backend:
@@ -49,9 +52,10 @@ class Backend:
         # Where they are not known, because Triton is somebody else's, None.
         self.profile = profiles.named(settings.profile or "") if settings.triton_url is None else settings.profile
         self.metrics_url: str | None = None
-        self._pace = Pace(load_s=settings.triton_start_timeout_s, hang_s=settings.hang_s)
         self._watcher: Watcher | None = None
         self._watching: asyncio.Task[None] | None = None
+        # Whose name and version, since when, and which.
+        self._server: tuple[TritonClient, float, dict[str, str]] | None = None
 
     async def start(self) -> None:
         """Begin; returns at once. `use` waits for the result."""
@@ -109,21 +113,32 @@ class Backend:
         """The connection there is, without a wish for it."""
         return self._client if self._ready.is_set() else None
 
-    async def is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether a request would be answered, at once or after a load."""
-        if self.is_asleep:
-            return True
-        readiness = await self.readiness()
-        return bool(readiness) and all(readiness.values())
+        readiness = self.readiness()
+        return self.is_asleep or (bool(readiness) and all(readiness.values()))
 
-    async def readiness(self) -> dict[str, bool]:
-        """Which of the models that are served can answer now; none where there is no connection."""
+    def readiness(self) -> dict[str, bool]:
+        """Which of the models that are served can answer now, as the watcher saw half a second ago, or somebody's
+        request since; none where there is no connection. Nobody is asked: probes are many where there is load."""
+        if self.current is None:
+            return {}
+        states, lost = self.states, self.lost
+        return {model: states.get(model) == READY and model not in lost for model in self.models}
+
+    @property
+    def states(self) -> dict[str, str]:
+        """What Triton calls its models, by name, when it was last asked."""
+        return self._watcher.states if self._watcher is not None else {}
+
+    async def server(self) -> dict[str, str]:
+        """Triton's name and version, as it told them within the last minute. Raises TritonUnavailable."""
         client = self.current
         if client is None:
-            return {}
-        answers = await asyncio.gather(*(client.is_ready(model) for model in self.models))
-        lost = self.lost
-        return {model: ready and model not in lost for model, ready in zip(self.models, answers, strict=True)}
+            raise TritonUnavailable("there is no connection")
+        if self._server is None or self._server[0] is not client or time.monotonic() - self._server[1] > NAME_S:
+            self._server = (client, time.monotonic(), await client.server_metadata())
+        return self._server[2]
 
     @property
     def lost(self) -> dict[str, str]:
@@ -177,7 +192,7 @@ class Backend:
             self.metrics_url = triton.metrics_url
             # What was loaded just now may have been exported since the last start.
             self.served_model_name = self._name()
-            self._open(triton.url, lambda: triton.control_key)
+            self._open(triton.url, lambda: triton.control_key, lambda: triton.pid)
             logger.info("Triton is ready at %s (pid %s, log %s)", triton.url, triton.pid, triton.log_path)
             while triton.is_running():
                 if self._is_idle():
@@ -230,21 +245,21 @@ class Backend:
         """Of a Triton elsewhere; its file may be written after this process has begun."""
         return control.read_key(self._settings.triton_control_key_file)
 
-    def _open(self, url: str, control_key: Callable[[], str]) -> None:
+    def _open(self, url: str, control_key: Callable[[], str], server: Callable[[], int | None] | None = None) -> None:
+        """server: its process id, where it is ours."""
         self._client = TritonClient(url, control_key, self._credentials)
         self._last_used = time.monotonic()
         self.failure = None
         self._served = True
-        self._watcher = None
+        owned = server is not None
+        pace = Pace.of(self._settings, processes_are_seen=owned)
+        self._watcher = Watcher(self._client, self.models, pace, owned=owned, server=server)
+        self._client.on_failure = self._watcher.suspect
         self._watch()
         self._ready.set()
 
     def _watch(self) -> None:
-        assert self._client is not None
-        if self._watcher is None:
-            owned = self._settings.triton_url is None
-            self._watcher = Watcher(self._client, self.models, self._pace, owned=owned)
-            self._client.on_failure = self._watcher.suspect
+        assert self._watcher is not None
         self._watching = asyncio.create_task(_watched(self._watcher))
 
     async def _shut(self) -> None:

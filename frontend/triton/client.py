@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -20,6 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.observe import tracing
 from frontend.triton import control
+from frontend.triton.messages import Delta, add_input, bytes_element, delta_of, outputs_of, set_parameter
 from frontend.triton.renewals import Renewals, Unanswered
 
 # A clip of 512 s is 33 MB; gRPC's own limit is 4.
@@ -43,18 +42,6 @@ RESTRICTED = "This protocol is restricted"
 # What Triton says of a sequence that it does not know: the model was loaded again, or nothing came for a minute. Where
 # only `asr_stream` does not know it, that says so with a code of its own.
 FORGOTTEN = ("must specify the START flag",)
-
-
-@dataclass(frozen=True)
-class Delta:
-    """One answer of the model `asr`; `result` is what the last one brings. tokens: the bytes of each token, none where
-    it is no text."""
-
-    text: str
-    token_ids: tuple[int, ...]
-    tokens: tuple[bytes, ...]
-    logprobs: tuple[float, ...]
-    result: dict[str, Any] | None
 
 
 class TritonRefused(Exception):
@@ -156,9 +143,14 @@ class TritonClient:
             return None
         return sum(int(one.execution_count) for one in answer.model_stats)
 
-    async def _managed(self, call: Any) -> None:
+    async def config(self, model: str, timeout_s: float = 2.0) -> Any:
+        """A loaded model's configuration with all that Triton filled in. Raises TritonRefused or TritonUnavailable."""
+        request = service_pb2.ModelConfigRequest(name=model)
+        return (await self._managed(self._stub.ModelConfig(request, timeout=timeout_s))).config
+
+    async def _managed(self, call: Any) -> Any:
         try:
-            await call
+            return await call
         except grpc.aio.AioRpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise _unavailable(error) from error
@@ -180,7 +172,7 @@ class TritonClient:
             raise refused(error.details() or "") from error
         except grpc.aio.UsageError as error:
             raise TritonUnavailable(str(error)) from error
-        raw = {output.name: data for output, data in zip(response.outputs, response.raw_output_contents, strict=True)}
+        raw = outputs_of(response)
         return np.frombuffer(raw["SPEECH_PROB"], dtype="<f4"), np.frombuffer(raw["STATE"], dtype="<f4")
 
     async def cancel(self, request_id: str) -> None:
@@ -218,9 +210,9 @@ class TritonClient:
         request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
         add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
         if language:
-            add_input(request, "LANGUAGE", "BYTES", [1], _bytes_element(language))
+            add_input(request, "LANGUAGE", "BYTES", [1], bytes_element(language))
         if context:
-            add_input(request, "CONTEXT", "BYTES", [1], _bytes_element(context))
+            add_input(request, "CONTEXT", "BYTES", [1], bytes_element(context))
         for name, value in {"priority_level": priority, **(parameters or {})}.items():
             set_parameter(request, name, value)
         answered = asyncio.Event()
@@ -237,7 +229,7 @@ class TritonClient:
                     if isinstance(refusal, TritonUnavailable):
                         self.on_failure(answer.error_message)
                     raise refusal
-                delta = _delta(answer.infer_response)
+                delta = delta_of(answer.infer_response)
                 yield delta
                 if delta.result is not None:
                     self.note(model)
@@ -286,48 +278,6 @@ async def _once(request: Any, answered: asyncio.Event) -> AsyncIterator[Any]:
     """The one request of a stream, which stays open for the answers."""
     yield request
     await answered.wait()
-
-
-def add_input(request: Any, name: str, datatype: str, shape: list[int], raw: bytes) -> None:
-    request.inputs.add(name=name, datatype=datatype, shape=shape)
-    request.raw_input_contents.append(raw)
-
-
-def _bytes_element(text: str) -> bytes:
-    encoded = text.encode("utf-8")
-    return len(encoded).to_bytes(4, "little") + encoded
-
-
-def set_parameter(request: Any, name: str, value: str | int | float | bool) -> None:
-    parameter = request.parameters[name]
-    if isinstance(value, bool):
-        parameter.bool_param = value
-    elif isinstance(value, int):
-        parameter.int64_param = value
-    elif isinstance(value, float):
-        parameter.double_param = value
-    else:
-        parameter.string_param = value
-
-
-def _delta(response: Any) -> Delta:
-    raw = {output.name: data for output, data in zip(response.outputs, response.raw_output_contents, strict=True)}
-    return Delta(
-        text=raw["TEXT"][4:].decode("utf-8"),
-        token_ids=tuple(np.frombuffer(raw["TOKEN_IDS"], dtype="<i4").tolist()),
-        tokens=tuple(_elements(raw["TOKENS"])),
-        logprobs=tuple(np.frombuffer(raw["LOGPROBS"], dtype="<f4").tolist()),
-        result=json.loads(raw["RESULT"][4:]) if raw["FINAL"] != b"\0" else None,
-    )
-
-
-def _elements(raw: bytes) -> Iterator[bytes]:
-    """Elements of a string tensor: each has its length in front."""
-    place = 0
-    while place < len(raw):
-        start = place + 4
-        place = start + int.from_bytes(raw[place:start], "little")
-        yield raw[start:place]
 
 
 def refused(message: str) -> TritonRefused | TritonUnavailable:

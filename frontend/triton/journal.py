@@ -22,13 +22,16 @@ SILENCE = SILENCE_S * SAMPLE_RATE_HZ
 MARK_S = 0.5
 # Changes of settings that are kept apart, in case that one of them is refused.
 MOST_CHANGES = 50
+# Sound is kept in pieces of so many bytes, a second, however small the requests were.
+PIECE_BYTES = 2 * SAMPLE_RATE_HZ
 # More than the longest utterance of the usual settings; `asr_stream` takes 120 s at a time.
 LONGEST = 110 * SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it was sent. position: the session's samples before it. number: of a command, counted from 1."""
+    """A request as it was sent. position: the session's samples before it. number: of one that is more than sound,
+    counted from 1."""
 
     position: int
     pcm16: bytes = b""
@@ -49,9 +52,10 @@ class Journal:
         """clock: seconds that only grow."""
         self._clock = clock
         self._sent: deque[Sent] = deque()
-        self._changes: list[dict[str, Any]] = []
+        # By the numbers of their requests.
+        self._changes: list[tuple[int, dict[str, Any]]] = []
         self._position = 0
-        self._num_commands = 0
+        self._num_requests = 0
         # Times by the clock, and what had been sent by then.
         self._marks: deque[tuple[float, int]] = deque([(clock(), 0)])
         # Where the stream of now begins, in samples and utterances of the session.
@@ -68,25 +72,27 @@ class Journal:
         self._stable: dict[int, str] = {}
 
     def note(self, pcm16: bytes, parameters: Mapping[str, Any], *, end: bool) -> int:
-        """A request that is sent: int16 samples at 16 kHz, settings or a command. Returns the command's number, 0 where
-        it is none."""
+        """A request that is sent: int16 samples at 16 kHz, settings or a command. Returns its number, by which it may
+        be refused; 0 where it is sound alone."""
         changes = {name: value for name, value in parameters.items() if name not in ("command", "hold")}
-        if changes:
-            self._changes.append(changes)
-            if len(self._changes) > MOST_CHANGES:
-                self._changes[:2] = [{**self._changes[0], **self._changes[1]}]
         commands = {name: value for name, value in parameters.items() if name == "command"}
-        self._num_commands += bool(commands)
-        number = self._num_commands if commands else 0
-        if pcm16 or commands or end:
-            self._sent.append(Sent(self._position, pcm16, commands, end, number))
+        number = 0
+        if changes or commands:
+            self._num_requests += 1
+            number = self._num_requests
+        if changes:
+            self._changes.append((number, changes))
+            if len(self._changes) > MOST_CHANGES:
+                self._changes[:2] = [(0, {**self._changes[0][1], **self._changes[1][1]})]
+        self._keep(Sent(self._position, pcm16, commands, end, number if commands else 0))
         self._position += len(pcm16) // 2
         self._mark()
         self._forget()
         return number
 
     def refused(self, number: int) -> None:
-        """The command of this number is not obeyed: nothing will answer it."""
+        """The request of this number is not obeyed: its command is answered by nothing, its settings do not hold."""
+        self._changes = [change for change in self._changes if change[0] != number]
         left = (replace(sent, parameters={}, number=0) if sent.number == number else sent for sent in self._sent)
         self._sent = deque(sent for sent in left if sent.pcm16 or sent.parameters or sent.end)
         self._forget()
@@ -96,7 +102,7 @@ class Journal:
         self._forget()
         self._numbers = self._finals
         self._base = self._sent[0].position if self._sent else self._position
-        settings = {name: value for changes in self._changes for name, value in changes.items()}
+        settings = {name: value for _, changes in self._changes for name, value in changes.items()}
         begins_with_sound = bool(self._sent and self._sent[0].pcm16)
         settings["unheard_samples"] = max(0, self._anew - self._base) if begins_with_sound else 0
         settings["told_samples"] = max(0, self._needed - self._base) if begins_with_sound and not self._is_whole else 0
@@ -162,6 +168,17 @@ class Journal:
         self._stable[event["utterance"]] = event["stable"]
         return event
 
+    def _keep(self, sent: Sent) -> None:
+        """As a part of the one before, where both are sound alone."""
+        last = self._sent[-1] if self._sent else None
+        if last is not None and _is_sound(last) and _is_sound(sent):
+            joined = last.pcm16 + sent.pcm16
+            if len(joined) <= PIECE_BYTES:
+                self._sent[-1] = replace(last, pcm16=joined)
+                return
+        if sent.pcm16 or sent.parameters or sent.end:
+            self._sent.append(sent)
+
     def _answered(self, command: str) -> None:
         """The first such command was obeyed, and whatever came before it."""
         for index, sent in enumerate(self._sent):
@@ -202,3 +219,8 @@ class Journal:
             return sent.after <= kept
         # A command behind which something has its final was answered before that, or never will be.
         return not sent.end and sent.position < self._floor
+
+
+def _is_sound(sent: Sent) -> bool:
+    """Whether it is nothing else."""
+    return bool(sent.pcm16) and not sent.parameters and not sent.end

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from frontend.guard.ahead import Ahead
+from frontend.observe.delays import Delays
 from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.journal import Journal
 from frontend.triton.live_session import LiveSession
@@ -37,11 +39,26 @@ class LastingSession:
     """
 
     def __init__(
-        self, client: TritonClient, request_id: str, connected: Callable[[], Awaitable[TritonClient]] | None = None
+        self,
+        client: TritonClient,
+        request_id: str,
+        connected: Callable[[], Awaitable[TritonClient]] | None = None,
+        gather_s: float = 0.0,
+        heard: Callable[[str, float], None] | None = None,
     ) -> None:
-        """connected: the connection there is, asked again where this one is lost; without it nothing is resumed."""
+        """connected: the connection there is, asked again where this one is lost; without it nothing is resumed.
+        gather_s: how long sound may wait for more of it; 0: each `send` is a request. heard: told of each partial and
+        final, `first_partial` too, and the seconds since the sound that it covers had come.
+        """
         self._request_id = request_id
         self._connected = connected
+        self._gather_s = gather_s
+        # Sound that waits for more, in order; and when other sound went on its way last.
+        self._waiting: list[bytes] = []
+        self._num_waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._passed_at = -math.inf
+        self._delays = Delays(heard) if heard is not None else None
         self._journal = Journal()
         self._stream: LiveSession | None = LiveSession(client, request_id)
         self._ended = False
@@ -62,7 +79,8 @@ class LastingSession:
         end: bool = False,
         tell_heard: bool = False,
     ) -> None:
-        """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end.
+        """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end. Samples
+        alone wait for more; whatever else comes goes at once, with those behind it.
 
         tell_heard: an event `heard` comes when this and all before it was heard, unless more is sent before; after
         `resumed` it does not come any more.
@@ -73,9 +91,45 @@ class LastingSession:
         if pcm16:
             self.sound_at = time.monotonic()
             self._ahead.sent(len(pcm16) / BYTES_PER_S)
-        command = self._journal.note(pcm16, parameters or {}, end=end)
+            if self._delays is not None:
+                self._delays.arrived(len(pcm16) // 2, self.sound_at)
+            if not (parameters or end or tell_heard):
+                self._gather(pcm16)
+                return
+        self._pass_on()
+        self._request(pcm16, parameters or {}, end=end, tell_heard=tell_heard)
+
+    def _gather(self, pcm16: bytes) -> None:
+        """Send it with what comes next. What comes after a pause goes at once, as does as much as is spoken in the time
+        that it may wait, and nothing waits longer, whether more comes or not."""
+        self._waiting.append(pcm16)
+        self._num_waiting += len(pcm16)
+        is_due = self.sound_at - self._passed_at >= self._gather_s
+        if is_due or self._num_waiting >= self._gather_s * BYTES_PER_S:
+            self._pass_on()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._gather_s, self._pass_on)
+
+    def _pass_on(self) -> None:
+        """What waits is waited for no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting:
+            pcm16 = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
+            self._waiting.clear()
+            self._num_waiting = 0
+            self._passed_at = time.monotonic()
+            self._request(pcm16, {}, end=False, tell_heard=False)
+
+    def _request(self, pcm16: bytes, parameters: Mapping[str, Any], *, end: bool, tell_heard: bool) -> None:
+        number = self._journal.note(pcm16, parameters, end=end)
         if self._stream is not None:
-            self._stream.send(pcm16, parameters, end=end, tell_heard=tell_heard, command=command)
+            self._stream.send(pcm16, parameters, end=end, tell_heard=tell_heard, number=number)
+
+    def has_room(self, ahead_s: float) -> bool:
+        """Whether `room` would return at once."""
+        return (self._stream is None or self._stream.has_room) and self._ahead.seconds <= ahead_s
 
     async def room(self, ahead_s: float) -> None:
         """Return when the next message of the client may be taken: Triton has room, and the client is no more than
@@ -113,10 +167,12 @@ class LastingSession:
                     elif event["type"] in ("partial", "final"):
                         fresh, wordless = False, 0
                     opened = True
-                    if command := event.pop("command", 0):
-                        self._journal.refused(command)
+                    if number := event.pop("number", 0):
+                        self._journal.refused(number)
                     told = self._journal.told(event)
                     if told is not None:
+                        if self._delays is not None:
+                            self._delays.told(told, time.monotonic())
                         yield told
                     if event["type"] == "closed" or (event["type"] == "error" and event.get("fatal")):
                         return
@@ -138,6 +194,9 @@ class LastingSession:
 
     async def close(self) -> None:
         """End the stream; what Triton still does for it is cancelled."""
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._stream is not None:
             await self._stream.close()
 
@@ -150,7 +209,7 @@ class LastingSession:
         """Nothing waits between the journal's requests and the next one of the client."""
         stream = LiveSession(client, self._request_id)
         for sent in self._journal.again():
-            stream.send(sent.pcm16, sent.parameters, end=sent.end, command=sent.number)
+            stream.send(sent.pcm16, sent.parameters, end=sent.end, number=sent.number)
         self._stream = stream
 
 

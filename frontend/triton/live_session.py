@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2
 
-from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable, add_input, refused, set_parameter
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable, refused
+from frontend.triton.messages import add_input, set_parameter
 
 MODEL = "asr_stream"
 # The code of the error that says so.
@@ -20,8 +21,8 @@ SESSION_UNKNOWN = "session_unknown"
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout")
 # At the end of a request's id: that it is heard is to be told.
 TELL_HEARD = "/heard"
-# Before the number of a command: who is told that a request was refused knows which one.
-COMMAND = "/command."
+# Before a request's number: who is told that it was refused knows which one.
+NUMBER = "/number."
 
 
 # What may wait for Triton to take it before `room` holds the client back: half a minute of sound.
@@ -55,16 +56,16 @@ class LiveSession:
         *,
         end: bool = False,
         tell_heard: bool = False,
-        command: int = 0,
+        number: int = 0,
     ) -> None:
         """Queue samples (int16 little-endian, 16 kHz mono), and settings or a command; nothing after the end.
 
         tell_heard: an event `heard` comes when this and all before it was heard, unless more is sent before.
-        command: its number, which the event `error` has where it is refused, beside what the schema says.
+        number: the request's, which the event `error` has where it is refused, beside what the schema says.
         """
         if self._ended:
             return
-        name = self._request_id + (f"{COMMAND}{command}" if command else "") + (TELL_HEARD if tell_heard else "")
+        name = self._request_id + (f"{NUMBER}{number}" if number else "") + (TELL_HEARD if tell_heard else "")
         request = service_pb2.ModelInferRequest(model_name=MODEL, id=name)
         if tell_heard:
             parameters = {**(parameters or {}), "hold": False, "triton_enable_empty_final_response": True}
@@ -79,6 +80,11 @@ class LiveSession:
         if self._queued_bytes > MOST_QUEUED_BYTES:
             self._has_room.clear()
         self._requests.put_nowait(request)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `room` would return at once."""
+        return self._has_room.is_set()
 
     async def room(self) -> None:
         """Return when Triton has taken enough of what was sent, or takes nothing more of this stream."""
@@ -103,8 +109,8 @@ class LiveSession:
                         self._client.on_failure(answer.error_message)
                         raise error
                     event = {"type": "error", "code": _code(error), "message": str(error), "fatal": not spoken}
-                    _, of_command, number = answer.infer_response.id.removesuffix(TELL_HEARD).rpartition(COMMAND)
-                    yield {**event, "command": int(number)} if of_command else event
+                    _, is_numbered, number = answer.infer_response.id.removesuffix(TELL_HEARD).rpartition(NUMBER)
+                    yield {**event, "number": int(number)} if is_numbered else event
                     if not spoken:
                         return
                     continue

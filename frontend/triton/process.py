@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import logging
 import os
 import secrets
@@ -13,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import grpc
@@ -22,6 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from frontend.settings import Settings
 from frontend.triton import arguments, control
 from frontend.triton.profiles import models_of
+from frontend.triton.wheel import TritonError, prepare_backends, triton_folder
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +36,6 @@ LAUNCHER = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "
     "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
 )
-
-
-class TritonError(RuntimeError):
-    """The embedded Triton could not be started; the message says why and where its log is."""
 
 
 class PortTaken(TritonError):
@@ -62,47 +57,6 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _wheel() -> Path:
-    # Found without being imported: only the files are wanted.
-    spec = importlib.util.find_spec("pytriton")
-    if spec is None or not spec.submodule_search_locations:
-        raise TritonError("no embedded Triton: install it with `make setup`, or set ASR_TRITON_URL to a running one")
-    return Path(spec.submodule_search_locations[0]) / "tritonserver"
-
-
-def prepare_backends(cache_dir: Path) -> Path:
-    """A backend directory with the Python backend and this interpreter's stub; returns its path.
-
-    Raises TritonError where the wheel has no stub for this version of Python, or NumPy is one it cannot work with.
-    """
-    if int(version("numpy").split(".")[0]) >= 2:
-        raise TritonError(
-            f"the embedded Triton reads and writes wrong tensors with NumPy {version('numpy')}: use NumPy 1.26 "
-            "(Python 3.10 to 3.12), or set ASR_TRITON_URL to a Triton that runs elsewhere"
-        )
-    wheel = _wheel()
-    python_version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    links = {
-        "libtriton_python.so": wheel / "backends" / "python" / "libtriton_python.so",
-        "triton_python_backend_utils.py": wheel / "backends" / "python" / "triton_python_backend_utils.py",
-        "triton_python_backend_stub": wheel / "python_backend_stubs" / python_version / "triton_python_backend_stub",
-    }
-    for target in links.values():
-        if not target.exists():
-            raise TritonError(f"the embedded Triton has no {target.name} for Python {python_version}")
-    folder = cache_dir / "backends" / f"py{python_version}"
-    python = folder / "python"
-    python.mkdir(parents=True, exist_ok=True)
-    for name, target in links.items():
-        link = python / name
-        if not link.is_symlink() or link.readlink() != target:
-            # Another process may be doing the same: a rename replaces in one step.
-            fresh = python / f".{name}-{os.getpid()}"
-            fresh.symlink_to(target)
-            fresh.replace(link)
-    return folder
 
 
 class EmbeddedTriton:
@@ -168,24 +122,14 @@ class EmbeddedTriton:
         remove_stale_shared_memory()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         _remove_old_logs(self.log_path.parent)
-        command = [sys.executable, "-c", LAUNCHER, str(os.getpid()), *self._command()]
-        environment = {
-            # NumPy's matrices are small in these models: its threads would only take cores from the others.
-            "OPENBLAS_NUM_THREADS": "1",
-            # CUDA's numbers are nvidia-smi's, by which the device was chosen.
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            **os.environ,
-            # Its config.pbtxt cannot know which port was free.
-            "ASR_STREAM_TRITON_URL": self.url,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        }
+        command = [sys.executable, "-c", LAUNCHER, str(os.getpid()), *self.command()]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self.environment(),
                 # A Ctrl-C in the terminal is for the frontend, which stops its child in order.
                 start_new_session=True,
             )
@@ -220,9 +164,23 @@ class EmbeddedTriton:
             assert self._process is not None
             self._process.kill()
 
-    def _command(self) -> list[str]:
+    def environment(self) -> dict[str, str]:
+        """What the server is started with."""
+        return {
+            # NumPy's matrices are small in these models: its threads would only take cores from the others.
+            "OPENBLAS_NUM_THREADS": "1",
+            # CUDA's numbers are nvidia-smi's, by which the device was chosen.
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            **os.environ,
+            # Its config.pbtxt cannot know which port was free.
+            "ASR_STREAM_TRITON_URL": self.url,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+
+    def command(self) -> list[str]:
+        """The server and its options."""
         settings = self._settings
-        server = _wheel() / "bin" / "tritonserver"
+        server = triton_folder() / "bin" / "tritonserver"
         command = [
             str(server),
             f"--model-repository={settings.model_repository}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -24,10 +24,13 @@ class Renewals:
     def __init__(self) -> None:
         self._last = 0.0
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        # Whom else to tell.
+        self.on_note: Callable[[str], None] = lambda _: None
 
     def note(self, model: str) -> None:
         """A model is back."""
         self._last = time.monotonic()
+        self.on_note(model)
         for future in [*self._waiting.get(model, ())]:
             if not future.done():
                 future.set_result(None)

@@ -18,7 +18,9 @@ from frontend.observe import logs
 from frontend.settings import Settings
 from frontend.triton import control
 from frontend.triton.client import TritonClient
-from frontend.triton.watcher import Pace, ServerLost, Watcher
+from frontend.triton.healing import ServerLost
+from frontend.triton.pace import Pace
+from frontend.triton.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ async def watch(settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     key_file = settings.triton_control_key_file
     client = TritonClient(settings.triton_url, lambda: control.read_key(key_file), tls.triton_credentials(settings))
-    watcher = Watcher(client, pace=Pace(load_s=settings.triton_start_timeout_s, hang_s=settings.hang_s))
+    watcher = Watcher(client, pace=Pace.of(settings, processes_are_seen=False))
     status = Status(settings.cache_dir)
 
     async def forever() -> None:

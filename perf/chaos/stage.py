@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import httpx
 import psutil
 
 from frontend.triton.process import SHARED_MEMORY, free_port
+from perf.chaos.victims import processes_of, what
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 READY_S = 180.0
@@ -122,17 +123,9 @@ class Stage:
             return process
         raise LookupError(f"{model} has no process")
 
-    def processes_of(self, model: str) -> Iterator[psutil.Process]:
-        """One, and what was unloaded but has not ended."""
-        if model == "frontend":
-            yield psutil.Process(self.pid)
-        for process in psutil.Process(self.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                command = [] if process.status() == psutil.STATUS_ZOMBIE else process.cmdline()
-                if any(word.endswith(f"/{model}/1/model.py") for word in command):
-                    yield process
-                if model == "triton" and command and command[0].endswith("/tritonserver"):
-                    yield process
+    def processes_of(self, model: str) -> list[psutil.Process]:
+        """All that can be hurt, and what was unloaded but has not ended, the newest first."""
+        return [psutil.Process(self.pid)] if model == "frontend" else processes_of(self.pid, model)
 
     def inside(self, path: Path) -> Path:
         """A path as the frontend's processes see it."""
@@ -165,10 +158,7 @@ class Stage:
         found: dict[str, list[psutil.Process]] = {"frontend": [psutil.Process(self.pid)]}
         for process in psutil.Process(self.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                words = process.cmdline()
-                models = [Path(word).parts[-3] for word in words if word.endswith("/1/model.py")]
-                name = models[0] if models else Path(words[0]).name if words else "gone"
-                found.setdefault(name, []).append(process)
+                found.setdefault(what(process), []).append(process)
         return found
 
     async def _supervise(self) -> None:

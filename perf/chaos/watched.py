@@ -1,10 +1,9 @@
-"""A Triton whose clients speak gRPC alone: no frontend, the watcher is a process of its own, and clients ask again."""
+"""A Triton that heals itself: its clients speak gRPC alone, there is no frontend, and clients ask again."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import signal
 import sys
@@ -14,16 +13,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from frontend.settings import Settings
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
-from frontend.triton.process import EmbeddedTriton
+from frontend.triton.process import EmbeddedTriton, remove_stale_shared_memory
 from perf.chaos.faults import MODELS, Fault
 from perf.chaos.ledger import Entry, balance
 from perf.chaos.rounds import HEALS_WITHIN_S, STEADY_S, Round
+from perf.chaos.victims import processes_of
 from perf.live_client import LiveClient
 from perf.speech.clips import RECORDINGS, recording
 from perf.speech.conversations import SHIPPED
@@ -32,41 +31,43 @@ CLIENTS = 4
 # A client that is told UNAVAILABLE, or whose call broke, asks again so often a second, for so long.
 AGAIN_S, PATIENCE_S = 0.2, 60.0
 LIVE_WITHIN_S = 20.0
+READY_WITHIN_S = 120.0
 FAILED = (TritonUnavailable, TritonRefused, InferenceServerException, TimeoutError, OSError)
 
 
 @contextlib.asynccontextmanager
-async def watched_triton() -> AsyncIterator[EmbeddedTriton]:
-    """A Triton, and a watcher that knows its secret."""
+async def supervised_triton() -> AsyncIterator[tuple[str, int]]:
+    """A Triton as its container runs it; gives its address, and the process to look below."""
     with tempfile.TemporaryDirectory(prefix="qwen3-asr-chaos-") as folder:
         key = Path(folder) / "control-key"
         triton = EmbeddedTriton(Settings(cache_dir=Path(folder), triton_grpc_port=0, triton_control_key_file=key))
-        await triton.start()
-        watcher = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "frontend.triton.watcher",
-            env={**os.environ, "ASR_TRITON_URL": triton.url, "ASR_TRITON_CONTROL_KEY_FILE": str(key)},
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        own = {"ASR_TRITON_URL": triton.url, "ASR_TRITON_CONTROL_KEY_FILE": str(key)}
+        with (Path(folder) / "log").open("ab") as log:
+            supervisor = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "frontend.triton.supervisor", *triton.command()),
+                env={**triton.environment(), **own},
+                stdout=log,
+                stderr=log,
+            )
         try:
-            yield triton
+            await _until_well(triton.url, recording(RECORDINGS / "english.flac"), READY_WITHIN_S)
+            yield triton.url, supervisor.pid
         finally:
-            watcher.terminate()
-            await watcher.wait()
-            await triton.stop()
+            supervisor.terminate()
+            await supervisor.wait()
+            remove_stale_shared_memory()
 
 
 async def watched_rounds(seed: int, models: tuple[str, ...] = MODELS) -> list[Round]:
-    """Each model's process killed once, in the seed's order. Live clients whose session breaks begin it anew."""
+    """Each model's process killed once and stopped once, in the seed's order. Live clients whose session breaks begin
+    it anew."""
     rng = random.Random(f"{seed} watched")
     pcm = recording(RECORDINGS / "english.flac")
     found = []
-    async with watched_triton() as triton:
-        # The watcher has seen everything well before anything is hurt.
-        await _until_well(triton.url, pcm, HEALS_WITHIN_S)
-        for model in rng.sample(models, len(models)):
-            one = await _round(triton.url, pcm, model, rng.uniform(1.0, 2.5))
+    hurts = [(model, number) for model in models for number in (signal.SIGKILL, signal.SIGSTOP)]
+    async with supervised_triton() as (url, pid):
+        for model, number in rng.sample(hurts, len(hurts)):
+            one = await _round(url, pid, pcm, model, number, rng.uniform(1.0, 2.5))
             found.append(one)
             print(
                 ", ".join(f"{name} {'-' if value is None else value}" for name, value in one.row().items()), flush=True
@@ -76,20 +77,22 @@ async def watched_rounds(seed: int, models: tuple[str, ...] = MODELS) -> list[Ro
     return found
 
 
-async def _round(url: str, pcm: NDArray[np.float32], model: str, after_s: float) -> Round:
+async def _round(
+    url: str, pid: int, pcm: NDArray[np.float32], model: str, number: signal.Signals, after_s: float
+) -> Round:
     entries: list[Entry] = []
     stop = asyncio.Event()
     clients = [asyncio.create_task(_files(url, pcm, entries, stop)) for _ in range(CLIENTS)]
     await asyncio.sleep(after_s)
     in_flight = sum(not entry.heard for entry in entries)
     began = time.monotonic()
-    _process_of(model).send_signal(signal.SIGKILL)
+    processes_of(pid, model)[0].send_signal(number)
     heal_s = None
     with contextlib.suppress(TimeoutError):
         heal_s = await _until_well(url, pcm, HEALS_WITHIN_S) - began
     stop.set()
     await asyncio.gather(*clients)
-    fault = Fault(f"watcher alone, SIGKILL {model}", _nothing, (model,), is_killed=True)
+    fault = Fault(f"no frontend, {number.name} {model}", _nothing, (model,), is_killed=number is signal.SIGKILL)
     return Round(fault, in_flight, None, heal_s, balance(entries))
 
 
@@ -144,14 +147,6 @@ async def _live(url: str, pcm: NDArray[np.float32]) -> str:
         client.send(pcm)
         client.send(None, end=True)
         return " ".join([event["text"] async for event in client.events() if event["type"] == "final"])
-
-
-def _process_of(model: str) -> psutil.Process:
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if any(word.endswith(f"/{model}/1/model.py") for word in process.cmdline()):
-                return process
-    raise LookupError(f"{model} has no process")
 
 
 async def _nothing(_: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 import uuid
@@ -28,9 +29,9 @@ CLIENTS = (1, 8, 32)
 class HttpClient:
     """One kept connection that posts the same upload: a client library would cost more than the frontend does."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, name: str, sound: bytes) -> None:
         self._address = urlsplit(url)
-        self._request = _upload(self._address.netloc)
+        self._request = _upload(self._address.netloc, name, sound)
 
     async def __aenter__(self) -> HttpClient:
         self._reader, self._writer = await asyncio.open_connection(self._address.hostname, self._address.port)
@@ -68,41 +69,53 @@ def benchmark(quick: bool, json_path: Path | None) -> int:
 
 
 async def _beside_grpc(service: Service, quick: bool) -> dict[str, float]:
-    """The HTTP route and direct gRPC in turn, on the same clip."""
+    """The HTTP route and direct gRPC in turn, on the same clip: as 16-bit WAV and as FLAC, which has to be decoded.
+
+    gRPC is asked as a client asks by itself, text in deltas, and (`_at_end`) for all of it at the end, as the route
+    does where nobody wants a stream.
+    """
     pcm = recording(CLIP)
     grpc = TritonClient(service.health()["triton"]["url"])
+    uploads = {"http": ("a.wav", _wave(pcm)), "flac": (CLIP.name, CLIP.read_bytes())}
 
-    async def by_grpc() -> str:
+    async def by_grpc(**parameters: str | int | float | bool) -> str:
         text = ""
-        async for delta in grpc.transcribe(pcm):
+        async for delta in grpc.transcribe(pcm, parameters=parameters):
             text = delta.result["text"] if delta.result is not None else text
         return text
 
-    async with HttpClient(service.url) as http:
-        texts = {await by_grpc(), await http.transcribe()}
+    at_end = functools.partial(by_grpc, deltas=False)
+    async with HttpClient(service.url, *uploads["http"]) as wave, HttpClient(service.url, *uploads["flac"]) as flac:
+        ways: dict[str, Callable[[], Awaitable[str]]]
+        ways = {"http": wave.transcribe, "flac": flac.transcribe, "grpc": by_grpc, "at_end": at_end}
+        texts = {await ask() for ask in ways.values()}
         if len(texts) != 1:
             raise RuntimeError(f"HTTP and gRPC answer differently: {texts}")
-        times: dict[str, list[float]] = {"http": [], "grpc": []}
+        times: dict[str, list[float]] = {way: [] for way in ways}
         for _ in tqdm(range(60 if quick else 300), desc="overhead", leave=False):
-            times["http"].append(await _seconds(http.transcribe))
-            times["grpc"].append(await _seconds(by_grpc))
+            for way, ask in ways.items():
+                times[way].append(await _seconds(ask))
+    p50, p95 = ({way: 1_000 * float(np.percentile(spent, p)) for way, spent in times.items()} for p in (50, 95))
     figures = {
-        f"frontend.overhead_ms_p{percent}": 1_000
-        * float(np.percentile(times["http"], percent) - np.percentile(times["grpc"], percent))
-        for percent in (50, 95)
+        "frontend.overhead_ms_p50": p50["http"] - p50["grpc"],
+        "frontend.overhead_ms_p95": p95["http"] - p95["grpc"],
+        "frontend.overhead_flac_ms_p50": p50["flac"] - p50["grpc"],
+        "frontend.overhead_at_end_ms_p50": p50["http"] - p50["at_end"],
+        "frontend.grpc_ms_p50": p50["grpc"],
     }
-    figures["frontend.grpc_ms_p50"] = 1_000 * float(np.percentile(times["grpc"], 50))
-    rounds = 2 if quick else 5
     for clients in CLIENTS:
-        rates: dict[str, list[float]] = {"http": [], "grpc": []}
-        connections = [await HttpClient(service.url).__aenter__() for _ in range(clients)]
-        for _ in range(rounds):
+        rates: dict[str, list[float]] = {"http": [], "grpc": [], "at_end": []}
+        connections = [await HttpClient(service.url, *uploads["http"]).__aenter__() for _ in range(clients)]
+        for _ in range(2 if quick else 5):
             each = max(4, 96 // clients)
             rates["http"].append(await _rate([one.transcribe for one in connections], each))
             rates["grpc"].append(await _rate([by_grpc] * clients, each))
+            rates["at_end"].append(await _rate([at_end] * clients, each))
         for one in connections:
             await one.__aexit__()
-        figures[f"frontend.share_of_grpc_rps_x{clients}"] = float(np.median(rates["http"]) / np.median(rates["grpc"]))
+        http, streamed, whole = (float(np.median(rates[way])) for way in ("http", "grpc", "at_end"))
+        figures[f"frontend.share_of_grpc_rps_x{clients}"] = http / streamed
+        figures[f"frontend.share_of_grpc_rps_at_end_x{clients}"] = http / whole
     await grpc.close()
     figures["frontend.share_of_grpc_rps"] = min(figures[f"frontend.share_of_grpc_rps_x{n}"] for n in CLIENTS)
     return figures
@@ -156,7 +169,6 @@ async def _cycles(count: int) -> dict[str, float]:
     """Triton given up and loaded again under traffic: every request is answered, and memory comes back."""
     answered = 0
     with running_service(ASR_LOAD="first_request", ASR_IDLE_TIMEOUT="0.3") as service:
-        frontend = psutil.Process(service.pid)
         async with httpx.AsyncClient(base_url=service.url, timeout=120) as client:
 
             async def ask() -> None:
@@ -169,9 +181,9 @@ async def _cycles(count: int) -> dict[str, float]:
             memory: list[float] = []
             for _ in tqdm(range(count), desc="load and unload", leave=False):
                 await asyncio.gather(*(ask() for _ in range(4)))
-                while frontend.children():
+                while service.tritons():
                     await asyncio.sleep(0.05)
-                memory.append(frontend.memory_info().rss / 1e6)
+                memory.append(psutil.Process(service.pid).memory_info().rss / 1e6)
     return {
         "frontend.unload_cycles": count,
         "frontend.unload_answered": answered,
@@ -197,11 +209,11 @@ async def _rate(askers: list[Callable[[], Awaitable[str]]], each: int) -> float:
     return len(askers) * each / (time.monotonic() - started)
 
 
-def _upload(host: str) -> bytes:
+def _upload(host: str, name: str, sound: bytes) -> bytes:
     boundary = uuid.uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n--{boundary}\r\n'
-    head += 'Content-Disposition: form-data; name="file"; filename="a.flac"\r\nContent-Type: audio/flac\r\n\r\n'
-    body = head.encode() + CLIP.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    head += f'Content-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: audio/x-any\r\n\r\n'
+    body = head.encode() + sound + f"\r\n--{boundary}--\r\n".encode()
     request = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
     return f"{request}Content-Type: multipart/form-data; boundary={boundary}\r\n\r\n".encode() + body
 

@@ -86,6 +86,21 @@ def test_a_body_that_does_not_come_is_told_so(bounded, length, begun):
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
 
 
+async def test_who_leaves_blanks_nobody_of_the_same_name(bounded):
+    """A name is the client's own: what is cancelled by it is the request that has left, and no other."""
+    named = {"headers": {"x-request-id": "mine"}, "files": {"file": recording()}, "data": {"model": "tiny"}}
+    async with httpx.AsyncClient(base_url=bounded.url, timeout=60) as client:
+        for _ in range(3):
+            leaver = asyncio.create_task(client.post("/v1/audio/transcriptions", **named))
+            # Until it is worked on.
+            while not (await client.get("/health")).json()["active"]:
+                assert not leaver.done()
+            leaver.cancel()
+            await asyncio.wait([leaver])
+            answer = await client.post("/v1/audio/transcriptions", **named)
+            assert (answer.status_code, answer.json().get("text")) == (200, ENGLISH)
+
+
 def test_who_asks_nothing_is_dropped(bounded):
     with socket.create_connection(address(bounded), timeout=20) as client:
         client.sendall(b"GET / HTTP/1.1\r\nho")
@@ -103,7 +118,8 @@ async def test_a_flood_is_refused_and_live_speech_goes_on(bounded, english):
         answers = await asyncio.gather(*flood)
         finals = await asyncio.wait_for(listening, 60)
     refused = [answer for answer in answers if answer.status_code != 200]
-    assert {answer.status_code for answer in refused} == {503}
+    # 429: of the places for those that are being sent, one client has half.
+    assert {answer.status_code for answer in refused} <= {429, 503}
     assert all(answer.headers["retry-after"] == "1" for answer in refused)
     assert {answer.json()["text"] for answer in answers if answer.status_code == 200} == {ENGLISH}
     assert finals == [ENGLISH]

@@ -132,7 +132,7 @@ async def test_a_session_outlasts_its_server(healing, speech, victim):
     begun = [asyncio.Event() for _ in range(4)]
     sessions = [asyncio.create_task(session(healing.url, speech, ready)) for ready in begun]
     await asyncio.wait_for(asyncio.gather(*(ready.wait() for ready in begun)), 60)
-    process = psutil.Process(healing.pid).children()[0] if victim == "triton" else process_of(healing, victim)
+    process = healing.tritons()[0] if victim == "triton" else process_of(healing, victim)
     process.send_signal(signal.SIGKILL)
     for events in await asyncio.gather(*sessions):
         kinds = [event["type"] for event in events]

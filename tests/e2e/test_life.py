@@ -31,7 +31,7 @@ def test_a_frontend_beside_another_triton(service, tmp_path):
     with running_service(ASR_TRITON_URL=url, ASR_SERVED_MODEL_NAME="digits", ASR_CACHE_DIR=str(tmp_path)) as other:
         assert transcribe(other.url).json()["text"] == "four two seven nine zero one five"
         assert httpx.get(f"{other.url}/health", timeout=30).json()["model"] == "digits"
-        assert psutil.Process(other.pid).children() == []
+        assert other.tritons() == []
 
 
 def test_limits_of_upload_and_length(service, tmp_path):
@@ -54,7 +54,7 @@ def test_limits_of_upload_and_length(service, tmp_path):
 
 def test_triton_is_started_again_when_it_dies(tmp_path):
     with running_service(ASR_CACHE_DIR=str(tmp_path)) as running:
-        (child,) = psutil.Process(running.pid).children()
+        (child,) = running.tritons()
         child.send_signal(signal.SIGKILL)
         # A request in the meantime waits, or is told to come back; none hangs.
         deadline = time.monotonic() + 60

@@ -134,18 +134,17 @@ def test_routes_of_other_servers(service, path, field, data, read):
 def test_triton_is_loaded_on_demand_and_given_up_when_idle(tmp_path):
     with running_service(ASR_CACHE_DIR=str(tmp_path), ASR_LOAD="first_request", ASR_IDLE_TIMEOUT="0.6") as running:
         assert running.ready_s < 5
-        frontend = psutil.Process(running.pid)
         client = OpenAI(base_url=f"{running.url}/v1", api_key="none", max_retries=0, timeout=60)
-        assert frontend.children() == []
+        assert running.tritons() == []
         assert httpx.get(f"{running.url}/health", timeout=30).json()["status"] == "asleep"
         for pause_s in (1.5, 0.62, 0.7):
             assert client.audio.transcriptions.create(model="whisper-1", file=recording()).text == ENGLISH
             # A request may come just when Triton is ended: it waits for the next one.
             time.sleep(pause_s)
         deadline = time.monotonic() + 20
-        while frontend.children() and time.monotonic() < deadline:
+        while running.tritons() and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert frontend.children() == []
+        assert running.tritons() == []
 
 
 async def test_requests_under_load_and_unload_are_all_answered(tmp_path):

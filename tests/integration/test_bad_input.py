@@ -44,7 +44,7 @@ def broken(value):
         (SECOND, {"parameters": {"cancel": "x" * 300}}, "cancel has 300 characters; 256 are the most"),
         (SECOND, {"parameters": {"speech_pad_ms": 1e30}}, "speech_pad_ms must lie between 0 and 600000"),
         (SECOND, {"parameters": {"left_context": float("inf")}}, "left_context must be a whole number of samples"),
-        (SECOND, {"parameters": {"vad": "off", "max_new_tokens": 10_000_000}}, "tokens of KV cache"),
+        (SECOND, {"parameters": {"vad": "off", "max_new_tokens": 6_721}}, "max_new_tokens must be at most 6720"),
     ],
 )
 async def test_the_ensemble_refuses(client, english, pcm, options, message):

@@ -40,8 +40,8 @@ async def server(small_settings):
 class Uncontrolled(EmbeddedTriton):
     """A Triton whose models are somebody else's care: all of them are loaded at its start."""
 
-    def _command(self):
-        command = [part for part in super()._command() if not part.startswith("--load-model")]
+    def command(self):
+        command = [part for part in super().command() if not part.startswith("--load-model")]
         return [part.replace("mode=explicit", "mode=none") for part in command]
 
 

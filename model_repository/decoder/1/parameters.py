@@ -121,7 +121,12 @@ class Parameters(Declared):
     session_idle_s: float = parameter(
         60.0, "What an unused session keeps in the KV cache is forgotten after this.", low=0
     )
-    max_new_tokens: int = parameter(0, "Tokens of one answer; 0: as many as the audio has embeddings, and 64.", low=0)
+    max_new_tokens: int = parameter(
+        0,
+        "Tokens of one answer; 0: as many as the audio has embeddings, and 64. A request may ask for 6,720, what the "
+        "longest clip has, or for this, where it is more.",
+        low=0,
+    )
     max_context_tokens: int = parameter(1024, "A request whose CONTEXT has more tokens is refused.", low=0)
 
     def __post_init__(self) -> None:

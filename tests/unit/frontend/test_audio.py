@@ -107,6 +107,24 @@ def test_a_file_that_costs_too_much_is_given_up():
     assert len(list(decode_parts(file, 100, part_cpu_s=5.0))) == 3
 
 
+def test_a_file_that_nobody_waits_for_is_not_decoded_to_its_end():
+    file = encoded("flac", "flac", 16_000, 1, seconds=100)
+    looks, gone = [], []
+
+    def is_unwanted():
+        looks.append(file.tell())
+        return bool(gone)
+
+    parts = decode_parts(file, 1_000, is_unwanted=is_unwanted)
+    next(parts)
+    gone.append(True)
+    num_looks = len(looks)
+    with pytest.raises(AudioError, match="nobody"):
+        next(parts)
+    # Not at the end of a part: at the next packet.
+    assert len(looks) == num_looks + 1
+
+
 @pytest.mark.parametrize("error", [MemoryError(), ZeroDivisionError(), UnicodeDecodeError("utf-8", b"", 0, 1, "x")])
 def test_whatever_a_file_breaks_is_the_files_fault(error):
     class Broken(io.BytesIO):

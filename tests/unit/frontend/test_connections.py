@@ -2,117 +2,19 @@
 
 import asyncio
 import contextlib
-import functools
 import json
-import socket
 
 import pytest
-import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from frontend.errors import ApiError
 from frontend.guard import connections as connections_module
-from frontend.guard.connections import Connections, GuardedHttp, GuardedSocket
-from frontend.guard.refusals import refuse
-
-
-class App:
-    """Streams for ever, or echoes; `ended` counts the streams that were ended."""
-
-    def __init__(self):
-        self.ended = 0
-
-    async def __call__(self, scope, receive, send):
-        try:
-            await self.answer(scope, receive, send)
-        finally:
-            self.ended += 1
-
-    async def answer(self, scope, receive, send):
-        if scope["path"] == "/full":
-            await refuse(scope, receive, send, ApiError(503, "full"))
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.accept"})
-            if scope["path"] == "/talk":
-                with contextlib.suppress(OSError):
-                    while True:
-                        await send({"type": "websocket.send", "bytes": bytes(100_000)})
-            while (await receive())["type"] != "websocket.disconnect":
-                pass
-        elif scope["path"] == "/talk":
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            leaving = asyncio.create_task(receive_until_gone(receive))
-            while not leaving.done():
-                await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
-                await asyncio.sleep(0)
-        else:
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-            await send({"type": "http.response.body", "body": b"ok"})
-
-
-async def receive_until_gone(receive):
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-@contextlib.asynccontextmanager
-async def serving(**bounds):
-    """A server's port, its connections, and its application."""
-    connections = Connections(**{"most": 100, "header_s": 60.0, "reader_s": 60.0, **bounds})
-    connections.message_bytes["/small"] = 1_000
-    app = App()
-    listening = socket.create_server(("127.0.0.1", 0))
-    # Little is kept for a client that does not read.
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
-    config = uvicorn.Config(
-        app,
-        http=functools.partial(GuardedHttp, connections),
-        ws=functools.partial(GuardedSocket, connections),
-        ws_ping_interval=0.05,
-        ws_ping_timeout=None,
-        ws_per_message_deflate=False,
-        log_config=None,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext
-    running = asyncio.create_task(server.serve(sockets=[listening]))
-    watching = asyncio.create_task(connections.watch())
-    try:
-        yield listening.getsockname()[1], connections, app
-    finally:
-        server.should_exit = True
-        await running
-        watching.cancel()
+from tests.unit.frontend.serving_kit import HANDSHAKE, UPLOAD, raw, serving, until
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(connections_module, "LOOK_S", 0.02)
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.005)
-
-
-async def raw(port, data):
-    """A connection that has sent something and will not read: it keeps 4 kB."""
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    made.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", port))
-    await asyncio.get_running_loop().sock_sendall(made, data)
-    return made
-
-
-HANDSHAKE = (
-    b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 
 
 @pytest.mark.parametrize("request_", [b"GET /talk HTTP/1.1\r\nHost: x\r\n\r\n", HANDSHAKE % b"/talk"])
@@ -182,6 +84,47 @@ async def test_connections_beyond_the_most_are_told_so():
             assert len(connections.open) == 1
 
 
+async def test_an_upload_that_finds_no_place_is_told_so_before_it_is_a_request():
+    """All of its answer arrives, although more comes than anybody reads."""
+    async with serving() as (port, connections, app):
+        connections.crowded = lambda: "too many uploads are worked on"
+        told = []
+        connections.on_refused = told.append
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(UPLOAD + b"\r\n" + bytes(400_000))
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 Service Unavailable")
+            headers = dict(line.lower().split(b": ") for line in head.split(b"\r\n")[1:])
+            assert (headers[b"retry-after"], headers[b"connection"]) == (b"1", b"close")
+            assert headers[b"x-content-type-options"] == b"nosniff"
+            assert int(headers[b"content-length"]) == len(body)
+            assert "worked on" in json.loads(body)["error"]["message"]
+            writer.close()
+        await until(lambda: sum(told) == 2)
+        assert app.ended == 0
+        # Whoever brings nothing is answered, and so is a page, which has to be let read its answer.
+        for request_ in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", UPLOAD + b"Origin: http://x\r\n\r\n" + bytes(400_000)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request_)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+
+@pytest.mark.parametrize("more", [b"", bytes(300_000)])
+async def test_who_is_refused_and_does_not_end_is_dropped(more, monkeypatch):
+    monkeypatch.setattr(connections_module, "LINGER_S", 60.0 if more else 0.1)
+    monkeypatch.setattr(connections_module, "LINGER_BYTES", 100_000)
+    async with serving() as (port, connections, _):
+        connections.crowded = lambda: "full"
+        client = await raw(port, UPLOAD + b"\r\n")
+        await until(lambda: connections.open)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.get_running_loop().sock_sendall(client, more)
+        await until(lambda: not connections.open)
+        client.close()
+
+
 @pytest.mark.parametrize("path", ["/small", "/smal%6C", "/%73mall?x=1"])
 async def test_messages_have_a_bound_by_path(path):
     async with serving() as (port, _, _), connect(f"ws://127.0.0.1:{port}{path}") as ws:
@@ -203,6 +146,33 @@ async def test_messages_that_are_never_complete_do_not_fill_the_memory(monkeypat
         client.close()
 
 
+@pytest.mark.parametrize("path", ["/hold", "/"])
+async def test_whole_messages_count_as_long_as_they_wait_or_are_worked_on(path, monkeypatch):
+    monkeypatch.setattr(connections_module, "MOST_HELD_BYTES", 150_000)
+    async with serving() as (port, connections, app):
+        url = f"ws://127.0.0.1:{port}{path}"
+        async with connect(url) as first, connect(url) as second:
+            # One that is worked on, in fragments and of two bytes a character, and one that waits.
+            for message in (["ä" * 5_000, "ä" * 5_000], b"x" * 40_000):
+                await first.send(message)
+            held = 60_000 if path == "/hold" else 0
+            await until(lambda: sum(one.held() for one in connections.open) == held)
+            assert len(connections.open) == 2
+            await second.send(b"x" * 100_000)
+            if path == "/":
+                # Who is done with one has it no more.
+                await until(lambda: not sum(one.held() for one in connections.open))
+                return
+            # The largest is told, the others stay.
+            with pytest.raises(ConnectionClosed) as caught:
+                await second.recv()
+            assert caught.value.rcvd.code == 1013
+            assert "memory" in caught.value.rcvd.reason
+            assert len(connections.open) == 1
+            app.held.set()
+            await until(lambda: not sum(one.held() for one in connections.open))
+
+
 async def test_a_refused_socket_is_no_error_of_the_server(caplog):
     async with serving() as (port, _, _):
         with pytest.raises(InvalidStatus) as caught:
@@ -212,3 +182,19 @@ async def test_a_refused_socket_is_no_error_of_the_server(caplog):
         assert caught.value.response.headers["retry-after"] == "1"
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     assert "secret" not in caplog.text
+
+
+async def test_messages_that_a_route_takes_by_the_shortcut_keep_their_order():
+    async with serving() as (port, _, app):
+        async with connect(f"ws://127.0.0.1:{port}/shortcut") as client:
+            for number in range(300):
+                if number % 50 == 49:
+                    await client.send(str(number))
+                elif number % 70 == 69:
+                    await client.send([b"%d" % number, b"", b""])
+                else:
+                    await client.send(b"%d" % number)
+        await until(lambda: app.ended == 1)
+    assert [data for data, _ in app.heard] == [b"%d" % number for number in range(300)]
+    assert sum(by_shortcut for _, by_shortcut in app.heard) >= 9
+    assert sum(not by_shortcut for _, by_shortcut in app.heard) > 20

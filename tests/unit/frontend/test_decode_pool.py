@@ -79,13 +79,32 @@ async def test_who_leaves_takes_what_has_not_begun_along(pool):
     assert ran == ["third"]
 
 
-async def test_too_many_that_are_stuck_let_nothing_new_begin(pool, monkeypatch):
+async def test_who_leaves_a_call_that_ends_costs_no_place(pool, monkeypatch):
+    """Its thread goes on with the next one, however many leave."""
+    monkeypatch.setattr(decode_pool, "MOST_LOST", 2)
+    names = set()
+    for _ in range(5):
+        begun, over = threading.Event(), threading.Event()
+        leaver = asyncio.create_task(pool.run(lambda begun=begun, over=over: begun.set() or over.wait(10)))
+        await until(begun.is_set)
+        leaver.cancel()
+        await asyncio.wait([leaver])
+        over.set()
+        assert pool.lost == 0
+        pool.check()
+        names.add(await pool.run(lambda: threading.current_thread().ident))
+    assert len(names) == 1
+
+
+async def test_too_many_that_are_stuck_let_nothing_new_begin_until_they_are_back(pool, monkeypatch):
     monkeypatch.setattr(decode_pool, "MOST_LOST", 1)
+    monkeypatch.setattr(decode_pool, "LEAVE_S", 0.05)
     begun, stop = threading.Event(), threading.Event()
     stuck = asyncio.create_task(pool.run(lambda: begun.set() or stop.wait(10)))
     await until(begun.is_set)
     stuck.cancel()
     await asyncio.wait([stuck])
+    await until(lambda: pool.lost == 1)
     with pytest.raises(DecodersBusy):
         pool.check()
     with pytest.raises(DecodersBusy, match="no thread"):

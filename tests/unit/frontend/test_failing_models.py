@@ -4,12 +4,14 @@ import asyncio
 
 import pytest
 
-from frontend.triton import probes, watcher
+from frontend.triton import healing, pace, probes
 from frontend.triton.canaries import Canaries
-from frontend.triton.client import ControlRefused
+from frontend.triton.client import ControlRefused, TritonRefused
+from frontend.triton.healing import ServerLost
+from frontend.triton.pace import Pace
 from frontend.triton.probes import Answer
 from frontend.triton.renewals import Renewals
-from frontend.triton.watcher import Pace, ServerLost, Watcher
+from frontend.triton.watcher import Watcher
 
 MODELS = ("asr", "vad", "encoder", "decoder")
 
@@ -34,7 +36,7 @@ class Server:
 
         monkeypatch.setattr(probes, "probe", probe)
         monkeypatch.setattr(probes, "canary", canary)
-        monkeypatch.setattr(watcher, "JITTER_S", 0.0)
+        monkeypatch.setattr(healing, "JITTER_S", 0.0)
 
     async def repository(self, timeout_s):
         if self.refused:
@@ -97,7 +99,7 @@ async def test_where_files_fail_alone_the_decoder_is_loaded_again(monkeypatch):
 @pytest.mark.parametrize("owned", [True, False])
 async def test_a_server_of_ours_is_given_up_where_two_loads_do_not_help(monkeypatch, owned):
     server = Server(monkeypatch)
-    monkeypatch.setattr(watcher, "MOST_PAUSE_S", 0.0)
+    monkeypatch.setattr(healing, "MOST_PAUSE_S", 0.0)
     one = Watcher(server, MODELS, owned=owned)
     server.probed["encoder"] = Answer.FAILED
     await rounds(one, 8)
@@ -108,6 +110,30 @@ async def test_a_server_of_ours_is_given_up_where_two_loads_do_not_help(monkeypa
     else:
         await rounds(one, 1)
         assert server.loaded == ["encoder"] * 3
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_a_server_of_ours_is_given_up_where_a_model_cannot_be_loaded_again(monkeypatch, owned):
+    """Its engine is in the server's own process, and a GPU's failure with it."""
+    server = Server(monkeypatch)
+    monkeypatch.setattr(healing, "MOST_PAUSE_S", 0.0)
+    trials = []
+
+    async def load(name, timeout_s):
+        trials.append(name)
+        raise TritonRefused("CUDA failure 719: unspecified launch failure")
+
+    server.load = load
+    one = Watcher(server, MODELS, owned=owned)
+    server.probed["encoder"] = Answer.LOST
+    await rounds(one, healing.MOST_FAILURES - 1)
+    if owned:
+        with pytest.raises(ServerLost):
+            await rounds(one, 1)
+    else:
+        await rounds(one, 1)
+    assert trials == ["encoder"] * healing.MOST_FAILURES
+    assert not one.healed
 
 
 async def test_one_failed_canary_says_nothing(monkeypatch):
@@ -125,7 +151,7 @@ async def test_one_failed_canary_says_nothing(monkeypatch):
 @pytest.mark.parametrize(("model", "computes", "loaded"), [("vad", 0, 1), ("vad", 1, 0), ("encoder", 0, 0)])
 async def test_a_silent_model_whose_line_does_not_move_is_loaded_again_soon(monkeypatch, model, computes, loaded):
     server = Server(monkeypatch)
-    monkeypatch.setattr(watcher, "STALL_S", 0.1)
+    monkeypatch.setattr(pace, "STALL_S", 0.1)
     one = Watcher(server, MODELS)
     server.probed[model] = Answer.SILENT
     for _ in range(3):

@@ -169,7 +169,7 @@ def test_a_bucket_refills():
     bucket = Bucket(per_minute=60)
     assert [bucket.take() for _ in range(60)] == [0.0] * 60
     assert 0 < bucket.take() <= 1
-    bucket._when -= 2
+    bucket._full_at.set(bucket._full_at.get() - 2)
     assert bucket.take() == 0
 
 

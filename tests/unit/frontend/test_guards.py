@@ -8,10 +8,11 @@ import pytest
 from frontend.errors import ApiError, error_response
 from frontend.guard import uploads
 from frontend.guard.ahead import Ahead, Turns
+from frontend.guard.clients import KEY
 from frontend.guard.limits import BodyLimit
 from frontend.guard.names import RequestNames
 from frontend.guard.sockets import SocketGate
-from frontend.guard.uploads import UploadGate
+from frontend.guard.uploads import Places, UploadGate
 
 
 async def reading(scope, receive, send):
@@ -95,9 +96,16 @@ class Held:
         await error_response(ApiError(200, "done"))(scope, receive, send)
 
 
+def assert_empty(places):
+    """Nobody has anything, and nobody is kept in mind."""
+    assert (places.num_sending.total, places.working.total, places.num_bytes.total) == (0, 0, 0)
+    assert not places.sending
+    assert not places.bytes
+
+
 async def test_uploads_beyond_the_places_are_refused_before_they_are_read():
     held = Held()
-    gate = UploadGate(held, most=2, most_bytes=10_000)
+    gate = UploadGate(held, places := Places(most=2, most_bytes=10_000))
     running = [asyncio.create_task(asked(gate, request())) for _ in range(2)]
     for _ in running:
         await held.read.acquire()
@@ -106,37 +114,72 @@ async def test_uploads_beyond_the_places_are_refused_before_they_are_read():
     held.end.set()
     assert [answer[0] for answer in await asyncio.gather(*running)] == [200, 200]
     assert (await asked(gate, request()))[0] == 200
-    assert (gate.sending, gate.working, gate.bytes) == (0, 0, 0)
+    assert_empty(places)
 
 
 async def test_uploads_that_are_being_sent_hold_no_place_of_work():
-    gate = UploadGate(reading, most=1, most_bytes=10_000)
+    gate = UploadGate(reading, places := Places(most=1, most_bytes=10_000))
     slow = [asyncio.create_task(asked(gate, request(), [b"x", b"x"], pause_s=60)) for _ in range(uploads.SENDING)]
-    while gate.sending < len(slow):
+    while places.num_sending.total < len(slow):
         await asyncio.sleep(0)
     assert (await asked(gate, request()))[0] == 503
     slow.pop().cancel()
-    while gate.sending > len(slow):
+    while places.num_sending.total > len(slow):
         await asyncio.sleep(0)
     assert (await asked(gate, request()))[0] == 200
     for task in slow:
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
-    assert (gate.sending, gate.working) == (0, 0)
+    assert_empty(places)
 
 
 async def test_bytes_of_all_uploads_are_bounded(monkeypatch):
-    gate = UploadGate(reading, most=9, most_bytes=100)
+    gate = UploadGate(reading, places := Places(most=9, most_bytes=100))
     assert (await asked(gate, request(content_length="101")))[0] == 503
     assert (await asked(gate, request(), [b"x" * 60, b"x" * 60, b""]))[0] == 503
-    assert gate.bytes == 0
+    assert_empty(places)
     assert (await asked(gate, request(content_length="100"), [b"x" * 100]))[0] == 200
-    gate = UploadGate(reading, most=9, most_bytes=10**9)
+    gate = UploadGate(reading, Places(most=9, most_bytes=10**9))
     monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: type("Usage", (), {"free": uploads.SPARE_BYTES})())
     status, headers, *_ = await asked(gate, request(content_length=str(2 * uploads.IN_MEMORY_BYTES)))
     assert (status, headers["retry-after"]) == (507, "1")
     # What is kept in memory needs no disk.
     assert (await asked(gate, request(content_length="1000"), [b"x" * 1000]))[0] == 200
+
+
+async def test_one_client_leaves_the_rest_of_the_places_to_others():
+    gate = UploadGate(reading, places := Places(most=1, most_bytes=1_000, share=0.5))
+    slow = [
+        asyncio.create_task(asked(gate, request() | {"client": ("10.0.0.1", 1)}, [b"x", b"x"], pause_s=60))
+        for _ in range(2)
+    ]
+    while places.num_sending.total < len(slow):
+        await asyncio.sleep(0)
+    status, headers, message, _ = await asked(gate, request() | {"client": ("10.0.0.1", 2)})
+    assert (status, headers["retry-after"]) == (429, "1")
+    assert "your uploads" in message
+    # The same address with a key is somebody else.
+    for other in ({"client": ("10.0.0.2", 1)}, {"client": ("10.0.0.1", 1), KEY: 0}):
+        assert (await asked(gate, request() | other))[0] == 200
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+    assert_empty(places)
+
+
+async def test_one_client_leaves_the_rest_of_the_bytes_to_others():
+    held = Held()
+    gate = UploadGate(held, places := Places(most=9, most_bytes=1_000, share=0.5))
+    # The first one may have more than the share: it would never find a place.
+    running = asyncio.create_task(asked(gate, request(content_length="600"), [b"x" * 600]))
+    await held.read.acquire()
+    assert (await asked(gate, request(content_length="10")))[0] == 503
+    assert (await asked(UploadGate(reading, places), request(), [b"x" * 10, b""]))[0] == 503
+    other = UploadGate(reading, places)
+    assert (await asked(other, request(content_length="300") | {"client": ("10.0.0.2", 1)}, [b"x" * 300]))[0] == 200
+    held.end.set()
+    assert (await running)[0] == 200
+    assert_empty(places)
 
 
 async def test_sockets_beyond_the_most_are_refused_with_a_status():

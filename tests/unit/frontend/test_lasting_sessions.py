@@ -99,6 +99,16 @@ async def test_a_refused_command_is_told_and_not_said_again():
     assert not [sent for sent in session._journal.again() if sent.parameters.get("command")]
 
 
+async def test_settings_that_are_refused_do_not_come_back_with_the_next_server():
+    triton = Triton([OPENED, "100 commands wait to be obeyed", grpc.aio.EOF], [{"type": "opened"}])
+    session = begun(triton)
+    session.send(SECOND, {"language": "en"})
+    session.send(parameters={"language": "de"})
+    _, error, _ = await told(session, "resumed")
+    assert (error["code"], error["fatal"], "number" in error) == ("invalid", False, False)
+    assert session._journal.again()[0].parameters["language"] == "en"
+
+
 async def test_samples_that_are_refused_are_sent_again_in_their_place():
     closed = {"type": "closed", "reason": "end", "end": 2.0, "end_sample": 32_000}
     triton = Triton([OPENED, "110 s of audio wait to be heard: send no faster"], [OPENED, closed])

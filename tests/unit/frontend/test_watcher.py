@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from tritonclient.grpc import service_pb2
@@ -9,7 +10,6 @@ from tritonclient.grpc import service_pb2
 from frontend.triton import probes
 from frontend.triton.client import TritonRefused, TritonUnavailable, refused
 from frontend.triton.probes import Answer, judged, kind_of
-from frontend.triton.watcher import Watcher
 from frontend.triton.watching import QUIET_S, Status
 
 
@@ -44,14 +44,8 @@ def test_a_small_checkpoints_room_is_asked_like_the_other():
     assert kind_of("asr_stream") == "asr_stream"
 
 
-class Nobody:
-    """A client that is not asked anything."""
-
-    stub = None
-
-
 def test_a_watchers_state_is_told_as_long_as_it_looks(tmp_path):
-    status, watcher = Status(tmp_path), Watcher(Nobody())
+    status, watcher = Status(tmp_path), SimpleNamespace(forbidden="", unhealthy={})
     assert "no watcher has written" in status.trouble()
     status.write(watcher)
     assert status.trouble() == ""

@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse
 from frontend.__main__ import main
 from frontend.app import create_app
 from frontend.guard.headers import ALWAYS, SafeAnswers
+from frontend.guard.hosts import HostGate, Hosts
 from frontend.guard.keys import Keys, KeysError
 from frontend.guard.origins import OriginGate, is_own
 from frontend.observe.logs import WithoutQuery
@@ -102,12 +103,70 @@ def test_a_start_that_would_be_less_safe_than_asked_for_ends_with_one_line(varia
     ],
 )
 def test_whose_page_it_is(origin, host, own):
-    assert is_own(origin, host, loopback=True) is own
+    assert is_own(origin, host, Hosts([]), loopback=True) is own
 
 
-def test_behind_an_address_that_others_reach_a_name_is_as_good_as_an_address():
-    assert is_own("http://asr.internal:8080", "asr.internal:8080", loopback=False)
-    assert not is_own("http://evil.example.org:8080", "asr.internal:8080", loopback=False)
+@pytest.mark.parametrize(
+    ("origin", "names", "own"),
+    [
+        ("http://10.0.0.7:8080", [], True),
+        ("http://frontend:8080", [], True),
+        ("https://asr.example.org", [], True),
+        # Whoever owns it can make it mean this server, but has no certificate for that.
+        ("http://asr.example.org:8080", [], False),
+        ("http://asr.example.org:8080", ["asr.example.org"], True),
+        ("http://asr.example.org:8080", ["*.Example.org"], True),
+        ("http://example.org", ["*.example.org"], False),
+        ("http://frontend:8080", ["asr.example.org"], False),
+        ("http://10.0.0.7:8080", ["asr.example.org"], True),
+    ],
+)
+def test_whose_page_it_is_where_others_reach_the_server(origin, names, own):
+    host = origin.partition("//")[2]
+    assert is_own(origin, host, Hosts(names), loopback=False) is own
+    assert not is_own(origin, "somewhere.else:8080", Hosts(names), loopback=False)
+
+
+@pytest.mark.parametrize(
+    ("host", "answers"),
+    [
+        ("asr.example.org", True),
+        ("ASR.example.org.:8080", True),
+        ("a.b.internal", True),
+        ("127.0.0.1:8100", True),
+        ("[::1]:8100", True),
+        ("10.0.0.7", True),
+        ("localhost:8100", True),
+        ("", True),
+        ("evil.example.org", False),
+        ("asr.example.org.evil.org", False),
+        ("internal", False),
+        ("[", False),
+        ("@", False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_what_is_meant_for_another_name_is_refused(kind, host, answers):
+    reached, sent = [], []
+
+    async def inner(scope, receive, send):
+        reached.append(scope)
+
+    async def send(message):
+        sent.append(message)
+
+    extensions = {"websocket.http.response": {}}
+    scope = {"type": kind, "path": "/", "headers": [(b"host", host.encode())], "extensions": extensions}
+    await HostGate(inner, ["asr.example.org", "*.internal"])(scope, None, send)
+    assert bool(reached) is answers
+    assert answers or sent[0]["status"] == 421
+
+
+async def test_the_names_are_a_setting():
+    app = create_app(Settings(hosts=["asr.example.org"]))
+    for host, status in (("http://asr.example.org", 200), ("http://evil.example.org", 421), ("http://127.0.0.1", 200)):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=host) as client:
+            assert (await client.get("/health/live")).status_code == status
 
 
 async def _asked(kind, method="GET", **settings):

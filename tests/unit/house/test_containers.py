@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.rehearsal.stand_ins import base_images
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-PROFILES = ("gpu", "cpu", "export", "monitoring", "watch")
+PROFILES = ("gpu", "cpu", "export", "monitoring")
 DOCKERFILES = ["Dockerfile.triton", "Dockerfile.frontend"]
 
 
@@ -82,7 +82,7 @@ def test_triton_is_controlled_by_the_frontend_alone():
         if name.startswith("triton"):
             assert mounts == ["control:/control"], name
             assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
-        elif name.startswith(("frontend", "watcher")):
+        elif name.startswith("frontend"):
             assert mounts == ["control:/control:ro"], name
             assert service["environment"]["ASR_TRITON_CONTROL_KEY_FILE"] == "/control/key"
         else:
@@ -114,15 +114,14 @@ def test_health_is_whether_the_work_is_done():
         server.shutdown()
     assert [one.returncode for one in said] == [0, 1]
     assert asked == ["/health/ready"] * 2
-    watcher = COMPOSE["services"]["watcher"]
-    command = watcher["healthcheck"]["test"][1:]
-    assert command == [*watcher["entrypoint"], "--healthy"]
-    # Its state lies where it may write.
-    assert [mount.split(":")[0] for mount in watcher["tmpfs"]] == [watcher["environment"]["ASR_CACHE_DIR"]]
-    environment = {**os.environ, "ASR_CACHE_DIR": "/nowhere"}
-    done = subprocess.run([sys.executable, *command[1:]], cwd=ROOT, env=environment, capture_output=True, check=False)
-    assert done.returncode == 1
-    assert b"no watcher has written its state" in done.stdout
+
+
+def test_a_server_that_does_not_come_back_by_itself_ends_its_container():
+    """Its supervisor is the main process, knows the secret, and whoever restarts containers restarts it."""
+    text = (ROOT / "Dockerfile.triton").read_text()
+    assert "exec python3 -m frontend.triton.supervisor tritonserver $options" in text
+    assert "ASR_TRITON_CONTROL_KEY_FILE=/control/key" in text
+    assert {COMPOSE["services"][name]["restart"] for name in ("triton", "triton-cpu")} == {"unless-stopped"}
 
 
 def test_images_run_as_nobody_in_particular_and_are_pinned():

@@ -22,6 +22,7 @@ from ..parameters import Parameters
 from ..text.prompt import PromptBuilder, Transcript, language_name
 from ..text.token_bytes import TokenBytes
 from .answers import Answer, Delta, Outbox, result_json
+from .budget import LONGEST_ANSWER
 from .build import build
 from .inputs import (
     AudioEmbeddings,
@@ -146,8 +147,12 @@ class Adapter:
     ) -> SamplingParams:
         # Speech has far fewer tokens than embeddings; a longer answer would be a loop.
         longest = self.max_new_tokens or audio.num_rows + (session.cached_rows if session else 0) + 64
+        wanted = checked_whole(parameters, "max_new_tokens", longest)
+        if wanted > (most := max(longest, LONGEST_ANSWER)):
+            # Without the guard and an end of its own an answer would go on until the cache is full.
+            raise ValueError(f"max_new_tokens must be at most {most}")
         return SamplingParams(
-            max_new_tokens=checked_whole(parameters, "max_new_tokens", longest),
+            max_new_tokens=wanted,
             temperature=checked_number(parameters, "temperature", 0.0),
             seed=checked_whole(parameters, "seed", 0),
             min_new_tokens=checked_whole(parameters, "min_new_tokens", 0),

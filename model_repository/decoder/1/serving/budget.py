@@ -10,7 +10,8 @@ from dataclasses import dataclass
 # A spoken answer of 30 s at its longest: its embeddings, and the prompt and answer around it.
 TOKENS_OF_30_S = 30 * 13 + 26 + 30 * 13 + 64
 # The longest clip: 64 blocks of 104 embeddings, an answer as long, and the context.
-TOKENS_OF_LONGEST = 2 * 64 * 104 + 64 + 1024
+LONGEST_ANSWER = 64 * 104 + 64
+TOKENS_OF_LONGEST = 64 * 104 + LONGEST_ANSWER + 1024
 # Beside the sequences that run, as many live sessions keep theirs for their next step.
 KEPT_FOR_ONE_RUNNING = 1
 # A cache that holds fewer sequences of 30 s than this answers nearly everybody one after the other.

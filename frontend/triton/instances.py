@@ -1,0 +1,140 @@
+"""The processes of models as the kernel tells them: who is dead is known at once, however long a line stands before it.
+
+Triton asks a dead process for a second, once for each request in line, and after some deaths for ever; and a model of
+several processes answers although one of them is dead. So whoever shares the processes' machine looks at them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROC = Path("/proc")
+PYTHON = "python"
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# Fields of /proc/PID/stat after the program's name, which may hold spaces.
+STATE, PARENT, USER_TICKS, SYSTEM_TICKS, STARTED = 0, 1, 11, 12, 19
+# Zombies, dead ones, those that somebody stopped; a debugger's (t) goes on when that does.
+NOT_LIVING = "ZXxT"
+# Those that have a processor, wait for one, or for a disk.
+AT_WORK = "RD"
+# A process that waits wakes now and then; one that computes takes more of a processor than this.
+LEAST_SHARE = 0.05
+
+
+@dataclass
+class ModelProcess:
+    """started: by the kernel's clock, so that another one of the same number is told from it. ticks: processor time
+    that it has taken until `at`; active: when it was last seen to compute."""
+
+    pid: int
+    model: str
+    started: str
+    ticks: int
+    at: float = field(default_factory=time.monotonic)
+    active: float = field(default_factory=time.monotonic)
+
+
+class Instances:
+    """Of the models of one server whose processes can be seen."""
+
+    def __init__(self, server: Callable[[], int | None], wanted: Callable[[str], Awaitable[int]]) -> None:
+        """server: the process id of Triton. wanted: how many processes a model has to have, 0 where it lives in the
+        server's own."""
+        self._server = server
+        self._wanted = wanted
+        self._counts: dict[str, int] = {}
+        self._living: dict[int, ModelProcess] = {}
+        # Of whom all processes were seen once: whose never were may not be seen from here.
+        self._seen: set[str] = set()
+        # Of models that were unloaded: what stands still may outlive that for long.
+        self._retired: set[tuple[int, str]] = set()
+
+    async def lacking(self, models: Iterable[str]) -> dict[str, str]:
+        """Of models that are loaded, those with fewer living processes than they have to have, and what they lack.
+        Raises what `wanted` does."""
+        models = tuple(models)
+        for model in models:
+            if model not in self._counts:
+                self._counts[model] = await self._wanted(model)
+        self._note()
+        if self._lacking(models):
+            self._search()
+        # Somebody may have loaded it with another number of processes.
+        for model in self._lacking(models):
+            self._counts[model] = await self._wanted(model)
+        lacking = self._lacking(models)
+        self._seen |= set(models) - set(lacking)
+        return {model: lack for model, lack in lacking.items() if model in self._seen}
+
+    def still_s(self, model: str) -> float:
+        """For how long all of a model's processes have waited, and computed nothing, as far as was looked; 0 where
+        they are not known."""
+        active = [one.active for one in self._living.values() if one.model == model]
+        return time.monotonic() - max(active) if active else 0.0
+
+    def retire(self, model: str) -> None:
+        """It is unloaded: whoever of its processes is still there is none any more."""
+        self._retired |= {(one.pid, one.started) for one in self._living.values() if one.model == model}
+        self._living = {pid: one for pid, one in self._living.items() if one.model != model}
+
+    def _lacking(self, models: Iterable[str]) -> dict[str, str]:
+        found = {}
+        for model in models:
+            wanted, living = self._counts[model], sum(one.model == model for one in self._living.values())
+            if living < wanted:
+                found[model] = f"{wanted - living} of its {wanted} processes" if wanted > 1 else "its process"
+        return found
+
+    def _note(self) -> None:
+        """How those that are known are now."""
+        now = time.monotonic()
+        for one in [*self._living.values()]:
+            fields = _stat(one.pid)
+            if fields is None or fields[STARTED] != one.started or fields[STATE] in NOT_LIVING:
+                del self._living[one.pid]
+                continue
+            ticks = int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])
+            if fields[STATE] in AT_WORK or ticks - one.ticks > LEAST_SHARE * TICKS_PER_S * (now - one.at):
+                one.active = now
+            one.ticks, one.at = ticks, now
+
+    def _search(self) -> None:
+        """Look for those that are not known yet, among all processes: only where some are lacking."""
+        server = str(self._server())
+        retired: set[tuple[int, str]] = set()
+        for pid in [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]:
+            fields = _stat(pid)
+            if fields is None or fields[PARENT] != server:
+                continue
+            if (pid, fields[STARTED]) in self._retired:
+                retired.add((pid, fields[STARTED]))
+            elif pid not in self._living and fields[STATE] not in NOT_LIVING and (model := _model(pid)):
+                ticks = int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])
+                self._living[pid] = ModelProcess(pid, model, fields[STARTED], ticks)
+        # Those that have ended by now need not be remembered.
+        self._retired = retired
+
+
+def processes_wanted(backend: str, groups: Iterable[tuple[int, int]]) -> int:
+    """How many processes a loaded model has. groups: instances on each device, and devices."""
+    return sum(count * max(1, devices) for count, devices in groups) if backend == PYTHON else 0
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _model(pid: int) -> str:
+    """Whose process it is: Python's backend names the file that it runs, MODEL/VERSION/model.py. "" for any other."""
+    try:
+        words = (PROC / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return ""
+    return next((Path(word).parts[-3] for word in words if word.endswith("/model.py") and word.count("/") >= 3), "")

@@ -1,0 +1,84 @@
+"""What probes are told: what the watcher saw last, without a question to Triton for each of them."""
+
+import httpx
+import pytest
+
+from frontend.app import create_app
+from frontend.guard.drain import Drain
+from frontend.settings import Settings
+from frontend.triton import backend as backend_module
+from frontend.triton.backend import Backend
+from frontend.triton.client import TritonUnavailable
+from frontend.triton.watcher import Watcher
+
+MODELS = ("asr", "asr_stream")
+
+
+class Server:
+    """Counts what it is asked."""
+
+    url = "127.0.0.1:1"
+
+    def __init__(self):
+        self.asked, self.is_there = 0, True
+
+    async def server_metadata(self):
+        self.asked += 1
+        if not self.is_there:
+            raise TritonUnavailable("nobody listens")
+        return {"name": "triton", "version": "1"}
+
+
+@pytest.fixture
+def probed():
+    """A client of a frontend, whose connection stands, its backend and the Triton behind."""
+    settings = Settings(triton_url="127.0.0.1:1")
+    app = create_app(settings)
+    server = Server()
+    app.state.backend, app.state.drain = Backend(settings), Drain()
+    app.state.backend.models = MODELS
+    app.state.backend._client = server
+    app.state.backend._watcher = Watcher(server, MODELS)
+    app.state.backend._ready.set()
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
+    return client, app.state.backend, server
+
+
+async def test_readiness_is_what_the_watcher_saw(probed):
+    client, backend, _ = probed
+    watcher = backend._watcher
+
+    async def statuses():
+        return [(await client.get(path)).status_code for path in ("/health", "/health/ready")]
+
+    assert await statuses() == [503, 503], "nothing was seen yet"
+    watcher.states = dict.fromkeys(MODELS, "READY")
+    assert await statuses() == [200, 200]
+    # Triton calls it ready, and it is not.
+    watcher.unhealthy = {"asr": "its process does not answer"}
+    assert await statuses() == [503, 503]
+    watcher.unhealthy = {}
+    watcher.states = {"asr": "READY", "asr_stream": "UNAVAILABLE"}
+    assert await statuses() == [503, 503]
+    body = (await client.get("/health")).json()
+    assert body["needed"] == {"asr": True, "asr_stream": False}
+    assert body["models"] == watcher.states
+    watcher.states = dict.fromkeys(MODELS, "READY")
+    backend._ready.clear()
+    backend._wanted.set()
+    assert await statuses() == [503, 503], "the connection is lost"
+
+
+async def test_probes_ask_triton_nothing_but_its_name_now_and_then(probed, monkeypatch):
+    client, backend, server = probed
+    backend._watcher.states = dict.fromkeys(MODELS, "READY")
+    for _ in range(20):
+        assert (await client.get("/health/ready")).status_code == 200
+    assert server.asked == 0
+    for _ in range(20):
+        assert (await client.get("/health")).json()["triton"]["version"] == "1"
+    assert server.asked == 1
+    monkeypatch.setattr(backend_module, "NAME_S", 0.0)
+    server.is_there = False
+    assert "nobody" in (await client.get("/health")).json()["failure"]
+    assert server.asked == 2

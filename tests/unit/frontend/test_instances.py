@@ -1,0 +1,136 @@
+"""Processes of models, by real processes: children of this one, as Triton's are of Triton."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from frontend.triton.instances import Instances, processes_wanted
+
+WAITS = "import time\nwhile True:\n    time.sleep(0.05)\n"
+COMPUTES = "while True:\n    pass\n"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a process that a model might be."""
+    started = []
+
+    def begin(model, code=WAITS):
+        path = tmp_path / model / "1" / "model.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+        started.append(subprocess.Popen([sys.executable, str(path)]))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def wanted():
+    return {"vad": 1, "asr_stream": 2, "encoder": 0}
+
+
+@pytest.fixture
+def instances(wanted):
+    async def of(model):
+        return wanted[model]
+
+    return Instances(os.getpid, of)
+
+
+async def seen(instances, model):
+    """Until all of its processes have begun, which is not when they are forked."""
+    async with asyncio.timeout(20):
+        while model not in instances._seen:
+            assert not await instances.lacking([model])
+            await asyncio.sleep(0.02)
+
+
+async def lacking(instances, model):
+    async with asyncio.timeout(20):
+        while not (found := await instances.lacking([model])):
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def whole(instances, model):
+    async with asyncio.timeout(20):
+        while await instances.lacking([model]):
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_dead_or_stopped_process_is_lacking_until_another_is_there(start, instances, number):
+    process = start("vad")
+    await seen(instances, "vad")
+    process.send_signal(number)
+    assert await lacking(instances, "vad") == {"vad": "its process"}
+    instances.retire("vad")
+    start("vad")
+    await whole(instances, "vad")
+
+
+async def test_one_of_two_is_lacking_although_the_other_lives(start, instances):
+    start("asr_stream")
+    victim = start("asr_stream")
+    await seen(instances, "asr_stream")
+    victim.kill()
+    assert await lacking(instances, "asr_stream") == {"asr_stream": "1 of its 2 processes"}
+
+
+async def test_what_was_unloaded_and_stands_still_is_no_process_of_the_model(start, instances):
+    start("vad")
+    await seen(instances, "vad")
+    instances.retire("vad")
+    fresh = start("vad")
+    await whole(instances, "vad")
+    fresh.kill()
+    assert await lacking(instances, "vad") == {"vad": "its process"}
+
+
+async def test_a_model_that_was_loaded_with_fewer_processes_lacks_none(start, instances, wanted):
+    start("asr_stream")
+    victim = start("asr_stream")
+    await seen(instances, "asr_stream")
+    wanted["asr_stream"] = 1
+    victim.kill()
+    victim.wait()
+    assert not await instances.lacking(["asr_stream"])
+
+
+async def test_processes_that_cannot_be_seen_are_not_missed(instances):
+    """Of a Triton in another container, or a model that lives in the server's own process."""
+    for _ in range(3):
+        assert not await instances.lacking(["vad", "encoder"])
+    assert instances.still_s("vad") == 0.0
+
+
+@pytest.mark.parametrize("code", [WAITS, COMPUTES])
+async def test_who_waits_stands_still_and_who_computes_does_not(start, instances, code):
+    start("vad", code)
+    await seen(instances, "vad")
+    most = 0.0
+    began = time.monotonic()
+    while time.monotonic() - began < 3.0:
+        await asyncio.sleep(0.25)
+        await instances.lacking(["vad"])
+        most = max(most, instances.still_s("vad"))
+        if code is WAITS and most > 1.0:
+            break
+    assert (most > 1.0) == (code is WAITS)
+
+
+def test_python_models_alone_have_processes_of_their_own():
+    assert processes_wanted("python", [(2, 0)]) == 2
+    assert processes_wanted("python", [(1, 2), (1, 0)]) == 3
+    assert processes_wanted("tensorrt", [(1, 1)]) == 0
+    assert processes_wanted("", []) == 0

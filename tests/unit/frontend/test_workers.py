@@ -1,0 +1,182 @@
+"""What a master and its workers tell each other, and how they share a port."""
+
+import asyncio
+import socket
+
+import pytest
+
+from frontend.cores import usable_cores
+from frontend.guard.counts import ACTIVE, Counts
+from frontend.settings import Settings
+from frontend.workers.channel import Channel
+from frontend.workers.following import FollowingBackend
+from frontend.workers.listening import listen
+
+STATE = {
+    "generation": 1,
+    "url": "127.0.0.1:1",
+    "ready": True,
+    "asleep": False,
+    "failure": None,
+    "name": "tiny",
+    "metrics_url": "http://127.0.0.1:2/metrics",
+    "states": {"asr": "READY", "asr_stream": "READY", "vad": "READY"},
+    "lost": {"vad": "it is gone"},
+    "healed": {"vad": 1},
+}
+
+
+class Master:
+    """The other end of a worker's channel."""
+
+    def __init__(self, channel):
+        self.channel = channel
+        self._messages = channel.messages()
+
+    async def heard(self):
+        return await asyncio.wait_for(anext(self._messages), 10)
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture(name="pair")
+async def _pair(monkeypatch):
+    """A worker's backend, and its master."""
+    monkeypatch.setattr("os.kill", lambda *_: None)
+    ours, theirs = socket.socketpair()
+    counts = Counts(1, 2, 1)
+    settings = Settings(idle_timeout=5)
+    backend = FollowingBackend(settings, await Channel.over(ours), counts.count(ACTIVE))
+    await backend.start()
+    master = Master(await Channel.over(theirs))
+    yield backend, master
+    await backend.stop()
+    master.channel.close()
+
+
+async def test_a_worker_knows_what_its_master_knows(pair):
+    backend, master = pair
+    master.channel.tell(state=STATE)
+    await until(lambda: backend.current is not None)
+    assert (backend.current.url, backend.lost, backend.healed) == ("127.0.0.1:1", STATE["lost"], STATE["healed"])
+    assert (backend.metrics_url, backend.served_model_name, backend.is_asleep) == (STATE["metrics_url"], "tiny", False)
+    assert (backend.states, backend.is_ready()) == (STATE["states"], True)
+    first = backend.current
+    renewed = first.renewals.of("asr_stream")
+    master.channel.tell(renewed="asr_stream")
+    await asyncio.wait_for(renewed, 10)
+    master.channel.tell(state={**STATE, "ready": False, "failure": "it ended"})
+    await until(lambda: backend.current is None)
+    assert (backend.failure, backend.is_ready()) == ("it ended", False)
+    master.channel.tell(state={**STATE, "generation": 2, "url": "127.0.0.1:3"})
+    await until(lambda: backend.current is not None)
+    assert backend.current is not first
+    assert backend.current.url == "127.0.0.1:3"
+
+
+async def test_a_master_knows_who_works_what_answers_and_what_fails(pair):
+    backend, master = pair
+    master.channel.tell(state=STATE)
+    used = asyncio.Event()
+
+    async def work():
+        async with backend.use() as client:
+            used.set()
+            client.note("asr")
+            client.on_failure("the stub is not healthy")
+
+    working = asyncio.create_task(work())
+    assert await master.heard() == {"active": True}
+    # Triton might be given up before the master has heard of it.
+    await asyncio.sleep(0.05)
+    assert not used.is_set()
+    assert backend.active == 1
+    master.channel.tell(held=True)
+    await asyncio.wait_for(working, 10)
+    assert await master.heard() == {"failed": "the stub is not healthy"}
+    assert await master.heard() == {"active": False}
+    answered = await master.heard()
+    assert [*answered["answered"]] == ["asr"]
+    assert backend.active == 0
+
+
+async def test_a_worker_whose_master_is_gone_asks_itself_to_end(pair, monkeypatch):
+    _, master = pair
+    ended = asyncio.Event()
+    monkeypatch.setattr("os.kill", lambda *_: ended.set())
+    master.channel.close()
+    await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_an_end_that_takes_nothing_holds_nobody_up():
+    ours, theirs = socket.socketpair()
+    channel = await Channel.over(ours)
+    for _ in range(10_000):
+        channel.tell(failed="x" * 1_000)
+    assert channel._writer.transport.get_write_buffer_size() < 2 * 2**20
+    channel.close()
+    theirs.close()
+
+
+def test_connections_are_spread_over_the_sockets_of_a_port():
+    sockets = listen("127.0.0.1", 0, 4)
+    (address,) = {one.getsockname() for one in sockets}
+    clients = [socket.create_connection(address, timeout=10) for _ in range(200)]
+    taken = []
+    for one in sockets:
+        one.setblocking(False)
+        accepted = []
+        while True:
+            try:
+                accepted.append(one.accept()[0])
+            except BlockingIOError:
+                break
+        taken.append(len(accepted))
+        for connection in accepted:
+            connection.close()
+    assert sum(taken) == 200
+    assert min(taken) > 20
+    with pytest.raises(OSError, match="in use"):
+        listen("127.0.0.1", address[1], 2)
+    for one in [*clients, *sockets]:
+        one.close()
+
+
+def test_a_port_that_another_listens_on_is_not_taken():
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(OSError, match="in use"):
+        listen("127.0.0.1", other.getsockname()[1], 2)
+
+
+def test_processes_are_a_number_or_what_the_machine_allows(monkeypatch):
+    assert Settings(processes="3").num_processes == 3
+    for cores, processes in ((1, 1), (2, 1), (7, 1), (8, 2), (31, 7), (256, 8)):
+        monkeypatch.setattr("frontend.settings.usable_cores", lambda cores=cores: cores)
+        assert Settings().num_processes == processes
+    for wrong in ("0", "-1", "many", "1.5"):
+        with pytest.raises(ValueError, match="processes"):
+            Settings(processes=wrong)
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 12),
+        ({"cpu.max": "max 100000\n"}, 12),
+        ({"cpu.max": "250000 100000\n"}, 3),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "9900000 100000\n"}, 12),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 12),
+        ({"cpu.max": "nonsense"}, 12),
+    ],
+)
+def test_a_containers_quota_bounds_the_processors(monkeypatch, tmp_path, files, cores):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)))
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert usable_cores(tmp_path) == cores
