@@ -1,23 +1,34 @@
-"""Triton adapter of the encoder: the requests of one call become one batch."""
+"""Triton adapter of the encoder: blocks of everybody's requests share runs, live ones first."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from .answers import Answer
+from .encoding import Encoding
 from .engine import BlockEncoderEngine
 from .parameters import Parameters
 from .providers import split_device
+from .room_metrics import RoomMetrics
+from .turns import RoomFull, Turns, checked_priority, usable_cores
+
+CLOSE_S = 5.0
+# On a CPU a run is no cheaper with company, so blocks are as long as they need to the second; on a GPU it is.
+LENGTH_STEPS = {"cpu": 100}
+LENGTH_STEP = 200
 
 
 class Adapter:
     def __init__(self, parameters: Parameters, folder: Path, args: dict[str, str]) -> None:
         """folder: this version's, where the graph is. args: of the instance, as Triton gives them."""
         provider, device = split_device(parameters.execution_provider)
+        self._length_step = LENGTH_STEPS.get(provider, LENGTH_STEP)
         # A GPU instance is given its device by the instance group; the process sees all of them.
         self.engine = BlockEncoderEngine(
             folder / "model.onnx",
@@ -27,47 +38,81 @@ class Adapter:
             device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else device,
             engine_cache=parameters.engine_cache,
         )
-
-    def execute(self, requests: list[Any]) -> list[Any]:
-        inputs = [_inputs(request) for request in requests]
-        answers: list[Any] = [None] * len(requests)
-        # Blocks of one length can share a run; Triton groups them so already, a caller of its own kind may not.
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for index, (mel, _, clip_max) in enumerate(inputs):
-            if np.isfinite(mel).all() and np.isfinite(clip_max).all():
-                by_length[mel.shape[2]].append(index)
-            else:
-                answers[index] = _refusal("MEL and CLIP_MAX must be finite", invalid=True)
-        for indices in by_length.values():
-            self._encode([inputs[i] for i in indices], indices, answers)
-        return answers
-
-    def _encode(self, inputs: list[Any], indices: list[int], answers: list[Any]) -> None:
-        """Fill in the answers of requests of one length; a bad one among them fails alone."""
-        try:
-            embeddings = self.engine.encode(*(np.concatenate(parts) for parts in zip(*inputs, strict=True)))
-        except Exception as error:
-            if len(indices) > 1:
-                for one, index in zip(inputs, indices, strict=True):
-                    self._encode([one], [index], answers)
-                return
-            answers[indices[0]] = _refusal(str(error), invalid=isinstance(error, ValueError))
-            return
-        ends = np.cumsum([one[0].shape[0] for one in inputs])[:-1]
-        for index, part in zip(indices, np.split(embeddings, ends), strict=True):
-            answers[index] = pb_utils.InferenceResponse([pb_utils.Tensor("EMBEDDINGS", np.ascontiguousarray(part))])
-
-
-def _inputs(request: Any) -> tuple[Any, Any, Any]:
-    names = ("MEL", "FRAMES", "CLIP_MAX")
-    mel, frames, clip_max = (pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in names)
-    return mel, frames, clip_max
-
-
-def _refusal(message: str, *, invalid: bool = False) -> Any:
-    # A stream's answer carries the message alone, so the code that clients sort errors by stands in it as well.
-    if invalid:
-        return pb_utils.InferenceResponse(
-            error=pb_utils.TritonError(f"INVALID_ARGUMENT: {message}", pb_utils.TritonError.INVALID_ARG)
+        # Half of the cores: the other half is the decoder's. A GPU makes one run at a time.
+        at_once = max(1, usable_cores() // 2 // self.engine.num_threads) if provider == "cpu" else 1
+        self._turns: Turns[_Blocks] = Turns(
+            self._advance,
+            choose=self._choose,
+            num_threads=parameters.runs_at_once or at_once,
+            max_waiting_bytes=parameters.max_waiting_mb * 2**20,
         )
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL))
+        self._metrics = RoomMetrics(pb_utils, self._turns.counts, args["model_name"], args["model_instance_name"])
+
+    def execute(self, requests: list[Any]) -> None:
+        for request in requests:
+            answer = Answer(request)
+            try:
+                self._turns.add(self._blocks(request, answer))
+            except ValueError as error:
+                answer.refuse(str(error))
+            except RoomFull as error:
+                answer.put_off(str(error))
+            except Exception as error:
+                pb_utils.Logger.log_error(f"encoder failed: {error!r}")
+                answer.fail(f"encoder failed: {error}")
+
+    def finalize(self) -> None:
+        self._turns.close(CLOSE_S)
+        self._metrics.close()
+
+    def _blocks(self, request: Any, answer: Answer) -> _Blocks:
+        names = ("MEL", "FRAMES", "CLIP_MAX")
+        mel, frames, clip_max = (pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in names)
+        if not (np.isfinite(mel).all() and np.isfinite(clip_max).all()):
+            raise ValueError("MEL and CLIP_MAX must be finite")
+        priority = checked_priority(json.loads(request.parameters() or "{}"))
+        # Copies: a request's tensors lie in shared memory, which is small, as long as somebody looks at them.
+        encoding = Encoding(mel.copy(), frames.copy(), clip_max.copy(), self._length_step)
+        return _Blocks(encoding, mel.nbytes, priority, answer)
+
+    def _choose(self, waiting: Sequence[_Blocks]) -> list[_Blocks]:
+        return list(waiting[: self.engine.sharing([blocks.encoding for blocks in waiting])])
+
+    def _advance(self, requests: list[_Blocks]) -> list[_Blocks]:
+        """One run; where it fails, each request for itself, so that one fails alone."""
+        try:
+            self.engine.advance([blocks.encoding for blocks in requests])
+        except Exception as error:
+            if len(requests) == 1:
+                raise
+            pb_utils.Logger.log_error(f"a run of {len(requests)} requests failed: {error!r}")
+            return [blocks for one in requests for blocks in self._alone(one)]
+        return [blocks for blocks in requests if not blocks.answered_when_done()]
+
+    def _alone(self, blocks: _Blocks) -> list[_Blocks]:
+        try:
+            return self._advance([blocks])
+        except Exception as error:
+            blocks.fail(str(error))
+            return []
+
+
+class _Blocks:
+    """A job of this room."""
+
+    def __init__(self, encoding: Encoding, num_bytes: int, priority: int, answer: Answer) -> None:
+        self.encoding = encoding
+        self.num_bytes = num_bytes
+        self.priority = priority
+        self._answer = answer
+
+    def answered_when_done(self) -> bool:
+        if self.encoding.is_done:
+            self._answer.give(EMBEDDINGS=self.encoding.embeddings)
+        return self.encoding.is_done
+
+    def is_cancelled(self) -> bool:
+        return self._answer.is_cancelled()
+
+    def fail(self, message: str) -> None:
+        self._answer.fail(f"encoder failed: {message}")

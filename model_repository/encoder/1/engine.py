@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from .encoding import Encoding
 from .providers import open_session
 
-CHUNK_FRAMES = 100
-CHUNK_TOKENS = 13
-BLOCK_FRAMES = 800
-# Lengths that blocks run at: coarse enough that many run together.
-LENGTH_STEP = 200
 WEIGHTS_PER_THREAD = 10_000_000
+# Of one run on a CPU: more are no faster there, and from about eight on, what the convolutions hold leaves the caches.
+CPU_BLOCKS_PER_RUN = 4
 
 
 def useful_threads(num_weights: int) -> int:
@@ -32,7 +31,7 @@ def _size(path: Path) -> int:
 
 
 class BlockEncoderEngine:
-    """Runs `model.onnx` over batches of blocks of one length."""
+    """Runs `model.onnx` over batches of blocks of one length; several threads may ask at once."""
 
     def __init__(
         self,
@@ -50,37 +49,49 @@ class BlockEncoderEngine:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: make it with `python -m export all CHECKPOINT`")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = intra_op_num_threads or useful_threads(_size(path) // 4)
+        self.num_threads = options.intra_op_num_threads = intra_op_num_threads or useful_threads(_size(path) // 4)
         # Idle threads that spin take the cores of the decoder.
         for name, value in {"session.intra_op.allow_spinning": "0", **(entries or {})}.items():
             options.add_session_config_entry(name, value)
         self._session = open_session(path, options, provider, device, engine_cache, max_blocks_per_run)
-        self._max_blocks_per_run = max_blocks_per_run
+        self.max_blocks_per_run = (
+            min(max_blocks_per_run, CPU_BLOCKS_PER_RUN) if provider == "cpu" else max_blocks_per_run
+        )
 
     def encode(
         self, mel: NDArray[np.float32], frames: NDArray[np.int32], clip_max: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """mel float32 [N, 128, T], frames int32 [N, 1], clip_max float32 [N, 1] -> float32 [N, 13 T / 100, D].
 
-        Raises ValueError where T is not a multiple of 100 up to 800, or frames lie outside of 0 and T.
+        Raises ValueError as `Encoding`.
         """
-        length = mel.shape[2]
-        if length == 0 or length > BLOCK_FRAMES or length % CHUNK_FRAMES:
-            raise ValueError(f"MEL has {length} frames; a multiple of {CHUNK_FRAMES} up to {BLOCK_FRAMES} is needed")
-        if (frames < 0).any() or (frames > length).any():
-            raise ValueError(f"FRAMES must lie within 0 and {length}")
-        # A block's last chunks without a valid frame change nothing: blocks run as long as they need, with their like.
-        lengths = np.clip(-(-frames[:, 0] // LENGTH_STEP) * LENGTH_STEP, LENGTH_STEP, length)
-        embeddings: NDArray[np.float32] | None = None
-        for needed in np.unique(lengths):
-            chosen = np.flatnonzero(lengths == needed)
-            for start in range(0, chosen.size, self._max_blocks_per_run):
-                part = chosen[start : start + self._max_blocks_per_run]
-                feeds = {"MEL": mel[part, :, :needed], "FRAMES": frames[part], "CLIP_MAX": clip_max[part]}
-                rows = self._session.run(["EMBEDDINGS"], feeds)[0]
-                if embeddings is None:
-                    shape = (mel.shape[0], length // CHUNK_FRAMES * CHUNK_TOKENS, rows.shape[2])
-                    embeddings = np.zeros(shape, dtype=np.float32)
-                embeddings[part, : rows.shape[1]] = rows
-        assert embeddings is not None
-        return embeddings
+        encoding = Encoding(mel, frames, clip_max)
+        while not encoding.is_done:
+            self.advance([encoding])
+        return encoding.embeddings
+
+    def sharing(self, waiting: Sequence[Encoding]) -> int:
+        """How many of the first ones would have blocks in the next run, were they the only ones; at least 1."""
+        length, free = waiting[0].next_length, self.max_blocks_per_run
+        for count, encoding in enumerate(waiting):
+            if free <= 0 or encoding.next_length != length:
+                return max(1, count)
+            free -= encoding.num_next
+        return len(waiting)
+
+    def advance(self, encodings: Sequence[Encoding]) -> None:
+        """One run over the next blocks of these, which all have the first one's length, in their order as far as there
+        is room. Where it raises, nothing has changed."""
+        length, free = encodings[0].next_length, self.max_blocks_per_run
+        taken = []
+        for encoding in encodings:
+            indices = encoding.next(free)
+            free -= indices.size
+            taken.append((encoding, indices))
+        feeds = [encoding.feeds(indices, length) for encoding, indices in taken]
+        joined = feeds[0] if len(feeds) == 1 else {key: np.concatenate([one[key] for one in feeds]) for key in feeds[0]}
+        rows = self._session.run(["EMBEDDINGS"], joined)[0]
+        start = 0
+        for encoding, indices in taken:
+            encoding.put(indices, rows[start : start + indices.size])
+            start += indices.size

@@ -25,5 +25,8 @@ class TritonPythonModel:
 
         self._adapter = Adapter(parameters, Path(__file__).parent, args)
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        return self._adapter.execute(requests)
+    def execute(self, requests: list[Any]) -> None:
+        self._adapter.execute(requests)
+
+    def finalize(self) -> None:
+        self._adapter.finalize()

@@ -20,6 +20,16 @@ class Parameters(Declared):
     )
     max_blocks_per_run: int = parameter(
         16,
-        "Blocks of one run: bounds the memory of the convolutions (about 50 MB a block at the 0.6B dimensions).",
+        "Blocks of one run: bounds the memory of the convolutions (about 50 MB a block at the 0.6B dimensions). "
+        "On a CPU at most 4: more are no faster there.",
         low=1,
+    )
+    runs_at_once: int = parameter(
+        0,
+        "Runs for files that may be made at the same time; there is one more for live speech. 0: as many as half of "
+        "the cores have threads for, and on a GPU one.",
+        low=0,
+    )
+    max_waiting_mb: int = parameter(
+        1024, "MEL that may wait, but for live speech; beyond it a request is refused at once.", low=1
     )

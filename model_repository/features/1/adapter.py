@@ -1,46 +1,91 @@
-"""Triton adapter of the feature extractor."""
+"""Triton adapter of the feature extractor: clips and parts of streams take turns, some seconds at a time."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from .blocks import blocks_of, speech_of
+from .answers import Answer
+from .blocks import Blocks, blocks_in_parts, check, speech_of
 from .parameters import Parameters
+from .room_metrics import RoomMetrics
+from .turns import RoomFull, Turns, checked_priority, usable_cores
+
+CLOSE_S = 5.0
 
 
 class Adapter:
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, args: dict[str, str]) -> None:
+        """args: of the instance, as Triton gives them."""
         self.max_blocks = parameters.max_blocks
+        self._turns: Turns[_Clip] = Turns(
+            _advance,
+            num_threads=parameters.threads or usable_cores(),
+            max_waiting_bytes=parameters.max_waiting_mb * 2**20,
+        )
+        self._metrics = RoomMetrics(pb_utils, self._turns.counts, args["model_name"], args["model_instance_name"])
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        return [self._answer(request) for request in requests]
+    def execute(self, requests: list[Any]) -> None:
+        for request in requests:
+            answer = Answer(request)
+            try:
+                self._turns.add(self._clip(request, answer))
+            except ValueError as error:
+                answer.refuse(str(error))
+            except RoomFull as error:
+                answer.put_off(str(error))
+            except Exception as error:
+                pb_utils.Logger.log_error(f"features failed: {error!r}")
+                answer.fail(f"features failed: {error}")
 
-    def _answer(self, request: Any) -> Any:
-        try:
-            return pb_utils.InferenceResponse(self._outputs(request))
-        except ValueError as error:
-            return _refusal(str(error), invalid=True)
-        except Exception as error:
-            pb_utils.Logger.log_error(f"features failed: {error!r}")
-            return _refusal(f"features failed: {error}")
+    def finalize(self) -> None:
+        self._turns.close(CLOSE_S)
+        self._metrics.close()
 
-    def _outputs(self, request: Any) -> list[Any]:
+    def _clip(self, request: Any, answer: Answer) -> _Clip:
         pcm = pb_utils.get_input_tensor_by_name(request, "PCM").as_numpy()
         spans = pb_utils.get_input_tensor_by_name(request, "SPEECH").as_numpy()
         speech = speech_of(pcm, spans.reshape(-1, 2))
         if not np.isfinite(speech).all():
             raise ValueError("PCM holds NaN or infinity")
         parameters = json.loads(request.parameters() or "{}")
-        blocks = blocks_of(speech, self.max_blocks, checked_left_context(parameters.get("left_context", 0)))
-        return [
-            pb_utils.Tensor("MEL", blocks.mel),
-            pb_utils.Tensor("FRAMES", blocks.frames),
-            pb_utils.Tensor("CLIP_MAX", blocks.clip_max),
-        ]
+        left_context = checked_left_context(parameters.get("left_context", 0))
+        check(speech.size, self.max_blocks, left_context)
+        # A copy: a request's tensors lie in shared memory, which is small, as long as somebody looks at them.
+        parts = blocks_in_parts(speech.copy(), left_context)
+        return _Clip(parts, speech.nbytes, checked_priority(parameters), answer)
+
+
+class _Clip:
+    """A job of this room."""
+
+    def __init__(self, parts: Iterator[Blocks | None], num_bytes: int, priority: int, answer: Answer) -> None:
+        self.priority = priority
+        self.num_bytes = num_bytes
+        self._parts = parts
+        self._answer = answer
+
+    def advance(self) -> bool:
+        """Make some more frames; returns whether there is more to do."""
+        blocks = next(self._parts)
+        if blocks is None:
+            return True
+        self._answer.give(MEL=blocks.mel, FRAMES=blocks.frames, CLIP_MAX=blocks.clip_max)
+        return False
+
+    def is_cancelled(self) -> bool:
+        return self._answer.is_cancelled()
+
+    def fail(self, message: str) -> None:
+        self._answer.fail(f"features failed: {message}")
+
+
+def _advance(clips: list[_Clip]) -> list[_Clip]:
+    return [clip for clip in clips if clip.advance()]
 
 
 def checked_left_context(value: Any) -> int:
@@ -51,12 +96,3 @@ def checked_left_context(value: Any) -> int:
         return int(value)
     except (TypeError, ValueError):
         raise ValueError(f"left_context must be a whole number of samples, not {str(value)[:40]!r}") from None
-
-
-def _refusal(message: str, *, invalid: bool = False) -> Any:
-    # A stream's answer carries the message alone, so the code that clients sort errors by stands in it as well.
-    if invalid:
-        return pb_utils.InferenceResponse(
-            error=pb_utils.TritonError(f"INVALID_ARGUMENT: {message}", pb_utils.TritonError.INVALID_ARG)
-        )
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL))

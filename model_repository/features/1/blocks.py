@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .log_mel import HOP, N_FFT, N_MELS, SAMPLE_RATE_HZ, log_mel
+from .log_mel import HOP, N_FFT, N_MELS, SAMPLE_RATE_HZ, log_mel_in_parts
 
 BLOCK_FRAMES = 800
 # What Qwen3-ASR's own code does with shorter clips: zeros up to half a second.
 MIN_SAMPLES = SAMPLE_RATE_HZ // 2
+# What no sound is, in log10 of the mel power.
+SILENT = -10.0
 
 
 @dataclass(frozen=True)
@@ -46,47 +49,59 @@ def blocks_of(speech: NDArray[np.float32], max_blocks: int, left_context: int = 
     block is only as long as it has frames.
     Raises ValueError where there would be more than `max_blocks`, or where the context is no use.
     """
-    if left_context:
-        return _later_blocks(speech, max_blocks, left_context)
-    if speech.size == 0:
-        return Blocks(
-            np.full((1, N_MELS, BLOCK_FRAMES), -10.0, dtype=np.float32),
-            np.zeros((1, 1), dtype=np.int32),
-            np.full((1, 1), -10.0, dtype=np.float32),
-        )
-    num_blocks = -(-speech.size // (BLOCK_FRAMES * 160))
-    if num_blocks > max_blocks:
-        raise ValueError(
-            f"the clip has {speech.size / SAMPLE_RATE_HZ:.1f} s of speech; {max_blocks * 8} s are the most: "
-            "cut it at a pause and send the parts"
-        )
-    if speech.size < MIN_SAMPLES:
-        speech = np.pad(speech, (0, MIN_SAMPLES - speech.size))
-    return _cut(log_mel(speech))
+    check(speech.size, max_blocks, left_context)
+    *_, blocks = blocks_in_parts(speech, left_context)
+    assert blocks is not None
+    return blocks
 
 
-def _later_blocks(speech: NDArray[np.float32], max_blocks: int, left_context: int) -> Blocks:
+def check(num_samples: int, max_blocks: int, left_context: int = 0) -> None:
+    """Raises ValueError as `blocks_of`."""
+    if not left_context:
+        if -(-num_samples // (BLOCK_FRAMES * HOP)) > max_blocks:
+            raise ValueError(
+                f"the clip has {num_samples / SAMPLE_RATE_HZ:.1f} s of speech; {max_blocks * 8} s are the most: "
+                "cut it at a pause and send the parts"
+            )
+        return
     if left_context % HOP or left_context < N_FFT // 2:
         raise ValueError(f"left_context must be a multiple of {HOP} samples and at least {2 * HOP}, not {left_context}")
-    if speech.size < left_context + HOP:
+    if num_samples < left_context + HOP:
         raise ValueError(f"after {left_context} samples of context, PCM holds no frame")
-    if speech.size > left_context + (max_blocks * BLOCK_FRAMES + 1) * HOP:
+    if num_samples > left_context + (max_blocks * BLOCK_FRAMES + 1) * HOP:
         raise ValueError(f"PCM holds more than {max_blocks} blocks")
-    mel = log_mel(speech)[:, left_context // HOP :]
-    if mel.shape[1] <= BLOCK_FRAMES:
-        frames = np.array([[mel.shape[1]]], dtype=np.int32)
-        return Blocks(np.ascontiguousarray(mel)[None], frames, np.full((1, 1), mel.max(), dtype=np.float32))
-    return _cut(mel)
 
 
-def _cut(mel: NDArray[np.float32]) -> Blocks:
+def blocks_in_parts(speech: NDArray[np.float32], left_context: int = 0) -> Iterator[Blocks | None]:
+    """`blocks_of` in short runs, for a clip that was checked: None after each but the last, then what that returns."""
+    if speech.size == 0:
+        yield Blocks(
+            np.full((1, N_MELS, BLOCK_FRAMES), SILENT, dtype=np.float32),
+            np.zeros((1, 1), dtype=np.int32),
+            np.full((1, 1), SILENT, dtype=np.float32),
+        )
+        return
+    if not left_context and speech.size < MIN_SAMPLES:
+        speech = np.pad(speech, (0, MIN_SAMPLES - speech.size))
+    for mel in log_mel_in_parts(speech):
+        yield None if mel is None else _blocks(mel[:, left_context // HOP :], whole=not left_context)
+
+
+def _blocks(mel: NDArray[np.float32], *, whole: bool) -> Blocks:
     num_frames = mel.shape[1]
+    clip_max = mel.max()
+    if not whole and num_frames <= BLOCK_FRAMES:
+        frames = np.array([[num_frames]], dtype=np.int32)
+        return Blocks(np.ascontiguousarray(mel)[None], frames, np.full((1, 1), clip_max, dtype=np.float32))
     num_blocks = -(-num_frames // BLOCK_FRAMES)
-    padded = np.full((N_MELS, num_blocks * BLOCK_FRAMES), -10.0, dtype=np.float32)
-    padded[:, :num_frames] = mel
+    blocks = np.empty((num_blocks, N_MELS, BLOCK_FRAMES), dtype=np.float32)
+    for block in range(num_blocks):
+        part = mel[:, block * BLOCK_FRAMES : (block + 1) * BLOCK_FRAMES]
+        blocks[block, :, : part.shape[1]] = part
+        blocks[block, :, part.shape[1] :] = SILENT
     starts = np.arange(num_blocks) * BLOCK_FRAMES
     return Blocks(
-        np.ascontiguousarray(padded.reshape(N_MELS, num_blocks, BLOCK_FRAMES).transpose(1, 0, 2)),
+        blocks,
         np.minimum(num_frames - starts, BLOCK_FRAMES).astype(np.int32)[:, None],
-        np.full((num_blocks, 1), mel.max(), dtype=np.float32),
+        np.full((num_blocks, 1), clip_max, dtype=np.float32),
     )

@@ -22,7 +22,10 @@ class TritonPythonModel:
 
         from .adapter import Adapter
 
-        self._adapter = Adapter(parameters)
+        self._adapter = Adapter(parameters, args)
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        return self._adapter.execute(requests)
+    def execute(self, requests: list[Any]) -> None:
+        self._adapter.execute(requests)
+
+    def finalize(self) -> None:
+        self._adapter.finalize()

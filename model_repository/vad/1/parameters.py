@@ -1,4 +1,4 @@
-"""The parameters of the voice activity detector; a request may name each of them as well."""
+"""The parameters of the voice activity detector; a request may name those of what is speech as well."""
 
 from __future__ import annotations
 
@@ -20,3 +20,7 @@ class Parameters(Declared):
         2000, "Pauses shorter than this belong to the span: the decoder hears them as pauses.", low=0, high=MOST_MS
     )
     speech_pad_ms: int = parameter(400, "Kept before and after each span.", low=0, high=MOST_MS)
+    threads: int = parameter(0, "Clips that are judged at the same time, each on a core; 0: one for each core.", low=0)
+    max_waiting_mb: int = parameter(
+        1024, "Sound that may wait, but for live speech; beyond it a request is refused at once.", low=1
+    )
