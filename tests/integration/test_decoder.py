@@ -151,5 +151,6 @@ async def test_metrics_tell_what_the_engine_does(triton, speech):
     assert metrics['asr_decoder_generated_tokens_total{model="decoder"}'] > len(plain)
     assert metrics['asr_decoder_accepted_tokens_total{model="decoder"}'] >= len(plain)
     assert metrics['asr_decoder_steps_total{model="decoder"}'] > 0
+    assert metrics['asr_decoder_network_cpu_seconds_total{model="decoder"}'] > 0
     assert metrics['asr_decoder_running{model="decoder",priority="2"}'] == 0
     assert metrics['asr_decoder_kv_tokens_used{model="decoder"}'] >= 0

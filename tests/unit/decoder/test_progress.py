@@ -37,3 +37,14 @@ def test_a_step_that_does_not_end_shows_and_one_that_has_ended_is_remembered():
     made.stop()
     assert made.progress().longest_step_s >= second.step_s
     assert not made.progress().working
+
+
+def test_the_processor_time_of_the_networks_is_a_part_of_the_engines():
+    made = kit.make_engine(draft_seed=3)
+    kit.run(made, [kit.make_sequence(1, 20)])
+    plain_s = made.network_cpu_seconds
+    kit.run(made, [kit.make_sequence(1, 20, drafted=True)])
+    engine_s = time.clock_gettime(time.pthread_getcpuclockid(made._thread.ident))
+    assert 0.0 < plain_s < made.network_cpu_seconds < engine_s
+    assert 0.0 < made.speculator.cpu_seconds < made.network_cpu_seconds
+    made.stop()

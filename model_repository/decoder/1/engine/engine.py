@@ -135,6 +135,13 @@ class Engine:
         """Whether nobody waits for anything, but for what has just arrived."""
         return not (self.scheduler.running or self.scheduler.waiting or self._launched)
 
+    @property
+    def network_cpu_seconds(self) -> float:
+        """Processor time of the engine's thread, spent in the network and in the one that drafts: what else it spends
+        is Python's."""
+        drafting = self.speculator.cpu_seconds if self.speculator is not None else 0.0
+        return self.runner.counters.cpu_seconds + drafting
+
     def progress(self) -> Progress:
         """How it gets on, by which one that stands still can be told from one that is slow."""
         began = self._turn_began

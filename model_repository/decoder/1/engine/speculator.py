@@ -29,6 +29,11 @@ class Speculator:
         self._end_ids = end_ids
         self._max_rows = max_rows
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the engine's thread, spent in the draft network."""
+        return self._runner.counters.cpu_seconds
+
     def propose(self, sequences: Iterable[Sequence]) -> None:
         """Give a draft to those that decode and have none; the others stay as they are."""
         caught_up = self._catch_up([one for one in sequences if self._wants(one)])

@@ -35,10 +35,12 @@ CHOICES = (1, 2, 4, 8, 16, 32, 64, 128, PLAIN_CHUNK)
 
 @dataclass
 class Counters:
-    """Steps that ran in a fixed shape, and all."""
+    """Steps that ran in a fixed shape, and all; processor time of the thread that runs them, spent in the network:
+    embeddings, layers and the choice of tokens, without what plans a step and hands its tokens out."""
 
     fixed: int = 0
     steps: int = 0
+    cpu_seconds: float = 0.0
 
 
 class Flight:
@@ -117,12 +119,15 @@ class StepRunner:
         shape = self.shape_of(step)
         rows, sequences = (step.num_rows, step.num_sequences) if shape is None else (shape.rows, shape.sequences)
         judged = self._send(step, rows, sequences)
+        began = time.thread_time()
         if shape is None:
             hidden = self._eager(step)
         else:
             self.counters.fixed += 1
             hidden = self._in_shape(shape)
-        return self._choose(step, hidden, judged)
+        flight = self._choose(step, hidden, judged)
+        self.counters.cpu_seconds += time.thread_time() - began
+        return flight
 
     def shape_of(self, step: Step) -> Shape | None:
         """The fixed shape that a step runs in, or None."""

@@ -19,6 +19,7 @@ PERIOD_S = 0.5
 COUNTERS = {
     "steps": "Forward passes",
     "step_seconds": "Seconds spent in forward passes",
+    "network_cpu_seconds": "Processor time of the engine's thread inside of the network, of the one that drafts too",
     "computed_tokens": "Tokens computed: prompts, drafts and new ones",
     "generated_tokens": "Tokens of answers",
     "drafted_tokens": "Draft tokens offered by finished requests",
@@ -77,6 +78,7 @@ class Metrics:
         scheduler = self._engine.scheduler
         now = {
             **vars(self._engine.stats),
+            "network_cpu_seconds": self._engine.network_cpu_seconds,
             "evicted_sessions": scheduler.sessions.num_evicted,
             "refused_requests": self._engine.room.num_refused,
         }
