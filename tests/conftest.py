@@ -19,6 +19,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 # Texts and tokens are compared exactly, so the CPU computes, whatever else there is; and several servers run at a time.
 os.environ.setdefault("ASR_DEVICE", "cpu")
 os.environ.setdefault("ASR_TRITON_GRPC_PORT", "0")
+# PyTorch's threads wait for each other by spinning: for networks as small as these they cost more than they bring, and
+# two processes of tests have two cores. Read when torch is first imported, here and in the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = ROOT / "perf" / "recordings"
