@@ -42,7 +42,7 @@ def main() -> int:
     )
     live = commands.add_parser("live", help="live transcription: exactness, cost of a step, streams at once")
     live.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
-    parts = ("accuracy", "streams", "endurance", "cost")
+    parts = ("accuracy", "streams", "processor", "endurance", "cost")
     live.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts to measure")
     frontend = commands.add_parser(
         "frontend", help="the frontend beside direct gRPC, at rest, at start, on a long file"

@@ -36,6 +36,12 @@ class Service:
         """Its embedded Triton, where there is one now."""
         return [one for one in psutil.Process(self.pid).children() if one.name() == "tritonserver"]
 
+    def grpc_url(self) -> str:
+        """Of its embedded Triton, as that was started."""
+        (triton,) = self.tritons()
+        port = next(one.partition("=")[2] for one in triton.cmdline() if one.startswith("--grpc-port="))
+        return f"127.0.0.1:{port}"
+
     def health(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
             body: dict[str, Any] = json.load(answer)

@@ -10,11 +10,13 @@ from frontend.triton.process import EmbeddedTriton
 from perf.live import accuracy as live_accuracy
 from perf.live import cost as live_cost
 from perf.live import endurance as live_endurance
+from perf.live import processor as live_processor
 from perf.live import streams as live_streams
 from perf.report import plots
 from perf.results import kept, write_json
+from perf.service import running_service
 
-PARTS = ("accuracy", "streams", "endurance", "cost")
+PARTS = ("accuracy", "streams", "processor", "endurance", "cost")
 
 
 def benchmark(quick: bool, json_path: Path | None, size: str, parts: list[str]) -> int:
@@ -46,8 +48,11 @@ def benchmark(quick: bool, json_path: Path | None, size: str, parts: list[str]) 
         finally:
             await server.stop()
 
-    if parts != ["cost"]:
+    if set(parts) - {"cost", "processor"}:
         asyncio.run(serve())
+    if "processor" in parts:
+        with running_service() as service:
+            tell(live_processor.measure(service.url, service.grpc_url(), service.pid, 6 if quick else 15))
     if "cost" in parts:
         cost, curves = live_cost.measure(size, quick, 3 if size == "small" else 1)
         tell(cost)
