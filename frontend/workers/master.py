@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from frontend.guard.counts import Counts
@@ -31,6 +32,7 @@ from frontend.workers.worker import Orders
 logger = logging.getLogger(__name__)
 
 LOOK_S = 0.1
+METRICS = "frontend-metrics-"
 # Between a worker's end and the next one's start: longer each time where it did not live as long as this.
 RESTART_FIRST_S, RESTART_MOST_S, WELL_S = 0.1, 10.0, 30.0
 # A worker tells something every few seconds; one that does not is stopped, or its loop is.
@@ -55,6 +57,15 @@ class Worker:
     holding: asyncio.Task[None] | None = None
 
 
+def _metrics_folder() -> str:
+    """A new one; those of masters that were killed are removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{METRICS}*"):
+        pid = left.name.removeprefix(METRICS).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{METRICS}{os.getpid()}-")
+
+
 class Master:
     """`run` until a signal, or until Triton or the workers cannot be started at all."""
 
@@ -69,7 +80,7 @@ class Master:
         os.ftruncate(self._memory, size)
         self._counts = Counts(keys.num_clients, count, 0, mmap.mmap(self._memory, size))
         # Where prometheus_client's multiprocess mode keeps what each worker counts.
-        self._metrics = tempfile.mkdtemp(prefix="frontend-metrics-")
+        self._metrics = _metrics_folder()
         self._backend = Backend(settings)
         self._state: dict[str, Any] = {}
         self._client: TritonClient | None = None

@@ -1,7 +1,10 @@
 """What a master and its workers tell each other, and how they share a port."""
 
 import asyncio
+import os
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ from frontend.settings import Settings
 from frontend.workers.channel import Channel
 from frontend.workers.following import FollowingBackend
 from frontend.workers.listening import listen
+from frontend.workers.master import _metrics_folder
 
 STATE = {
     "generation": 1,
@@ -144,6 +148,19 @@ def test_connections_are_spread_over_the_sockets_of_a_port():
         listen("127.0.0.1", address[1], 2)
     for one in [*clients, *sockets]:
         one.close()
+
+
+def test_metrics_of_a_master_that_was_killed_are_removed(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    kept = [tmp_path / f"frontend-metrics-{os.getpid()}-x", tmp_path / "frontend-metrics-notes", tmp_path / "other"]
+    for folder in [*kept, tmp_path / f"frontend-metrics-{dead.pid}-x"]:
+        folder.mkdir()
+        (folder / "counter_0.db").write_bytes(b"x")
+    made = Path(_metrics_folder())
+    assert set(tmp_path.iterdir()) == {made, *kept}
+    assert [*made.iterdir()] == []
 
 
 def test_a_port_that_another_listens_on_is_not_taken():
