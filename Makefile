@@ -80,7 +80,8 @@ rehearse: setup
 	$(BIN)/python -m tests.rehearsal
 
 # The packages that are installed against known advisories: by PyPI's service, or without a network by a dump of
-# https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip: make audit ADVISORIES=all.zip
+# https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip: make audit ADVISORIES=all.zip. Another service in OSV's form:
+# PIP_AUDIT_VULNERABILITY_SERVICE=osv PIP_AUDIT_OSV_URL=https://…/v1/query make audit
 audit: setup
 	@$(BIN)/python -m tests.audit $(if $(ADVISORIES),--advisories $(ADVISORIES))
 

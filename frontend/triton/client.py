@@ -134,14 +134,15 @@ class TritonClient:
         request.parameters["unload_dependents"].bool_param = not alone
         await self._managed(self._stub.RepositoryModelUnload(request, timeout=timeout_s, metadata=self._control()))
 
-    async def executions(self, model: str, timeout_s: float = 2.0) -> int | None:
-        """How often a model has computed; None where that is not told."""
+    async def counts(self, model: str, timeout_s: float = 2.0) -> tuple[int, int] | None:
+        """How often a model has computed, and how many requests have failed in it; None where that is not told."""
         try:
             request = service_pb2.ModelStatisticsRequest(name=model)
             answer = await self._stub.ModelStatistics(request, timeout=timeout_s)
         except grpc.aio.AioRpcError:
             return None
-        return sum(int(one.execution_count) for one in answer.model_stats)
+        told = answer.model_stats
+        return sum(int(one.execution_count) for one in told), sum(int(one.inference_stats.fail.count) for one in told)
 
     async def config(self, model: str, timeout_s: float = 2.0) -> Any:
         """A loaded model's configuration with all that Triton filled in. Raises TritonRefused or TritonUnavailable."""

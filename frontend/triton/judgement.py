@@ -40,7 +40,8 @@ class Judgement:
         answer; in a long line they get none either, but it moves."""
         for name, answer in answers.items():
             if answer is Answer.SILENT and probes.kind_of(name) in probes.SOON:
-                executions = await self._client.executions(name, self._pace.state_s)
+                counts = await self._client.counts(name, self._pace.state_s)
+                executions = counts and counts[0]
                 if executions != self._executions.get(name):
                     self._executions[name], self._answered[name] = executions, time.monotonic()
 

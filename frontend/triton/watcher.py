@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from frontend.triton import probes
+from frontend.triton import lines, probes
 from frontend.triton.canaries import Canaries
 from frontend.triton.client import ControlRefused, TritonClient, TritonRefused, TritonUnavailable
 from frontend.triton.healing import READY, Healer, ServerLost
@@ -203,7 +203,8 @@ class Watcher:
         return self._strikes[name] >= MOST_STRIKES
 
     async def _ask(self, name: str, timeout_s: float | None = None) -> Answer:
-        return await probes.probe(self._client.stub, name, timeout_s or self._pace.answer_s, self._pace.stall_s)
+        within_s = timeout_s or self._pace.answer_s
+        return await lines.ask(self._client, name, within_s, self._pace.stall_s, self._pace.state_s)
 
     def _is_back(self, name: str) -> None:
         self._strikes.pop(name, None)

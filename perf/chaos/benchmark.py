@@ -68,6 +68,9 @@ async def _faults(arguments: Namespace) -> dict[str, Any]:
         talks = await prepared(stage.url, 2 if arguments.quick else 4, arguments.seed)
         chosen = _chosen(known.embedded(stage), arguments)
         done += await rounds(stage, talks, chosen, arguments.seed)
+    if pairs := _chosen(known.of_pairs(), arguments):
+        async with staged(ASR_HANG_S=HANG_S, pairs=known.PAIRS) as stage:
+            done += await rounds(stage, talks, pairs, arguments.seed)
     if not arguments.faults or _chosen(known.between(Proxy(0)), arguments):
         async with elsewhere() as (stage, proxy):
             done += await rounds(stage, talks, _chosen(known.between(proxy), arguments), arguments.seed)

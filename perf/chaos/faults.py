@@ -15,6 +15,8 @@ from perf.chaos.stage import Stage, shared_memory
 MODELS = ("vad", "features", "encoder", "decoder", "asr_stream")
 # Two faults at once: of models that wait for each other, and of two that do not.
 TOGETHER = (("decoder", "asr_stream"), ("vad", "encoder"))
+# Those of which two processes serve beside each other.
+PAIRS = ("encoder", "asr_stream")
 # How long what is undone by itself lasts.
 LASTS_S = 4.0
 SLOW_S = 0.4
@@ -149,6 +151,15 @@ def embedded(stage: Stage) -> list[Fault]:
             Fault("full shared memory", _full_shared_memory, is_quiet=True),
         ]
     return faults
+
+
+def of_pairs() -> list[Fault]:
+    """What can happen to one of a model's two processes, whose sibling goes on answering."""
+    return [
+        Fault(f"{number.name} one of two {model}", _signalled(model, number), (model,), number is signal.SIGKILL)
+        for model in PAIRS
+        for number in (signal.SIGKILL, signal.SIGSTOP)
+    ]
 
 
 def between(proxy: Proxy) -> list[Fault]:

@@ -43,8 +43,8 @@ class Round:
             "wrong": books.wrong,
             "begun anew": books.anew,
             "told to wait": books.told_to_wait,
-            "seen s": self.seen_s,
-            "healed s": self.heal_s,
+            "seen s": self.seen_s and round(self.seen_s, 2),
+            "healed s": self.heal_s and round(self.heal_s, 2),
         }
 
 
@@ -54,11 +54,15 @@ async def rounds(stage: Stage, talks: list[Talk], faults: list[Fault], seed: int
     for fault, of_traffic, after_s in plan(faults, seed):
         one = await _round(stage, talks, fault, of_traffic, after_s)
         found.append(one)
-        row = one.row()
-        print(", ".join(f"{name} {value if value is not None else '-'}" for name, value in row.items()), flush=True)
-        for error in one.books.errors[:5]:
-            print(f"    {error}", flush=True)
+        tell(one)
     return found
+
+
+def tell(one: Round) -> None:
+    """Its row, and what went wrong, as a line or some."""
+    print(", ".join(f"{name} {'-' if value is None else value}" for name, value in one.row().items()), flush=True)
+    for error in one.books.errors[:5]:
+        print(f"    {error}", flush=True)
 
 
 def plan(faults: list[Fault], seed: int) -> list[tuple[Fault, str, float]]:

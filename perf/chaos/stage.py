@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,8 @@ def _shifted():
         return _time()
 time.time = _shifted
 """
+# Of a model's instances, in its configuration.
+COUNT = re.compile(r"\bcount: \d+")
 # A mount namespace of its own: what is filled there is nobody else's.
 SMALL_DISKS = (
     'mount -t tmpfs -o size={disk}m tmpfs "$0" && mount -t tmpfs -o size={shared}m tmpfs /dev/shm && exec "$@"'
@@ -70,8 +73,11 @@ SMALL_DISKS = (
 class Stage:
     """`python -m frontend` with its Triton, started anew within a second where it is killed, as compose does it."""
 
-    def __init__(self, folder: Path, *, triton: str | None = None, **environment: str) -> None:
-        """folder: of its own, for everything that is written. triton: HOST:PORT of one elsewhere."""
+    def __init__(
+        self, folder: Path, *, triton: str | None = None, pairs: tuple[str, ...] = (), **environment: str
+    ) -> None:
+        """folder: of its own, for everything that is written. triton: HOST:PORT of one elsewhere. pairs: models that
+        have two processes each."""
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -89,7 +95,7 @@ class Stage:
             "ASR_PORT": str(self.port),
             "ASR_TRITON_GRPC_PORT": "0",
             "ASR_CACHE_DIR": str(folder / "cache"),
-            "ASR_MODEL_REPOSITORY": str(wedgeable(folder / "repository", self.wedges)),
+            "ASR_MODEL_REPOSITORY": str(wedgeable(folder / "repository", self.wedges, pairs)),
             "TMPDIR": str(self.disk),
             "PYTHONPATH": os.pathsep.join([str(python), *filter(None, [os.environ.get("PYTHONPATH")])]),
             **({"ASR_TRITON_URL": triton} if triton else {}),
@@ -196,11 +202,11 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(triton: str | None = None, **environment: str) -> AsyncIterator[Stage]:
+async def staged(triton: str | None = None, pairs: tuple[str, ...] = (), **environment: str) -> AsyncIterator[Stage]:
     """A stage in a folder that is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="qwen3-asr-chaos-"))
     try:
-        async with Stage(folder, triton=triton, **environment) as stage:
+        async with Stage(folder, triton=triton, pairs=pairs, **environment) as stage:
             yield stage
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -214,12 +220,16 @@ def can_mount() -> bool:
     return subprocess.run(trial, capture_output=True, check=False, timeout=30).returncode == 0
 
 
-def wedgeable(folder: Path, wedges: Path) -> Path:
+def wedgeable(folder: Path, wedges: Path, pairs: tuple[str, ...] = ()) -> Path:
     """Links to the model repository, but for every Python model's entrance, which stands still while a file of the
-    model's name lies in `wedges`. Returns `folder`."""
+    model's name lies in `wedges`, and for configurations of `pairs`. Returns `folder`."""
     for room in sorted(path for path in REPOSITORY.iterdir() if path.is_dir()):
         for part in room.iterdir():
             target = folder / room.name / part.name
+            if part.name == "config.pbtxt" and room.name in pairs:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(COUNT.sub("count: 2", part.read_text()))
+                continue
             if not (part / "model.py").exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(part.resolve())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import sys
@@ -21,7 +22,7 @@ from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailabl
 from frontend.triton.process import EmbeddedTriton, remove_stale_shared_memory
 from perf.chaos.faults import MODELS, Fault
 from perf.chaos.ledger import Entry, balance
-from perf.chaos.rounds import HEALS_WITHIN_S, STEADY_S, Round
+from perf.chaos.rounds import HEALS_WITHIN_S, STEADY_S, Round, tell
 from perf.chaos.victims import processes_of
 from perf.live_client import LiveClient
 from perf.speech.clips import RECORDINGS, recording
@@ -58,28 +59,50 @@ async def supervised_triton() -> AsyncIterator[tuple[str, int]]:
             remove_stale_shared_memory()
 
 
+@contextlib.asynccontextmanager
+async def watched_triton() -> AsyncIterator[tuple[str, int]]:
+    """A Triton that somebody else started, and a watcher that knows its secret and not its processes; likewise."""
+    with tempfile.TemporaryDirectory(prefix="qwen3-asr-chaos-") as folder:
+        key = Path(folder) / "control-key"
+        triton = EmbeddedTriton(Settings(cache_dir=Path(folder), triton_grpc_port=0, triton_control_key_file=key))
+        await triton.start()
+        own = {"ASR_TRITON_URL": triton.url, "ASR_TRITON_CONTROL_KEY_FILE": str(key), "ASR_CACHE_DIR": folder}
+        watcher = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "frontend.triton.watcher"),
+            env={**os.environ, **own},
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            # The watcher has seen everything well before anything is hurt.
+            await _until_well(triton.url, recording(RECORDINGS / "english.flac"), READY_WITHIN_S)
+            yield triton.url, os.getpid()
+        finally:
+            watcher.terminate()
+            await watcher.wait()
+            await triton.stop()
+
+
 async def watched_rounds(seed: int, models: tuple[str, ...] = MODELS) -> list[Round]:
     """Each model's process killed once and stopped once, in the seed's order. Live clients whose session breaks begin
     it anew."""
     rng = random.Random(f"{seed} watched")
-    pcm = recording(RECORDINGS / "english.flac")
+    killed = [(model, signal.SIGKILL) for model in models]
+    stopped = [(model, signal.SIGSTOP) for model in models]
     found = []
-    hurts = [(model, number) for model in models for number in (signal.SIGKILL, signal.SIGSTOP)]
-    async with supervised_triton() as (url, pid):
-        for model, number in rng.sample(hurts, len(hurts)):
-            one = await _round(url, pid, pcm, model, number, rng.uniform(1.0, 2.5))
-            found.append(one)
-            print(
-                ", ".join(f"{name} {'-' if value is None else value}" for name, value in one.row().items()), flush=True
-            )
-            for error in one.books.errors[:5]:
-                print(f"    {error}", flush=True)
+    for name, server, hurts in (
+        ("supervisor", supervised_triton, killed + stopped),
+        ("watcher by gRPC", watched_triton, killed),
+    ):
+        async with server() as (url, pid):
+            for model, number in rng.sample(hurts, len(hurts)):
+                one = await _round(name, url, pid, model, number, rng.uniform(1.0, 2.5))
+                found.append(one)
+                tell(one)
     return found
 
 
-async def _round(
-    url: str, pid: int, pcm: NDArray[np.float32], model: str, number: signal.Signals, after_s: float
-) -> Round:
+async def _round(name: str, url: str, pid: int, model: str, number: signal.Signals, after_s: float) -> Round:
+    pcm = recording(RECORDINGS / "english.flac")
     entries: list[Entry] = []
     stop = asyncio.Event()
     clients = [asyncio.create_task(_files(url, pcm, entries, stop)) for _ in range(CLIENTS)]
@@ -92,7 +115,7 @@ async def _round(
         heal_s = await _until_well(url, pcm, HEALS_WITHIN_S) - began
     stop.set()
     await asyncio.gather(*clients)
-    fault = Fault(f"no frontend, {number.name} {model}", _nothing, (model,), is_killed=number is signal.SIGKILL)
+    fault = Fault(f"{name}, {number.name} {model}", _nothing, (model,), is_killed=number is signal.SIGKILL)
     return Round(fault, in_flight, None, heal_s, balance(entries))
 
 

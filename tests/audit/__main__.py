@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -43,7 +44,7 @@ def main() -> int:
             dump = compare(arguments.advisories, installed)
             findings, by = dump.findings, f"{dump.count} advisories, the newest of {dump.newest}"
         else:
-            findings, by = by_service(lock), "the advisories of PyPI"
+            findings, by = by_service(lock), f"the advisories of {service()}"
     except NoAdvisories as reason:
         print(f"NOT AUDITED: {reason}", file=sys.stderr)
         return UNKNOWN
@@ -93,8 +94,15 @@ def by_service(lock: Path) -> list[Finding]:
         answer = json.loads(done.stdout)
     except ValueError as error:
         last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        raise NoAdvisories(f"PyPI's advisories cannot be reached: {last}") from error
+        raise NoAdvisories(f"the advisories of {service()} cannot be reached: {last}") from error
     return judged(answer)
+
+
+def service() -> str:
+    """Whose advisories pip-audit asks for; its own variables name another one."""
+    if os.environ.get("PIP_AUDIT_VULNERABILITY_SERVICE") == "osv":
+        return os.environ.get("PIP_AUDIT_OSV_URL", "OSV")
+    return "PyPI"
 
 
 def judged(answer: dict[str, Any]) -> list[Finding]:

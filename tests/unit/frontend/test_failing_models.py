@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from frontend.triton import healing, pace, probes
+from frontend.triton import healing, lines, pace, probes
 from frontend.triton.canaries import Canaries
 from frontend.triton.client import ControlRefused, TritonRefused
 from frontend.triton.healing import ServerLost
@@ -26,7 +26,7 @@ class Server:
         self.loaded = []
         self.answered = {}
         self.renewals = Renewals()
-        self.computed, self.refused = 0, ""
+        self.computed, self.failed, self.refused = 0, 0, ""
 
         async def probe(stub, name, *_):
             return self.probed.get(name, Answer.ALIVE)
@@ -46,8 +46,8 @@ class Server:
     async def is_ready(self, name, timeout_s):
         return True
 
-    async def executions(self, name, timeout_s):
-        return self.computed
+    async def counts(self, name, timeout_s):
+        return self.computed, self.failed
 
     async def unload(self, name, *, alone):
         pass
@@ -110,6 +110,37 @@ async def test_a_server_of_ours_is_given_up_where_two_loads_do_not_help(monkeypa
     else:
         await rounds(one, 1)
         assert server.loaded == ["encoder"] * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "failed", "computed", "answer"),
+    [
+        ("vad", 1, 0, Answer.LOST),
+        ("decoder", 1, 0, Answer.LOST),
+        # Somebody's mistakes among what goes on.
+        ("vad", 1, 1, Answer.SILENT),
+        ("vad", 0, 0, Answer.SILENT),
+        # One that is busy with a long computation while requests that wait for it are taken back.
+        ("encoder", 1, 0, Answer.SILENT),
+    ],
+)
+async def test_a_line_where_each_fails_and_none_is_computed_is_before_a_dead_process(
+    monkeypatch, model, failed, computed, answer
+):
+    server = Server(monkeypatch)
+    monkeypatch.setattr(lines, "LOOK_S", 0.01)
+
+    async def counts(name, timeout_s):
+        server.failed, server.computed = server.failed + failed, server.computed + computed
+        return server.computed, server.failed
+
+    async def probe(*_):
+        await asyncio.sleep(0.3)
+        return Answer.SILENT
+
+    server.counts = counts
+    monkeypatch.setattr(probes, "probe", probe)
+    assert await lines.ask(server, model, 5.0, 30.0, 2.0) is answer
 
 
 @pytest.mark.parametrize("owned", [True, False])
