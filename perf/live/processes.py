@@ -8,6 +8,7 @@ import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -15,22 +16,23 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 SERVER, FRONTEND, STUB = "tritonserver", "frontend", "triton_python_backend_stub"
 # Seconds that the decoder's engine has spent in the network.
 NETWORK = "asr_decoder_network_cpu_seconds_total{"
+# By part, or by thread.
+Seconds = dict[Any, float]
 
 
 @dataclass
 class Used:
     """Seconds of processor time so far: of each part, how many processes it is, and of each of the server's threads."""
 
-    parts: Counter[str] = field(default_factory=Counter)
+    parts: Seconds = field(default_factory=dict)
     processes: Counter[str] = field(default_factory=Counter)
-    threads: Counter[int] = field(default_factory=Counter)
+    threads: Seconds = field(default_factory=dict)
     network_s: float = 0.0
 
     def since(self, before: Used) -> Used:
         """What was used after `before`."""
-        parts, threads = self.parts.copy(), self.threads.copy()
-        parts.subtract(before.parts)
-        threads.subtract(before.threads)
+        parts = {name: seconds - before.parts.get(name, 0.0) for name, seconds in self.parts.items()}
+        threads = {number: seconds - before.threads.get(number, 0.0) for number, seconds in self.threads.items()}
         return Used(parts, self.processes, threads, self.network_s - before.network_s)
 
     @property
@@ -52,7 +54,7 @@ def used(pid: int) -> Used:
             arguments = process.cmdline()
             part = _part(arguments)
             times = process.cpu_times()
-            found.parts[part] += times.user + times.system
+            found.parts[part] = found.parts.get(part, 0.0) + times.user + times.system
             found.processes[part] += 1
             if part == SERVER:
                 found.threads = _threads(process.pid)
@@ -69,8 +71,8 @@ def _part(arguments: list[str]) -> str:
     return SERVER if program == SERVER else FRONTEND
 
 
-def _threads(pid: int) -> Counter[int]:
-    spent: Counter[int] = Counter()
+def _threads(pid: int) -> Seconds:
+    spent: Seconds = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         fields = (task / "stat").read_text().rpartition(")")[2].split()
         spent[int(task.name)] = (int(fields[11]) + int(fields[12])) / TICKS_PER_S

@@ -72,7 +72,7 @@ async def _spent(
             one.cancel()
     scale = 1_000 / heard_s
     figures = {
-        "cpu_ms_per_stream_s": scale * spent.parts.total(),
+        "cpu_ms_per_stream_s": scale * sum(spent.parts.values()),
         "busiest_thread_ms_per_stream_s": scale * max(spent.alone_s.values()),
         "network_ms_per_stream_s": scale * spent.network_s,
     }

@@ -36,9 +36,9 @@ class TlsTriton(EmbeddedTriton):
             "triton_tls_key": self._client.key,
         }
 
-    def _command(self):
+    def command(self):
         return [
-            *super()._command(),
+            *super().command(),
             "--grpc-use-ssl-mutual=true",
             f"--grpc-server-cert={self._server.certificate}",
             f"--grpc-server-key={self._server.key}",

@@ -123,8 +123,8 @@ async def test_triton_knows_every_tensor_and_how_a_model_is_asked(every_model, m
 
 
 class WithoutCompletion(EmbeddedTriton):
-    def _command(self):
-        return [*super()._command(), "--disable-auto-complete-config"]
+    def command(self):
+        return [*super().command(), "--disable-auto-complete-config"]
 
 
 async def test_a_triton_that_does_not_ask_for_tensors_is_told_so(settings):

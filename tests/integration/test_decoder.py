@@ -45,7 +45,7 @@ async def test_a_draft_changes_nothing_but_the_price(triton, speech):
 
 async def test_who_wants_no_deltas_gets_one_answer_with_everything(triton, speech):
     told = await stream(triton.url, "decoder", **speech)
-    assert len(told) > 2
+    assert len(told) > 1
     (whole,) = await stream(triton.url, "decoder", {"deltas": False}, **speech)
     for name in ("TOKEN_IDS", "TOKENS", "LOGPROBS"):
         assert whole[name].tolist() == np.concatenate([one[name] for one in told]).tolist()

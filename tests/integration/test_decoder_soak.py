@@ -10,12 +10,11 @@ import grpc
 import numpy as np
 import psutil
 import pytest
-from tritonclient.grpc import service_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from export.rooms import room
-from tests.integration.asking import infer
+from frontend.triton.messages import add_input, outputs_of, set_parameter
+from tests.integration.asking import infer, stream
 
-triton_rooms = room("asr_stream", "triton_rooms")
 COUNT, AT_A_TIME, BLOCKS = 10_000, 16, 4
 
 
@@ -29,6 +28,11 @@ def metrics(port):
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("asr_decoder")}
 
 
+async def _once(request, answered):
+    yield request
+    await answered.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 async def test_ten_thousand_requests(triton, english):
@@ -36,7 +40,6 @@ async def test_ten_thousand_requests(triton, english):
     features = await infer(triton.url, "features", PCM=pcm, SPEECH=np.array([[0, pcm.size]], dtype=np.int32))
     rows = (await infer(triton.url, "encoder", **features))["EMBEDDINGS"]
     frames = features["FRAMES"]
-    rooms = triton_rooms.TritonRooms(triton.url, room("asr_stream", "parameters").Parameters())
     channel = grpc.aio.insecure_channel(triton.url)
     stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
     server = psutil.Process(triton.pid)
@@ -44,25 +47,25 @@ async def test_ten_thousand_requests(triton, english):
 
     async def ask(first, last, parameters, draft=(), leave_after=None):
         """Token ids and finish_reason; None where the client left after so many answers."""
-        request = triton_rooms._request(
-            "decoder", EMBEDDINGS=rows[first:last], FRAMES=frames[first:last], DRAFT_IDS=np.array(draft, dtype=np.int32)
-        )
+        request = service_pb2.ModelInferRequest(model_name="decoder", id=str(parameters.get("id", "")))
+        add_input(request, "EMBEDDINGS", "FP32", list(rows[first:last].shape), rows[first:last].tobytes())
+        add_input(request, "FRAMES", "INT32", [last - first, 1], frames[first:last].tobytes())
+        if draft:
+            add_input(request, "DRAFT_IDS", "INT32", [len(draft)], np.array(draft, dtype="<i4").tobytes())
         for name, value in parameters.items():
-            kind = "string_param" if isinstance(value, str) else "int64_param"
-            setattr(request.parameters[name], kind, value)
-        request.id = str(parameters.get("id", ""))
+            set_parameter(request, name, value)
         answered, ids = asyncio.Event(), []
-        call = stub.ModelStreamInfer(triton_rooms._once(request, answered), timeout=60)
+        call = stub.ModelStreamInfer(_once(request, answered), timeout=60)
         try:
             count = 0
             async for answer in call:
                 assert not answer.error_message, answer.error_message
-                out = triton_rooms._outputs(answer.infer_response)
-                ids += out["TOKEN_IDS"].tolist()
+                out = outputs_of(answer.infer_response)
+                ids += np.frombuffer(out["TOKEN_IDS"], dtype="<i4").tolist()
                 count += 1
-                if out["FINAL"][0]:
+                if out["FINAL"] != bytes(1):
                     answered.set()
-                    result = json.loads(out["RESULT"][0])
+                    result = json.loads(out["RESULT"][4:])
                 elif leave_after is not None and count > leave_after:
                     return None
             return ids, result["finish_reason"]
@@ -71,7 +74,8 @@ async def test_ten_thousand_requests(triton, english):
                 call.cancel()
 
     async def cancel(name):
-        await rooms._command("decoder", {"cancel": name})
+        nothing = {"EMBEDDINGS": np.zeros((1, 0, 1), np.float32), "FRAMES": np.zeros((1, 1), np.int32)}
+        await stream(triton.url, "decoder", {"cancel": name}, **nothing)
 
     plain = {last: (await ask(0, last, {}))[0] for last in range(1, BLOCKS + 1)}
 
@@ -113,5 +117,4 @@ async def test_ten_thousand_requests(triton, english):
             break
         await asyncio.sleep(0.2)
     assert not left
-    await rooms.close()
     await channel.close()

@@ -56,7 +56,7 @@ def test_parameters_of_the_python_backend_are_its_own():
         ("decoder", {"tf32": "true"}, "tf32 must be on or off, not 'true'"),
         ("features", {"max_blocks": "65"}, "max_blocks must lie between 1 and 64, not 65"),
         ("vad", {"threshold": "2"}, "threshold must lie between 0.01 and 0.99, not 2"),
-        ("asr_stream", {"fast_decoder": "decoder_fast"}, "fast_encoder and fast_decoder are named together"),
+        ("asr_stream", {"fast_decoder": "decoder_fast"}, "fast_step and fast_decoder are named together"),
     ],
 )
 def test_a_mistake_is_said(name, parameters, message):
