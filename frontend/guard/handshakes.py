@@ -23,26 +23,25 @@ class Handshake(asyncio.Protocol):
         self._context = context
         self._given = given
         self._since = 0.0
+        # What was read before TLS had begun, and what came in the last packet of its handshake.
+        self._hello: list[bytes] = []
         self._early: list[bytes] = []
+        self._is_begun = False
         self._shaking: asyncio.Task[None] | None = None
         self.transport: asyncio.Transport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
         if len(self._guard.open) >= self._guard.most:
             # Without TLS there is no way to say so.
             transport.abort()
             return
-        # The client's first bytes are TLS's.
-        transport.pause_reading()
         self._since = time.monotonic()
         self._guard.open.add(self)
         self._shaking = asyncio.get_running_loop().create_task(self._shake())
 
     def data_received(self, data: bytes) -> None:
-        # What came in the last packet of the handshake.
-        self._early.append(data)
+        (self._early if self._is_begun else self._hello).append(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.open.discard(self)
@@ -60,13 +59,22 @@ class Handshake(asyncio.Protocol):
 
     async def _shake(self) -> None:
         loop = asyncio.get_running_loop()
+        starting = loop.create_task(loop.start_tls(self.transport, self, self._context, server_side=True))
         try:
-            transport = await loop.start_tls(self.transport, self, self._context, server_side=True)
+            # By the first turn it has taken the connection over, by the second it waits for the client; nothing is read
+            # in between. A client on this machine may have spoken before that.
+            for _ in range(2):
+                await asyncio.sleep(0)
+            self._is_begun = True
+            for data in self._hello:
+                _feed(self.transport.get_protocol(), data)
+            transport = await starting
         except OSError as error:
             logger.debug("no TLS with a client: %s", error)
             self.transport.abort()
             return
         finally:
+            starting.cancel()
             self._guard.open.discard(self)
         assert transport is not None
         http = GuardedHttp(self._guard, **self._given)
@@ -74,6 +82,19 @@ class Handshake(asyncio.Protocol):
         http.connection_made(transport)
         for data in self._early:
             http.data_received(data)
+
+
+def _feed(protocol: Any, data: bytes) -> None:
+    """Give bytes to a protocol as its transport would."""
+    if not hasattr(protocol, "get_buffer"):
+        protocol.data_received(data)
+        return
+    while data:
+        buffer = protocol.get_buffer(len(data))
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
 
 
 def server_context(certificate: Any, key: Any) -> ssl.SSLContext:

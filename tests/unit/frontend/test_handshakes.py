@@ -3,13 +3,23 @@
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
+import threading
+import time
 
 import pytest
+import uvloop
 from websockets.asyncio.client import connect
 
 from tests.certificates import certificate
 from tests.unit.frontend.serving_kit import UPLOAD, raw, serving, until
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
+def event_loop_policy(request):
+    """The service's loop, and the other one: they give a connection's first bytes at other moments."""
+    return request.param()
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +74,26 @@ async def test_over_tls_a_connection_is_one_and_refused_like_any_other(pair):
             )
         )
         writer.close()
+
+
+async def test_a_client_may_speak_before_it_is_accepted(pair):
+    context = ssl.create_default_context(cafile=pair.certificate)
+    answers = []
+    async with serving(pair) as (port, connections, _):
+
+        def client():
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1") as encrypted,
+            ):
+                encrypted.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answers.append(encrypted.recv(4_096)[:12])
+
+        clients = [threading.Thread(target=client) for _ in range(10)]
+        for one in clients:
+            one.start()
+        # The loop stands still: their first words lie there when it goes on.
+        time.sleep(0.2)
+        await until(lambda: not any(one.is_alive() for one in clients))
+        assert answers == [b"HTTP/1.1 200"] * len(clients)
+        await until(lambda: not connections.open)
