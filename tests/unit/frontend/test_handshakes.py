@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import ssl
@@ -15,11 +16,8 @@ from websockets.asyncio.client import connect
 from tests.certificates import certificate
 from tests.unit.frontend.serving_kit import UPLOAD, raw, serving, until
 
-
-@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
-def event_loop_policy(request):
-    """The service's loop, and the other one: they give a connection's first bytes at other moments."""
-    return request.param()
+# The service's loop, and the other one: they give a connection's first bytes at other moments.
+ON_BOTH_LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +25,7 @@ def pair(tmp_path_factory):
     return certificate(tmp_path_factory.mktemp("pair"))
 
 
-@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"])
-async def test_a_handshake_that_does_not_end_is_counted_and_dropped(pair, said):
+async def _a_handshake_that_does_not_end_is_counted_and_dropped(pair, said):
     async with serving(pair, header_s=0.1) as (port, connections, _):
         client = await raw(port, said)
         if not said.startswith(b"GET"):
@@ -40,7 +37,14 @@ async def test_a_handshake_that_does_not_end_is_counted_and_dropped(pair, said):
         client.close()
 
 
-async def test_a_client_that_leaves_its_handshake_leaves_nothing(pair):
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"])
+@ON_BOTH_LOOPS
+def test_a_handshake_that_does_not_end_is_counted_and_dropped(run, pair, said):
+    run(_a_handshake_that_does_not_end_is_counted_and_dropped(pair, said))
+    gc.collect()
+
+
+async def _a_client_that_leaves_its_handshake_leaves_nothing(pair):
     async with serving(pair) as (port, connections, _):
         client = await raw(port, b"\x16")
         await until(lambda: len(connections.open) == 1)
@@ -48,7 +52,13 @@ async def test_a_client_that_leaves_its_handshake_leaves_nothing(pair):
         await until(lambda: not connections.open)
 
 
-async def test_over_tls_a_connection_is_one_and_refused_like_any_other(pair):
+@ON_BOTH_LOOPS
+def test_a_client_that_leaves_its_handshake_leaves_nothing(run, pair):
+    run(_a_client_that_leaves_its_handshake_leaves_nothing(pair))
+    gc.collect()
+
+
+async def _over_tls_a_connection_is_one_and_refused_like_any_other(pair):
     context = ssl.create_default_context(cafile=pair.certificate)
     async with serving(pair, most=1) as (port, connections, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
@@ -58,6 +68,8 @@ async def test_over_tls_a_connection_is_one_and_refused_like_any_other(pair):
         with pytest.raises(ConnectionError):
             await asyncio.open_connection("127.0.0.1", port, ssl=context)
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
         await until(lambda: not connections.open)
         async with connect(f"wss://127.0.0.1:{port}/", ssl=context) as ws:
             await ws.send(b"x")
@@ -74,9 +86,17 @@ async def test_over_tls_a_connection_is_one_and_refused_like_any_other(pair):
             )
         )
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
-async def test_a_client_may_speak_before_it_is_accepted(pair):
+@ON_BOTH_LOOPS
+def test_over_tls_a_connection_is_one_and_refused_like_any_other(run, pair):
+    run(_over_tls_a_connection_is_one_and_refused_like_any_other(pair))
+    gc.collect()
+
+
+async def _a_client_may_speak_before_it_is_accepted(pair):
     context = ssl.create_default_context(cafile=pair.certificate)
     answers = []
     async with serving(pair) as (port, connections, _):
@@ -97,3 +117,9 @@ async def test_a_client_may_speak_before_it_is_accepted(pair):
         await until(lambda: not any(one.is_alive() for one in clients))
         assert answers == [b"HTTP/1.1 200"] * len(clients)
         await until(lambda: not connections.open)
+
+
+@ON_BOTH_LOOPS
+def test_a_client_may_speak_before_it_is_accepted(run, pair):
+    run(_a_client_may_speak_before_it_is_accepted(pair))
+    gc.collect()
