@@ -15,7 +15,7 @@ from frontend.triton.process import EmbeddedTriton
 from perf.chaos import faults as known
 from perf.chaos.hostile.round import onslaught
 from perf.chaos.overload.generator import Answers
-from perf.chaos.overload.measure import overload
+from perf.chaos.overload.measure import SETTINGS, overload
 from perf.chaos.proxy import Proxy
 from perf.chaos.rounds import figures, rounds
 from perf.chaos.soak import soak
@@ -92,7 +92,7 @@ async def _hostile(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
 
 
 async def _overload(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
-    async with staged() as stage:
+    async with staged(**SETTINGS) as stage:
         found = await (overload(stage, 15.0, 4.0) if arguments.quick else overload(stage))
     rows = {f"{clients} clients": one for clients, one in found.closed.items()} | {"ten times": found.flood}
     _show(arguments, "Overload", [{"load": name, **_load(one)} for name, one in rows.items()])
