@@ -32,6 +32,8 @@ class Fault:
     inject: Callable[[Stage], Awaitable[None]]
     models: tuple[str, ...] = ()
     is_killed: bool = False
+    # Healed by somebody who sees no processes, and is no part of what was started with them.
+    is_afar: bool = False
     anew: bool = False
     # Nothing has to be seen of it but that nothing is lost.
     is_quiet: bool = False

@@ -112,13 +112,15 @@ async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after
 
 
 def figures(found: list[Round]) -> Iterator[tuple[str, float | int | None]]:
-    """What the ledgers say together; heal_s_max is of killed model processes, which have to be back soonest."""
+    """What the ledgers say together; heal_s_max is of killed model processes, which have to be back soonest, and
+    afar_heal_s_max of those that were healed by a watcher from elsewhere."""
     yield "chaos.faults", len(found)
     yield "chaos.lost", sum(one.books.lost for one in found)
     yield "chaos.doubled", sum(one.books.doubled for one in found)
     yield "chaos.wrong", sum(one.books.wrong for one in found)
     yield "chaos.answers", sum(one.books.answers for one in found)
     yield "chaos.never_healed", sum(one.heal_s is None for one in found)
-    killed = [one.heal_s for one in found if one.fault.is_killed and one.heal_s is not None]
-    yield "chaos.heal_s_max", max(killed, default=None)
+    for name, is_afar in (("chaos.heal_s_max", False), ("chaos.afar_heal_s_max", True)):
+        killed = [one for one in found if one.fault.is_killed and one.fault.is_afar is is_afar]
+        yield name, max((one.heal_s for one in killed if one.heal_s is not None), default=None)
     yield "chaos.any_heal_s_max", max((one.heal_s for one in found if one.heal_s is not None), default=None)

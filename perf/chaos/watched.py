@@ -115,7 +115,13 @@ async def _round(name: str, url: str, pid: int, model: str, number: signal.Signa
         heal_s = await _until_well(url, pcm, HEALS_WITHIN_S) - began
     stop.set()
     await asyncio.gather(*clients)
-    fault = Fault(f"{name}, {number.name} {model}", _nothing, (model,), is_killed=number is signal.SIGKILL)
+    fault = Fault(
+        f"{name}, {number.name} {model}",
+        _nothing,
+        (model,),
+        is_killed=number is signal.SIGKILL,
+        is_afar=pid == os.getpid(),
+    )
     return Round(fault, in_flight, None, heal_s, balance(entries))
 
 
