@@ -92,7 +92,7 @@ async def _hostile(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
 
 
 async def _overload(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
-    async with staged(**SETTINGS) as stage:
+    async with staged(None, (), **SETTINGS) as stage:
         found = await (overload(stage, 15.0, 4.0) if arguments.quick else overload(stage))
     rows = {f"{clients} clients": one for clients, one in found.closed.items()} | {"ten times": found.flood}
     _show(arguments, "Overload", [{"load": name, **_load(one)} for name, one in rows.items()])

@@ -70,9 +70,8 @@ class Settings:
                 continue
             field = self.__dataclass_fields__.get(name)
             if field is None:
-                raise ValueError(
-                    f"unknown parameter {name!r}; known are {', '.join(self.__dataclass_fields__)}, command, hold"
-                )
+                known = ", ".join((*self.__dataclass_fields__, *OTHER))
+                raise ValueError(f"unknown parameter {name!r}; known are {known}")
             changes[name] = _converted(name, value, type(field.default))
         interval_ms = changes.get("partial_interval_ms")
         if interval_ms is not None and interval_ms < min_partial_interval_ms:

@@ -3,7 +3,8 @@
 Request parameters, on the first request or on any later one: language, context, vad (on, off), threshold,
 prefix_padding_ms, min_speech_ms, silence_ms, max_utterance_s, partial_interval_ms, agreement, debug (settings.py); and
 command: flush (finish the utterance now) or reset (drop it). hold=false: the request ends when its audio is heard, not
-when the next one begins, for clients that wait for the end of one before they send another.
+when the next one begins, for clients that wait for the end of one before they send another. On the first request alone:
+unheard_samples and told_samples, where a session goes on from another one; canary: it is a watcher's, and not counted.
 """
 
 from .declaration import Tensor
