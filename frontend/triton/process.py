@@ -20,6 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from frontend.settings import Settings
 from frontend.triton import arguments, control
 from frontend.triton.profiles import models_of
+from frontend.triton.sizing import sized_repository
 from frontend.triton.wheel import TritonError, prepare_backends, triton_folder
 
 logger = logging.getLogger(__name__)
@@ -185,9 +186,12 @@ class EmbeddedTriton:
         """The server and its options."""
         settings = self._settings
         server = triton_folder() / "bin" / "tritonserver"
+        repository = sized_repository(
+            settings.model_repository, self._profile, settings.num_processes, settings.cache_dir
+        )
         command = [
             str(server),
-            f"--model-repository={settings.model_repository}",
+            f"--model-repository={repository}",
             f"--backend-directory={prepare_backends(settings.cache_dir)}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory_prefix}",
             # Its name, by which it is told from another one that listens where this one was to.

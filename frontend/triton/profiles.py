@@ -150,13 +150,18 @@ def _on_gpu(config: model_config_pb2.ModelConfig) -> bool:
     )
 
 
+def path_of(repository: Path, model: str, profile: str) -> Path:
+    """The file of a model's configuration under a profile."""
+    chosen = repository / model / "configs" / f"{profile}.pbtxt"
+    return chosen if profile and chosen.is_file() else repository / model / "config.pbtxt"
+
+
 def config_of(repository: Path, model: str, profile: str) -> model_config_pb2.ModelConfig:
     """A model's configuration under a profile, an empty one where it has none.
 
     Raises ProfileError where it cannot be read.
     """
-    chosen = repository / model / "configs" / f"{profile}.pbtxt"
-    path = chosen if profile and chosen.is_file() else repository / model / "config.pbtxt"
+    path = path_of(repository, model, profile)
     if not path.is_file():
         return model_config_pb2.ModelConfig()
     try:

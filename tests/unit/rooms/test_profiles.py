@@ -65,7 +65,7 @@ def test_a_profile_batches_and_warms_up_as_the_default(path):
 
 @pytest.mark.parametrize("profile", GPU)
 def test_a_gpu_profile_is_there_for_every_model_that_computes(profile):
-    for model in ("vad", "features", "encoder", "encoder_fast", "decoder", "decoder_fast"):
+    for model in ("encoder", "encoder_fast", "decoder", "decoder_fast"):
         assert (MODEL_REPOSITORY / model / "configs" / f"{profile}.pbtxt").is_file(), model
     decoder = read(MODEL_REPOSITORY / "decoder" / "configs" / f"{profile}.pbtxt")
     assert decoder.parameters["device"].string_value.startswith("cuda")
@@ -102,7 +102,7 @@ def test_the_embedded_server_is_asked_for_no_gpu_instance():
     """It has no GPU support that could be relied on: the rooms take their device from `parameters`."""
     for profile in ("cuda", "rtx"):
         for model in ("vad", "features", "encoder", "encoder_fast", "decoder", "decoder_fast"):
-            groups = read(MODEL_REPOSITORY / model / "configs" / f"{profile}.pbtxt").instance_group
+            groups = config_of(MODEL_REPOSITORY, model, profile).instance_group
             assert {group.kind for group in groups} == {model_config_pb2.ModelInstanceGroup.KIND_CPU}, (model, profile)
 
 
