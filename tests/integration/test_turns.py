@@ -1,0 +1,121 @@
+"""Live speech beside ten-minute clips, in every room: it is answered while they are worked on."""
+
+import asyncio
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+from frontend.triton.client import TritonClient
+from frontend.triton.process import EmbeddedTriton
+from tests.integration.asking import infer
+
+LIVE, BULK = {"priority_level": 1}, {"priority_level": 3}
+ROOMS = ("vad", "features", "encoder")
+
+
+@pytest.fixture(scope="module")
+def requests(english, chinese):
+    """For each room a request of a live step and one of a file of 512 s, in tensors."""
+    pcm = np.concatenate([english, chinese])
+    long = np.tile(pcm, 512 * 16_000 // pcm.size + 1)[: 512 * 16_000]
+    part = pcm[:3_200]
+    mel = np.random.default_rng(0).standard_normal((64, 128, 800)).astype(np.float32) - 3
+
+    def blocks(count, length):
+        return {
+            "MEL": mel[:count, :, :length],
+            "FRAMES": np.full((count, 1), length, dtype=np.int32),
+            "CLIP_MAX": np.ones((count, 1), dtype=np.float32),
+        }
+
+    def spans(samples):
+        return np.array([[0, samples.size]], dtype=np.int32)
+
+    return {
+        "vad": ({"PCM": part, "STATE": np.zeros(320, dtype=np.float32)}, {"PCM": long}),
+        "features": ({"PCM": pcm, "SPEECH": spans(pcm)}, {"PCM": long, "SPEECH": spans(long)}),
+        "encoder": (blocks(1, 200), blocks(64, 800)),
+    }
+
+
+@pytest.mark.parametrize("room", ROOMS)
+async def test_live_requests_are_answered_before_files_that_came_first(triton, requests, room):
+    live, long = requests[room]
+    alone = await infer(triton.url, room, LIVE, **live)
+    files = [asyncio.create_task(infer(triton.url, room, BULK, **long)) for _ in range(4)]
+    answered = 0
+    while not all(file.done() for file in files):
+        among = await infer(triton.url, room, LIVE, **live)
+        answered += not any(file.done() for file in files)
+        for name, value in alone.items():
+            np.testing.assert_allclose(among[name], value, atol=1e-5)
+    # The first of four files that take turns is done after most of the work.
+    assert answered >= 2
+    results = await asyncio.gather(*files)
+    for name, value in results[0].items():
+        assert all(np.array_equal(one[name], value) for one in results[1:])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+async def test_files_that_wait_go_by_priority(triton, requests, room):
+    _, long = requests[room]
+    done = []
+
+    async def ask(priority):
+        await infer(triton.url, room, {"priority_level": priority}, **long)
+        done.append(priority)
+
+    bulk = [asyncio.create_task(ask(3)) for _ in range(6)]
+    await asyncio.sleep(0.05)
+    await asyncio.gather(*bulk, *(ask(2) for _ in range(2)))
+    # Those at which the threads are when the others come go on after them.
+    assert done.index(2) <= 4
+
+
+@pytest.mark.parametrize("room", ROOMS)
+async def test_a_wrong_priority_is_refused(triton, requests, room):
+    live, _ = requests[room]
+    with pytest.raises(Exception, match="priority_level must be one of"):
+        await infer(triton.url, room, {"priority_level": 9}, **live)
+
+
+async def test_what_is_here_when_a_model_is_unloaded_is_answered(settings, requests):
+    server = EmbeddedTriton(settings, models=ROOMS)
+    await server.start()
+    client = TritonClient(server.url, lambda: server.control_key)
+    try:
+        for room in ROOMS:
+            _, long = requests[room]
+            asked = [asyncio.create_task(infer(server.url, room, **long)) for _ in range(3)]
+            await asyncio.sleep(0.3)
+            await client.unload(room)
+            answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 60)
+            assert len(answers) == 3
+            assert not any(isinstance(one, Exception) for one in answers), answers
+    finally:
+        await client.close()
+        await server.stop()
+
+
+async def test_rooms_tell_who_waited_and_what_was_computed(triton, requests):
+    for room in ROOMS:
+        await infer(triton.url, room, LIVE, **requests[room][0])
+
+    def told():
+        with urllib.request.urlopen(f"http://127.0.0.1:{triton.metrics_port}/metrics", timeout=10) as page:
+            lines = page.read().decode().splitlines()
+        return dict(line.rsplit(" ", 1) for line in lines if line.startswith("asr_room_"))
+
+    deadline = time.monotonic() + 10
+    missing = set(ROOMS)
+    while missing and time.monotonic() < deadline:
+        values = told()
+        for room in tuple(missing):
+            labels = f'{{instance="{room}_0_0",model="{room}",priority="1"}}'
+            names = ("requests_total", "queue_seconds_total", "compute_seconds_total")
+            if all(float(values.get(f"asr_room_{name}{labels}", 0)) > 0 for name in names):
+                missing.remove(room)
+        await asyncio.sleep(0.1)
+    assert not missing
