@@ -172,8 +172,8 @@ class EmbeddedTriton:
             "OPENBLAS_NUM_THREADS": "1",
             # Tensors of some hundred kB come and go: memory that is given back to the system at once is cleared again a
             # page at a time, a fifth of all processor time.
-            "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
-            "MALLOC_MMAP_THRESHOLD_": str(16 * 2**20),
+            "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+            "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
             # CUDA's numbers are nvidia-smi's, by which the device was chosen.
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             **os.environ,

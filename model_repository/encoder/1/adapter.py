@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .answers import Answer
@@ -68,18 +67,17 @@ class Adapter:
     def _blocks(self, request: Any, answer: Answer) -> _Blocks:
         names = ("MEL", "FRAMES", "CLIP_MAX")
         mel, frames, clip_max = (pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in names)
-        if not (np.isfinite(mel).all() and np.isfinite(clip_max).all()):
-            raise ValueError("MEL and CLIP_MAX must be finite")
         priority = checked_priority(json.loads(request.parameters() or "{}"))
-        # Copies: a request's tensors lie in shared memory, which is small, as long as somebody looks at them.
-        encoding = Encoding(mel.copy(), frames.copy(), clip_max.copy(), self._length_step)
-        return _Blocks(encoding, mel.nbytes, priority, answer)
+        return _Blocks(Encoding(mel, frames, clip_max, self._length_step), mel.nbytes, priority, answer)
 
     def _choose(self, waiting: Sequence[_Blocks]) -> list[_Blocks]:
         return list(waiting[: self.engine.sharing([blocks.encoding for blocks in waiting])])
 
     def _advance(self, requests: list[_Blocks]) -> list[_Blocks]:
         """One run; where it fails, each request for itself, so that one fails alone."""
+        requests = [blocks for blocks in requests if blocks.is_sound()]
+        if not requests:
+            return []
         try:
             self.engine.advance([blocks.encoding for blocks in requests])
         except Exception as error:
@@ -105,6 +103,18 @@ class _Blocks:
         self.num_bytes = num_bytes
         self.priority = priority
         self._answer = answer
+        self._checked = False
+
+    def is_sound(self) -> bool:
+        """Whether all of it is finite; refused where it is not. Looked at before the first run, not in `execute`, where
+        others wait behind a long clip."""
+        if self._checked:
+            return True
+        self._checked = True
+        sound = self.encoding.is_finite()
+        if not sound:
+            self._answer.refuse("MEL and CLIP_MAX must be finite")
+        return sound
 
     def answered_when_done(self) -> bool:
         if self.encoding.is_done:

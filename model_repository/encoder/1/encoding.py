@@ -33,6 +33,9 @@ class Encoding:
         self._pending = np.argsort(-self._needed, kind="stable")
         self._embeddings: NDArray[np.float32] | None = None
 
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self._mel).all() and np.isfinite(self._clip_max).all())
+
     @property
     def is_done(self) -> bool:
         return not self._pending.size

@@ -50,14 +50,10 @@ class Adapter:
         pcm = pb_utils.get_input_tensor_by_name(request, "PCM").as_numpy()
         spans = pb_utils.get_input_tensor_by_name(request, "SPEECH").as_numpy()
         speech = speech_of(pcm, spans.reshape(-1, 2))
-        if not np.isfinite(speech).all():
-            raise ValueError("PCM holds NaN or infinity")
         parameters = json.loads(request.parameters() or "{}")
         left_context = checked_left_context(parameters.get("left_context", 0))
         check(speech.size, self.max_blocks, left_context)
-        # A copy: a request's tensors lie in shared memory, which is small, as long as somebody looks at them.
-        parts = blocks_in_parts(speech.copy(), left_context)
-        return _Clip(parts, speech.nbytes, checked_priority(parameters), answer)
+        return _Clip(_parts(speech, left_context), speech.nbytes, checked_priority(parameters), answer)
 
 
 class _Clip:
@@ -71,7 +67,11 @@ class _Clip:
 
     def advance(self) -> bool:
         """Make some more frames; returns whether there is more to do."""
-        blocks = next(self._parts)
+        try:
+            blocks = next(self._parts)
+        except ValueError as error:
+            self._answer.refuse(str(error))
+            return False
         if blocks is None:
             return True
         self._answer.give(MEL=blocks.mel, FRAMES=blocks.frames, CLIP_MAX=blocks.clip_max)
@@ -82,6 +82,13 @@ class _Clip:
 
     def fail(self, message: str) -> None:
         self._answer.fail(f"features failed: {message}")
+
+
+def _parts(speech: Any, left_context: int) -> Iterator[Blocks | None]:
+    # Here, where nobody waits for it: that of a long clip takes a while.
+    if not np.isfinite(speech).all():
+        raise ValueError("PCM holds NaN or infinity")
+    yield from blocks_in_parts(speech, left_context)
 
 
 def _advance(clips: list[_Clip]) -> list[_Clip]:

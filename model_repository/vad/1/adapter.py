@@ -66,9 +66,14 @@ class Adapter:
             answer.give(SPEECH_PROB=np.empty(0, dtype=np.float32), SPEECH=spans, STATE=state)
             return
         rules = self._rules(parameters)
-        # Copies: a request's tensors lie in shared memory, which is small, as long as somebody looks at them.
-        parts = self.silero.judge(pcm.copy(), state.copy(), whole=carried is None)
+        parts = self._judged(pcm, state, whole=carried is None)
         self._turns.add(_Clip(parts, pcm.size, rules, checked_priority(parameters), answer))
+
+    def _judged(self, pcm: Any, state: Any, *, whole: bool) -> Iterator[Judged | None]:
+        # Here, where nobody waits for it: that of a long clip takes a while.
+        if not np.isfinite(pcm).all():
+            raise ValueError("PCM holds NaN or infinity")
+        yield from self.silero.judge(pcm, state, whole=whole)
 
     def _rules(self, parameters: dict[str, Any]) -> Parameters:
         """What counts as a span, with what a request names of it; the rest of its parameters are for others."""
@@ -90,7 +95,11 @@ class _Clip:
 
     def advance(self) -> bool:
         """Judge some more; returns whether there is more to do."""
-        judged = next(self._parts)
+        try:
+            judged = next(self._parts)
+        except ValueError as error:
+            self._answer.refuse(str(error))
+            return False
         if judged is None:
             return True
         probabilities, state = judged
@@ -110,13 +119,11 @@ def _advance(clips: list[_Clip]) -> list[_Clip]:
 
 
 def checked_pcm(pcm: Any) -> Any:
-    """The clip as it is, or ValueError where it is empty, too long or not finite."""
+    """The clip as it is, or ValueError where it is empty or too long."""
     if pcm.size == 0:
         raise ValueError("PCM is empty")
     if pcm.size > MAX_SAMPLES:
         raise ValueError(f"PCM has {pcm.size} samples; {MAX_SAMPLES} are the most")
-    if not np.isfinite(pcm).all():
-        raise ValueError("PCM holds NaN or infinity")
     return pcm
 
 
