@@ -74,25 +74,10 @@ class Adapter:
         return list(waiting[: self.engine.sharing([blocks.encoding for blocks in waiting])])
 
     def _advance(self, requests: list[_Blocks]) -> list[_Blocks]:
-        """One run; where it fails, each request for itself, so that one fails alone."""
         requests = [blocks for blocks in requests if blocks.is_sound()]
-        if not requests:
-            return []
-        try:
+        if requests:
             self.engine.advance([blocks.encoding for blocks in requests])
-        except Exception as error:
-            if len(requests) == 1:
-                raise
-            pb_utils.Logger.log_error(f"a run of {len(requests)} requests failed: {error!r}")
-            return [blocks for one in requests for blocks in self._alone(one)]
         return [blocks for blocks in requests if not blocks.answered_when_done()]
-
-    def _alone(self, blocks: _Blocks) -> list[_Blocks]:
-        try:
-            return self._advance([blocks])
-        except Exception as error:
-            blocks.fail(str(error))
-            return []
 
 
 class _Blocks:

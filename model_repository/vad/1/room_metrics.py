@@ -17,9 +17,19 @@ INTERVAL_S = 1.0
 COUNTERS = {
     "requests": "Requests taken",
     "queue_s": "Seconds that requests waited for their first run",
+    "turns": "Requests in runs: a long one is in several, and several may share one",
+    "runs": "Runs",
+    "failures": "Requests that a run failed for",
     "compute_s": "Seconds of runs",
 }
-NAMES = {"requests": "requests_total", "queue_s": "queue_seconds_total", "compute_s": "compute_seconds_total"}
+NAMES = {
+    "requests": "requests_total",
+    "queue_s": "queue_seconds_total",
+    "turns": "turns_total",
+    "runs": "runs_total",
+    "failures": "failures_total",
+    "compute_s": "compute_seconds_total",
+}
 
 
 class RoomMetrics:

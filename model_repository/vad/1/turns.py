@@ -56,11 +56,15 @@ class RoomFull(Exception):
 class Counts:
     """By priority, since the start.
 
-    queue_s: from a job's arrival to its first run. compute_s: of runs; one that jobs share is the first one's.
+    queue_s: from a job's arrival to its first run. runs, turns (the jobs in them) and compute_s (their time): a run
+    that jobs share is the first one's. failures: jobs that a run raised for.
     """
 
     requests: dict[int, int] = field(default_factory=lambda: dict.fromkeys(PRIORITIES, 0))
     queue_s: dict[int, float] = field(default_factory=lambda: dict.fromkeys(PRIORITIES, 0.0))
+    turns: dict[int, int] = field(default_factory=lambda: dict.fromkeys(PRIORITIES, 0))
+    runs: dict[int, int] = field(default_factory=lambda: dict.fromkeys(PRIORITIES, 0))
+    failures: dict[int, int] = field(default_factory=lambda: dict.fromkeys(PRIORITIES, 0))
     compute_s: dict[int, float] = field(default_factory=lambda: dict.fromkeys(PRIORITIES, 0.0))
     waiting: int = 0
 
@@ -103,7 +107,8 @@ class Turns(Generic[J]):
         choose: Callable[[Sequence[J]], list[J]] = lambda waiting: [waiting[0]],
     ) -> None:
         """run: one short run of jobs; returns those that need another one, and has answered the others. It is called on
-        several threads at once. choose: which of those that wait, in their order, go into the next run together, the
+        several threads at once; where it raises, it is called again for each job alone, and one that it raises for then
+        is answered with the error. choose: which of those that wait, in their order, go into the next run together, the
         first one among them. num_threads: for files; there is one more for what is live."""
         self._run = run
         self._choose = choose
@@ -184,6 +189,8 @@ class Turns(Generic[J]):
 
     def _take(self, most: int) -> list[_Place[J]]:
         """What goes into the next run; nobody else has it meanwhile."""
+        # What is live does not wait for files in its own run either.
+        most = LIVE if self._waiting[0].job.priority == LIVE else most
         jobs = self._choose([place.job for place in self._waiting if place.job.priority <= most])
         places = [place for place in self._waiting if any(place.job is job for job in jobs)]
         self._waiting = [place for place in self._waiting if place not in places]
@@ -204,12 +211,22 @@ class Turns(Generic[J]):
             return []
         started = time.monotonic()
         try:
-            return list(self._run(wanted))
-        except Exception as error:
-            logger.exception("a run failed")
-            for job in wanted:
-                job.fail(f"{error}")
-            return []
+            return self._run_jobs(wanted)
         finally:
             with self._lock:
-                self.counts.compute_s[wanted[0].priority] += time.monotonic() - started
+                first = wanted[0].priority
+                self.counts.turns[first] += len(wanted)
+                self.counts.runs[first] += 1
+                self.counts.compute_s[first] += time.monotonic() - started
+
+    def _run_jobs(self, jobs: list[J]) -> list[J]:
+        try:
+            return list(self._run(jobs))
+        except Exception as error:
+            logger.exception("a run of %s jobs failed", len(jobs))
+            if len(jobs) > 1:
+                return [unfinished for job in jobs for unfinished in self._run_jobs([job])]
+            jobs[0].fail(str(error))
+            with self._lock:
+                self.counts.failures[jobs[0].priority] += 1
+            return []

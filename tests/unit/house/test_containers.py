@@ -172,6 +172,7 @@ def test_the_dashboard_asks_for_metrics_that_exist():
         f"asr_decoder_{name}" for name in (*room("decoder", "serving.metrics").GAUGES, "kv_tokens_used", "sessions")
     }
     known |= {f"asr_stream_{name}_total" for name in room("asr_stream", "metrics").COUNTERS} | {"asr_stream_sessions"}
+    known |= {f"asr_room_{name}" for name in room("vad", "room_metrics").NAMES.values()}
     for family in Metrics().registry.collect():
         known |= {family.name, f"{family.name}_total", f"{family.name}_bucket", f"{family.name}_count"}
     assert asked <= known, asked - known

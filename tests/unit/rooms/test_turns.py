@@ -138,17 +138,40 @@ def test_jobs_that_are_chosen_together_share_a_run(make):
     assert house.ran == [["first"], ["a", "b"], ["c", "a"]]
 
 
+def test_live_jobs_share_no_run_with_files(make):
+    gate = threading.Event()
+    # Both threads are taken when the others come.
+    first, second = Job("first", gate=gate), Job("second", LIVE, gate=gate)
+    house = make(choose=list)
+    house.add(first, second)
+    assert first.began.wait(DEADLINE_S)
+    assert second.began.wait(DEADLINE_S)
+    jobs = [Job("file"), Job("live", LIVE), Job("live too", LIVE)]
+    house.add(*jobs)
+    gate.set()
+    ended(first, second, *jobs)
+    assert ["live", "live too"] in house.ran
+    assert ["file"] in house.ran
+
+
 def test_what_a_run_raises_answers_its_jobs_and_no_others(make):
     class Broken(Job):
         def run(self):
             raise MemoryError("no room for it")
 
-    broken, sound = Broken("broken"), Job("sound")
-    house = make()
+    gate = threading.Event()
+    first, broken, sound = Job("first", gate=gate), Broken("broken"), Job("sound")
+    house = make(choose=list)
+    house.add(first)
+    assert first.began.wait(DEADLINE_S)
     house.add(broken, sound)
-    ended(broken, sound)
+    gate.set()
+    ended(first, broken, sound)
+    assert house.ran[1] == ["broken", "sound"]
     assert broken.failures == ["no room for it"]
     assert not sound.failures
+    house.turns.close(DEADLINE_S)
+    assert house.turns.counts.failures == {LIVE: 0, INTERACTIVE: 1, BULK: 0}
 
 
 def test_a_cancelled_job_is_not_run_again(make):
@@ -219,6 +242,7 @@ def test_requests_and_their_times_are_counted_by_priority(make):
     assert counts.requests == {LIVE: 0, INTERACTIVE: 0, BULK: 2}
     assert counts.queue_s[BULK] >= 0.02
     assert counts.compute_s[BULK] >= 0.02
+    assert counts.turns[BULK] == counts.runs[BULK] == 2
     assert counts.waiting == 0
 
 
