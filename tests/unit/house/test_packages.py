@@ -1,5 +1,6 @@
 """What pyproject.toml's extras install together."""
 
+import ast
 import contextlib
 import importlib.metadata
 import itertools
@@ -88,19 +89,36 @@ def closure(lines):
     return {name for name, _ in found}
 
 
-@pytest.mark.parametrize("module", ["perf.__main__", "perf.live_client", "perf.grpc_client"])
+def imports(path):
+    """What a file of ours imports when it is imported."""
+    for statement in ast.parse(path.read_text()).body:
+        if isinstance(statement, ast.Import):
+            yield from (one.name.partition(".")[0] for one in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            yield statement.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("module", ["perf.loads.commands", "perf.live_client", "perf.grpc_client"])
 def test_the_clients_need_what_their_extra_installs(module):
     """They are installed by `.[clients]` where nothing serves: what else this environment has is not there."""
-    code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    code = f"import sys, {module}; print(*{{one.__file__ for one in sys.modules.values() if hasattr(one, '__file__')}})"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
-    installed = closure([*PROJECT["dependencies"], *EXTRAS["clients"]]) | {"qwen3-asr-triton", "setuptools", "pip"}
+    ours = [
+        ROOT / name
+        for folder in ("perf", "export", "frontend")
+        for name in done.stdout.split()
+        if f"{ROOT}/{folder}/" in name
+    ]
+    wanted = {name for path in ours for name in imports(path)} - sys.stdlib_module_names
+    assert {"numpy", "tritonclient"} <= wanted
+    installed = closure([*PROJECT["dependencies"], *EXTRAS["clients"]]) | {"qwen3-asr-triton"}
     # Several packages may share a folder, such as google/.
     owners = importlib.metadata.packages_distributions()
     missing = {
         name
-        for name in done.stdout.split()
-        if name in owners and not {owner.lower().replace("_", "-") for owner in owners[name]} & installed
+        for name in wanted
+        if name in owners and not {one.lower().replace("_", "-") for one in owners[name]} & installed
     }
     assert missing == set()
