@@ -52,10 +52,11 @@ demo: models
 serve: models
 	@$(BIN)/python -m frontend
 
-# Much of the time is waiting for servers that start, die or come to a deadline, so two processes nearly halve it on two
-# cores. A file stays in one process, as its fixtures share a server; files start in their order, the long ones of e2e first.
+# Two thirds of the time of integration and e2e is waiting for servers that start, die or come to a deadline: three processes
+# fill two cores. A file stays in one process, as its fixtures share a server; files start in their order, the long ones of
+# e2e first.
 test: lint tiny
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

@@ -64,7 +64,7 @@ def write_json(path: Path | None, figures: dict[str, Any]) -> None:
     then the new one."""
     if path is None:
         return
-    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
+    rounded = {name: _rounded(value) if isinstance(value, float) else value for name, value in figures.items()}
     text = json.dumps({**rounded, **machine()}, indent=2) + "\n"
     if _is_special(path):
         path.write_text(text)
@@ -84,6 +84,11 @@ def _beside(path: Path) -> Path:
     """Where the new file is written: in the same folder as the old one, which a link may point to from elsewhere."""
     target = path.resolve()
     return target.with_name(f".{target.name}.{os.getpid()}")
+
+
+def _rounded(value: float) -> float:
+    """To four decimals, and what is below one to four digits: a difference of 1e-6 is not none."""
+    return float(f"{value:.4g}") if abs(value) < 1 else round(value, 4)
 
 
 def _is_special(path: Path) -> bool:

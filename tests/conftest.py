@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from frontend.audio.decoding import decode
+from tests import endings
 
 # The same examples every time, so that a change fails by itself; HYPOTHESIS_PROFILE=random looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
@@ -29,6 +30,13 @@ TINY = ROOT / "export" / "tiny" / "tiny"
 TINY_FAST = ROOT / "export" / "tiny" / "tiny-fast"
 HUMAN_SPEECH = ROOT.parent / "shared" / "speech" / "fsdd" / "recordings"
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _everything_ends():
+    """The first of a session's fixtures, so the last one to end."""
+    yield
+    endings.wait_for_all()
 
 
 def read(path: Path) -> np.ndarray:

@@ -30,6 +30,10 @@ SHARED_MEMORY = Path("/dev/shm")
 PORT_IS_TAKEN = "failed to start GRPC service"
 # Triton's first lines, after it has read its arguments.
 ARGUMENTS_READ = "_memory_manager.cc"
+# Its last ones, where requests do not end (of clients that have vanished): what it does then may wait for ever for the
+# models' own streams to it.
+GIVEN_UP = b"Exit timeout expired"
+LAST_WORDS = 2_000
 PORT_TRIALS = 5
 # The child asks the kernel for SIGTERM when its parent dies, then becomes Triton: whatever happens to the frontend,
 # Triton ends, and in an orderly way that removes its shared memory.
@@ -148,9 +152,9 @@ class EmbeddedTriton:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             deadline = time.monotonic() + self._settings.triton_stop_timeout_s
-            while process.poll() is None and time.monotonic() < deadline:
+            while process.poll() is None and time.monotonic() < deadline and not self._has_given_up():
                 await asyncio.sleep(0.02)
-            if process.poll() is None:
+            if process.poll() is None and not self._has_given_up():
                 logger.warning("the embedded Triton did not stop in time and is killed")
         # Stubs share the server's session; none may outlive it.
         with contextlib.suppress(ProcessLookupError):
@@ -158,6 +162,12 @@ class EmbeddedTriton:
         process.wait()
         for path in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
             path.unlink(missing_ok=True)
+
+    def _has_given_up(self) -> bool:
+        """Whether it waits no more for what it runs, and is to end at once."""
+        with self.log_path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LAST_WORDS))
+            return GIVEN_UP in log.read()
 
     def kill(self) -> None:
         """End a server that answers nothing: it would not hear a request to stop."""

@@ -77,7 +77,7 @@ def run(arguments: Namespace) -> int:
 
 def _repository(folder: Path, interval_ms: str) -> None:
     """Links to the model repository, but for the decoder's configuration."""
-    for room in MODEL_REPOSITORY.iterdir():
+    for room in filter(Path.is_dir, MODEL_REPOSITORY.iterdir()):
         (folder / room.name).mkdir()
         for part in room.iterdir():
             (folder / room.name / part.name).symlink_to(part.resolve())

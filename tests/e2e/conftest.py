@@ -6,11 +6,12 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from perf.service import running_service
+from tests.endings import ended_later
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory):
-    with running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache"))) as running:
+    with ended_later(running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache")))) as running:
         yield running
 
 

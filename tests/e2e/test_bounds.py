@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from perf.service import running_service
 from tests.conftest import RECORDINGS
 from tests.e2e.test_live import ENGLISH, feed, s16
+from tests.endings import ended_later
 
 SDP = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 40404 RTP/AVP 0\n"
 
@@ -30,7 +31,7 @@ def bounded(tmp_path_factory):
         "LIVE_AHEAD_S": "2",
     }
     named = {f"ASR_{name}": value for name, value in bounds.items()}
-    with running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache")), **named) as running:
+    with ended_later(running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache")), **named)) as running:
         yield running
 
 

@@ -17,13 +17,14 @@ from perf.live_client import LastingClient
 from perf.service import running_service
 from tests.conftest import RECORDINGS, read
 from tests.e2e.test_live import SCHEMA
+from tests.endings import ended_later
 
 TEXT = "four two seven nine zero one five"
 
 
 @pytest.fixture(scope="module")
 def healing(tmp_path_factory):
-    with running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache"))) as running:
+    with ended_later(running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache")))) as running:
         yield running
 
 

@@ -29,6 +29,11 @@ def clone(tmp_path):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
     (tmp_path / "clone" / ".venv").symlink_to(Path(sys.prefix))
+    # Of two exports that take a while one is there already.
+    fast = Path("model_repository") / "decoder_fast" / "1" / "checkpoint"
+    shutil.copytree(ROOT / fast, tmp_path / "clone" / fast)
+    graph = Path("model_repository") / "encoder_fast" / "1" / "model.onnx"
+    shutil.copy2(ROOT / graph, tmp_path / "clone" / graph)
     return tmp_path / "clone"
 
 

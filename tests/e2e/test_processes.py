@@ -18,13 +18,15 @@ from tests.conftest import RECORDINGS
 # The suite of live speech, here.
 from tests.e2e.test_live import *  # noqa: F403
 from tests.e2e.test_live import ENGLISH, feed, s16
+from tests.endings import ended_later
 
 KEY = "a-key-of-more-than-16-letters"
 
 
 @pytest.fixture(scope="module", name="service")
 def _service(tmp_path_factory):
-    with running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache")), ASR_PROCESSES="2") as running:
+    cache = str(tmp_path_factory.mktemp("cache"))
+    with ended_later(running_service(ASR_CACHE_DIR=cache, ASR_PROCESSES="2")) as running:
         yield running
 
 

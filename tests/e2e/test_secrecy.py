@@ -18,6 +18,7 @@ from perf.service import running_service
 from tests.conftest import RECORDINGS
 from tests.e2e.test_healing import process_of
 from tests.e2e.test_live import ENGLISH, feed, s16
+from tests.endings import ended_later
 
 KEY = "zyxkeyzyxkeyzyxkey"
 AUTHORIZATION = {"Authorization": f"Bearer {KEY}"}
@@ -27,9 +28,8 @@ MARK = "zyx"
 
 @pytest.fixture(scope="module")
 def secret(tmp_path_factory):
-    with running_service(
-        ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache")), ASR_API_KEYS=json.dumps([KEY])
-    ) as running:
+    cache = str(tmp_path_factory.mktemp("cache"))
+    with ended_later(running_service(ASR_CACHE_DIR=cache, ASR_API_KEYS=json.dumps([KEY]))) as running:
         yield running
 
 

@@ -17,6 +17,7 @@ from perf.service import running_service
 from tests.certificates import certificate
 from tests.conftest import RECORDINGS
 from tests.e2e.test_live import ENGLISH, events_of, feed, s16
+from tests.endings import stop_later
 
 
 class TlsTriton(EmbeddedTriton):
@@ -72,7 +73,7 @@ async def triton(pairs, tmp_path_factory):
         server = TlsTriton(settings, pairs["triton"], pairs["client"])
         await server.start()
     yield server
-    await server.stop()
+    stop_later(server)
 
 
 @pytest.fixture(scope="module")

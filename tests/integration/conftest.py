@@ -8,6 +8,7 @@ from frontend.settings import Settings
 from frontend.triton.client import TritonClient
 from frontend.triton.process import EmbeddedTriton
 from tests.conftest import ROOT
+from tests.endings import stop_later
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ async def triton(settings):
     server = EmbeddedTriton(settings)
     await server.start()
     yield server
-    await server.stop()
+    stop_later(server)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ REPOSITORY = ROOT / "model_repository"
 def linked_repository(folder: Path, changes: dict[str, dict[str, str]]) -> Path:
     """Links to everything in the model repository, but for the default configurations of the models in `changes`, which
     name these parameters besides. Returns `folder`."""
-    for room in REPOSITORY.iterdir():
+    for room in filter(Path.is_dir, REPOSITORY.iterdir()):
         (folder / room.name).mkdir(parents=True)
         for part in room.iterdir():
             (folder / room.name / part.name).symlink_to(part.resolve())

@@ -16,6 +16,7 @@ from frontend.triton.control import GRPC_HEADER
 from frontend.triton.process import EmbeddedTriton
 from perf.live_client import LiveClient
 from tests.conftest import ROOT
+from tests.endings import stop_later
 from tests.integration.asking import text
 from tests.integration.repositories import linked_repository
 
@@ -157,7 +158,7 @@ async def small(settings, tmp_path_factory):
     server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}))
     await server.start()
     yield server
-    await server.stop()
+    stop_later(server)
 
 
 async def test_sessions_beyond_the_limit_are_refused_and_places_come_back(small, english):

@@ -7,6 +7,7 @@ import tritonclient.grpc.aio as triton_client
 from tritonclient.grpc import model_config_pb2
 
 from frontend.triton.process import EmbeddedTriton, TritonError
+from tests.endings import stop_later
 from tests.integration.repositories import linked_repository
 
 ANY = -1
@@ -101,7 +102,7 @@ async def every_model(request, settings):
     )
     await server.start()
     yield server
-    await server.stop()
+    stop_later(server)
 
 
 @pytest.mark.parametrize("model", TENSORS)

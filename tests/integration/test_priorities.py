@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from frontend.triton.process import EmbeddedTriton
+from tests.endings import stop_later
 from tests.integration.asking import infer, stream
 from tests.integration.repositories import linked_repository
 
@@ -22,7 +23,7 @@ async def narrow(settings, tmp_path_factory):
     server = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}), models=models)
     await server.start()
     yield server
-    await server.stop()
+    stop_later(server)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from frontend.triton import probes
 from frontend.triton.client import TritonClient
 from frontend.triton.process import EmbeddedTriton
 from perf.live_client import LiveClient
+from tests.endings import stop_later
 from tests.integration.asking import text
 from tests.integration.repositories import linked_repository
 from tests.integration.test_asr_stream import collected, fed, listen, of
@@ -28,7 +29,7 @@ async def server(settings, tmp_path_factory):
     made = EmbeddedTriton(settings.model_copy(update={"model_repository": repository}))
     await made.start()
     yield made
-    await made.stop()
+    stop_later(made)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ IN_TIME_S = 60
 def start(settings, tmp_path):
     """Starts a supervised server with the two models that are there soonest; gives its process and its address.
     instances: of `vad`."""
-    started = []
+    started, families = [], []
 
     async def begin(instances=1):
         repository = tmp_path / "repository"
@@ -46,6 +46,7 @@ def start(settings, tmp_path):
         await until(lambda: b"watching the models" in (tmp_path / "log").read_bytes())
         # It has seen them whole.
         await asyncio.sleep(1.0)
+        families.append(psutil.Process(process.pid).children(recursive=True))
         return process, triton.url
 
     yield begin
@@ -54,6 +55,9 @@ def start(settings, tmp_path):
             child.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait(IN_TIME_S)
+    # The models' processes of a server that was killed end with their container, and here there is none.
+    for child in (one for family in families for one in family if one.is_running()):
+        child.kill()
 
 
 class client_of(TritonClient):

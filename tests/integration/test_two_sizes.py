@@ -10,6 +10,7 @@ from export.local import LocalAsr
 from frontend.triton.client import TritonClient
 from frontend.triton.process import EmbeddedTriton
 from tests.conftest import ROOT, TINY_FAST
+from tests.endings import stop_later
 from tests.integration.asking import answer, infer, stream
 
 REPOSITORY = ROOT / "model_repository"
@@ -32,7 +33,7 @@ async def both(settings):
     client = TritonClient(server.url)
     yield server, client
     await client.close()
-    await server.stop()
+    stop_later(server)
 
 
 async def test_the_fast_ensemble_serves_the_small_checkpoint(both, english, chinese):

@@ -15,6 +15,7 @@ import pytest
 from frontend.triton.client import TritonClient
 from frontend.triton.process import EmbeddedTriton
 from frontend.triton.watcher import Watcher
+from tests.endings import stop_later
 from tests.integration.repositories import REPOSITORY
 
 MODELS = ("vad", "features")
@@ -34,7 +35,7 @@ async def server(small_settings):
     made = EmbeddedTriton(small_settings, MODELS)
     await made.start()
     yield made
-    await made.stop()
+    stop_later(made)
 
 
 class Uncontrolled(EmbeddedTriton):

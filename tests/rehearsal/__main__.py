@@ -85,6 +85,7 @@ def walked(user: User, ledger: Ledger, fault: str | None, *, gpu_images: bool) -
         ("an engine swapped and back under load", walk.swap_and_back),
         ("the profile two_sizes", walk.two_sizes),
         ("keys", walk.keys),
+        ("gRPC clients alone", walk.grpc_clients_alone),
     ]
     for name, act in parts:
         with ledger.part(name):

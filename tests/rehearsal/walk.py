@@ -92,6 +92,9 @@ def grpc_client(user: User) -> None:
 
 def perf_analyzer(user: User) -> None:
     line = ".venv/bin/python -m perf analyzer asr --url http://localhost:$ASR_PORT --levels 1 2"
+    if user.variables["TRITON_GRPC_PORT"] != "8001":
+        # Published elsewhere, because the usual port of this host is taken: that has to be said.
+        line += " --grpc localhost:$TRITON_GRPC_PORT"
     answer = user.types(line, timeout_s=900)
     check("per_second" in answer, f"no table: {answer[-1_000:]}")
 
@@ -160,6 +163,21 @@ def keys(user: User) -> None:
     check(ENGLISH in answer, f"a request with a key was not answered: {answer}")
     up(user)
     file_by_curl(user)
+
+
+def grpc_clients_alone(user: User) -> None:
+    """The server without a frontend: a model whose process is killed comes back by itself."""
+    down(user)
+    user.types("docker compose up --detach triton-cpu")
+    ask = f".venv/bin/python -m perf.live_client 127.0.0.1:$TRITON_GRPC_PORT {CLIP}"
+    check(ENGLISH in user.until(ask, "ready"), f"not the words of {CLIP}")
+    # The pattern does not match the line that it stands in.
+    stub = "grep -l 'decoder/1/mode[l].py' /proc/[0-9]*/cmdline | cut -d/ -f3"
+    user.types(f'docker compose exec -T triton-cpu bash -c "kill -9 $({stub})"'.replace("$", "\\$"))
+    user.until("docker compose logs --no-color triton-cpu | grep 'decoder is back after'", "healed")
+    check(ENGLISH in user.types(ask), "not the words of the clip after it was healed")
+    down(user)
+    up(user)
 
 
 def another_owner(user: User, uid: int, *, broken: bool = False) -> User:

@@ -19,14 +19,10 @@ from tests.conftest import RECORDINGS, TINY
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory, encoders):
     """Every precision and quantization of the tiny encoder, by name."""
-    folder = tmp_path_factory.mktemp("encoders")
-    checkpoint, speech = Checkpoint(TINY), read_speech(RECORDINGS)
-    made = {}
-    for precision in ("fp32", "fp16", "bf16"):
-        made[precision] = folder / f"{precision}.onnx"
-        export_encoder(checkpoint, made[precision], precision)
+    folder, speech = tmp_path_factory.mktemp("quantized"), read_speech(RECORDINGS)
+    made = {precision: encoders.path(precision) for precision in ("fp32", "fp16", "bf16")}
     for kind in ("int8", "fp8"):
         made[kind] = folder / f"{kind}.onnx"
         quantize_encoder(made["fp32"], made[kind], kind, speech)

@@ -6,20 +6,9 @@ import sys
 
 import pytest
 
-from export.checkpoint import Checkpoint
-from export.encoder.onnx_export import export_encoder
 from export.encoder.onnx_file import read_properties
 from export.rooms import MODEL_REPOSITORY
-from tests.conftest import RECORDINGS, ROOT, TINY
-
-
-@pytest.fixture(scope="module")
-def graphs(tmp_path_factory):
-    """The encoder of tiny as fp32 and fp16."""
-    folder = tmp_path_factory.mktemp("graphs")
-    for precision in ("fp32", "fp16"):
-        export_encoder(Checkpoint(TINY), folder / f"{precision}.onnx", precision)
-    return folder
+from tests.conftest import RECORDINGS, ROOT
 
 
 @pytest.fixture
@@ -56,10 +45,10 @@ def put(graph, repository, place):
     shutil.copyfile(graph, repository / place / "model.onnx")
 
 
-def test_a_plan_is_made_of_its_own_versions_graph(repository, graphs, export):
-    put(graphs / "fp32.onnx", repository, "encoder/1")
-    put(graphs / "fp16.onnx", repository, "encoder/2")
-    put(graphs / "fp16.onnx", repository, "encoder_fast/1")
+def test_a_plan_is_made_of_its_own_versions_graph(repository, encoders, export):
+    put(encoders.path("fp32"), repository, "encoder/1")
+    put(encoders.path("fp16"), repository, "encoder/2")
+    put(encoders.path("fp16"), repository, "encoder_fast/1")
     own = export("tensorrt", "--dry-run", "--version", "2")
     assert own.stdout.startswith(f"{repository}/encoder/2/model.onnx: TensorRT has every operator"), own.stderr
     fast = export("tensorrt", "--dry-run", "--fast", "--version", "7")
@@ -68,8 +57,8 @@ def test_a_plan_is_made_of_its_own_versions_graph(repository, graphs, export):
     assert not (repository / "encoder_fast" / "7").exists()
 
 
-def test_a_plan_in_float32_is_warned_of(repository, graphs, export):
-    put(graphs / "fp32.onnx", repository, "encoder/2")
+def test_a_plan_in_float32_is_warned_of(repository, encoders, export):
+    put(encoders.path("fp32"), repository, "encoder/2")
     done = export("tensorrt", "--dry-run", "--version", "2")
     assert done.returncode == 0
     warning = done.stdout.splitlines()[0]
@@ -90,15 +79,15 @@ def test_a_missing_graph_is_told_with_the_command_that_makes_it(repository, expo
     assert "`python -m export encoder CHECKPOINT --fast --version 2" in done.stderr
 
 
-def test_a_plan_that_triton_would_not_load_is_not_built(repository, graphs, export):
-    put(graphs / "fp16.onnx", repository, "encoder/1")
+def test_a_plan_that_triton_would_not_load_is_not_built(repository, encoders, export):
+    put(encoders.path("fp16"), repository, "encoder/1")
     done = export("tensorrt", "--dry-run", "--max-blocks", "16")
     assert done.returncode == 1
     assert "a plan of 16 blocks is too small: the tensorrt configurations have max_batch_size 32" in done.stderr
 
 
-def test_quantizing_a_version_leaves_the_others(repository, graphs, export):
-    put(graphs / "fp32.onnx", repository, "encoder/1")
+def test_quantizing_a_version_leaves_the_others(repository, encoders, export):
+    put(encoders.path("fp32"), repository, "encoder/1")
     done = export("quantize", "--version", "2", "--speech", RECORDINGS)
     assert done.returncode == 0, done.stderr
     assert "version 2 has no model.onnx of its own: from" in done.stdout

@@ -189,17 +189,22 @@ def test_an_export_that_was_ended_between_encoder_and_decoder_is_not_whole(repos
     assert decide(str(mine), repository, False, Other.KEEP) is Do.NOTHING
 
 
-def test_the_command_is_quick_and_makes_what_is_missing(tmp_path, mine):
+def test_the_command_is_quick_and_makes_what_is_missing(repository, mine):
+    exported(repository, mine)
+
     def ensure(checkpoint, *options):
         command = [sys.executable, "-X", "importtime", "-m", "export", "ensure", str(checkpoint), *options]
         return subprocess.run(
-            [*command, "--repository", str(tmp_path / "model_repository")],
+            [*command, "--repository", str(repository)],
             cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
         )  # fmt: skip
 
     made = ensure(mine, "--keep-other", "--fast-checkpoint", TINY_FAST, "--keep-other-fast")
     assert made.returncode == 0, made.stderr
-    assert (tmp_path / "model_repository" / "decoder_fast" / "1" / "checkpoint" / "export.json").is_file()
+    assert (decoder_folder(repository, True) / "export.json").is_file()
+    assert (repository / "encoder_fast" / "1" / "model.onnx").stat().st_size > 100_000
+    # What was there is left.
+    assert (repository / "encoder" / "1" / "model.onnx").stat().st_size == 0
     started = time.monotonic()
     again = ensure(mine)
     assert time.monotonic() - started < 5

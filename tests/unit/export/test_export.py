@@ -18,10 +18,10 @@ from export.rooms import room
 from tests.conftest import ROOT, TINY
 
 
-def test_the_encoder_equals_pytorch_and_takes_any_number_of_blocks(tmp_path):
-    verified = export_encoder(Checkpoint(TINY), tmp_path / "model.onnx")
-    assert verified.max_abs_diff < 1e-4
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+def test_the_encoder_equals_pytorch_and_takes_any_number_of_blocks(encoders):
+    assert encoders.verified("fp32").max_abs_diff < 1e-4
+    path = encoders.path("fp32")
+    session = onnxruntime.InferenceSession(path)
     kinds = {one.name: (one.type, one.shape[1:]) for one in session.get_inputs()}
     assert kinds["FRAMES"] == ("tensor(int32)", [1])
     for num_blocks in (1, 5, 64):
@@ -29,7 +29,7 @@ def test_the_encoder_equals_pytorch_and_takes_any_number_of_blocks(tmp_path):
         out = session.run(None, {"MEL": mel, "FRAMES": frames, "CLIP_MAX": clip_max})[0]
         assert out.shape[:2] == (num_blocks, 104)
         assert np.isfinite(out).all()
-    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_decoder_folder_is_all_the_decoder_needs(tmp_path):

@@ -1,10 +1,14 @@
 """Checkpoints from a hub: downloaded once, resumed, refused in one line. The hub is ours, the client is the library."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -40,8 +44,8 @@ except ExportError as error:
 """
 
 
-@pytest.fixture
-def hub(tmp_path):
+@contextlib.contextmanager
+def hub_of_tiny(tmp_path):
     """Tiny as acme/tiny, beside files that no export reads."""
     folder = tmp_path / "tiny"
     shutil.copytree(TINY, folder)
@@ -51,11 +55,10 @@ def hub(tmp_path):
         yield served
 
 
-@pytest.fixture
-def run(tmp_path):
+def runner(tmp_path):
     """A function that runs the library in a process of its own (it reads its variables once) with an empty cache."""
 
-    def run(hub, *words, code=RESOLVE, **variables):
+    def run(hub, *words, code=RESOLVE, umask=-1, **variables):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         environment |= {
             "HF_HOME": str(tmp_path / "cache"),
@@ -65,10 +68,46 @@ def run(tmp_path):
         }
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, words)],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110, check=False,
+            cwd=ROOT, env=environment, umask=umask, capture_output=True, text=True, timeout=110, check=False,
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with hub_of_tiny(tmp_path) as served:
+        yield served
+
+
+@pytest.fixture
+def run(tmp_path):
+    return runner(tmp_path)
+
+
+@dataclass
+class Export:
+    """What an export from a hub printed and left."""
+
+    hub: Hub
+    run: Callable
+    folder: Path
+    done: subprocess.CompletedProcess
+
+    @property
+    def repository(self):
+        return self.folder / "nested" / "repository"
+
+
+@pytest.fixture(scope="module")
+def broken_off(tmp_path_factory):
+    """By somebody whose files nobody else may read, where the connection broke off once."""
+    folder = tmp_path_factory.mktemp("export")
+    with hub_of_tiny(folder) as hub:
+        hub.cuts = 1
+        run = runner(folder)
+        words = ("all", "acme/tiny", "--repository", folder / "nested" / "repository")
+        yield Export(hub, run, folder, run(hub, *words, code=IMPATIENT, umask=0o077))
 
 
 def refused(done, *parts):
@@ -80,10 +119,8 @@ def refused(done, *parts):
         assert part in done.stderr
 
 
-def test_an_export_from_the_hub_goes_on_where_the_connection_broke(hub, run, tmp_path):
-    hub.cuts = 1
-    repository = tmp_path / "repository"
-    done = run(hub, "all", "acme/tiny", "--repository", repository, code=IMPATIENT)
+def test_an_export_from_the_hub_goes_on_where_the_connection_broke(broken_off):
+    hub, run, repository, done = broken_off.hub, broken_off.run, broken_off.repository, broken_off.done
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert hub.ranges("model.safetensors") == [None, "bytes=1000000-"]
@@ -91,15 +128,24 @@ def test_an_export_from_the_hub_goes_on_where_the_connection_broke(hub, run, tmp
     assert sorted(line.split()[1] for line in done.stdout.splitlines() if line.startswith("hub ")) == sorted(
         path.name for path in TINY.iterdir()
     )
-    snapshot = tmp_path / "cache" / "hub" / "models--acme--tiny" / "snapshots" / COMMIT
+    snapshot = broken_off.folder / "cache" / "hub" / "models--acme--tiny" / "snapshots" / COMMIT
     assert {path.name for path in snapshot.iterdir()} == {path.name for path in TINY.iterdir()}
     assert all((snapshot / path.name).read_bytes() == path.read_bytes() for path in TINY.iterdir())
     stamp = json.loads((repository / "decoder" / "1" / "checkpoint" / "export.json").read_text())
     assert (stamp["name"], stamp["source"], stamp["revision"]) == ("tiny", "acme/tiny", COMMIT)
     # The same again costs no request.
-    hub.asked.clear()
-    done = run(hub, "ensure", "acme/tiny", "--repository", repository, code=IMPATIENT)
-    assert (done.returncode, done.stdout, hub.asked) == (0, "", [])
+    before = list(hub.asked)
+    again = run(hub, "ensure", "acme/tiny", "--repository", repository, code=IMPATIENT)
+    assert (again.returncode, again.stdout, hub.asked) == (0, "", before)
+
+
+def test_a_strict_umask_keeps_no_server_out(broken_off):
+    """The server is often another user than the exporter."""
+    nested = broken_off.repository.parent
+    made = {path: path.lstat().st_mode & 0o777 for path in (nested, *nested.rglob("*"))}
+    assert any(path.name == "model.safetensors" for path in made)
+    for path, mode in made.items():
+        assert mode == (0o755 if path.is_dir() else 0o644), path
 
 
 def test_a_reset_connection_is_no_different(hub, run):

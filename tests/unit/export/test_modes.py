@@ -1,30 +1,15 @@
 """What is exported can be read by every user of the machine: the server is often another one than the exporter."""
 
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from export.errors import ExportError
 from export.files import make_readable, require_readable, staged
-from tests.conftest import ROOT, TINY
 
 
 def modes(folder):
     return {path: path.lstat().st_mode & 0o777 for path in folder.rglob("*")}
-
-
-def test_a_strict_umask_keeps_no_server_out(tmp_path):
-    repository = tmp_path / "nested" / "repository"
-    subprocess.run(
-        [sys.executable, "-m", "export", "all", str(TINY), "--repository", str(repository)],
-        cwd=ROOT, umask=0o077, capture_output=True, timeout=110, check=True,
-    )  # fmt: skip
-    made = modes(tmp_path / "nested") | {tmp_path / "nested": (tmp_path / "nested").stat().st_mode & 0o777}
-    assert any(path.name == "model.safetensors" for path in made)
-    for path, mode in made.items():
-        assert mode == (0o755 if path.is_dir() else 0o644), path
 
 
 def test_links_lead_where_they_led_and_change_nothing_there(tmp_path):

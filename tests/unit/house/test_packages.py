@@ -1,16 +1,20 @@
 """What pyproject.toml's extras install together."""
 
+import ast
 import contextlib
 import importlib.metadata
 import itertools
 import re
+import subprocess
+import sys
 
 import pytest
 import tomllib
 
 from tests.conftest import ROOT
 
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 # One of these serves; the others come beside it.
 SERVING = ("cpu", "cuda", "rtx")
 BESIDE = [extra for extra in EXTRAS if extra not in SERVING]
@@ -63,3 +67,58 @@ def test_the_commands_install_exactly_one_way_of_serving():
     for extras in re.findall(r"'?\"?\.\[([^\]]+)\]", text):
         chosen = [one for one in extras.split(",") if one in SERVING or "EXTRA" in one]
         assert len(chosen) == 1, extras
+
+
+def closure(lines):
+    """The names of what these requirements install, and of all that those ask for."""
+    found, waiting = set(), list(lines)
+    while waiting:
+        line = waiting.pop()
+        name = re.match(r"[A-Za-z0-9._-]+", line)[0].lower().replace("_", "-").replace(".", "-")
+        # Of an extra's own requirements only those that are asked for, such as grpcio of tritonclient[grpc].
+        asked = re.match(r"[A-Za-z0-9._-]+\[([^\]]+)\]", line)
+        extras = asked[1].split(",") if asked else []
+        if (name, tuple(extras)) in found:
+            continue
+        found.add((name, tuple(extras)))
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            for one in importlib.metadata.requires(name) or []:
+                wants = re.search(r"extra == ['\"]([^'\"]+)['\"]", one)
+                if wants is None or wants[1] in extras:
+                    waiting.append(one)
+    return {name for name, _ in found}
+
+
+def imports(path):
+    """What a file of ours imports when it is imported."""
+    for statement in ast.parse(path.read_text()).body:
+        if isinstance(statement, ast.Import):
+            yield from (one.name.partition(".")[0] for one in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            yield statement.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("module", ["perf.loads.commands", "perf.live_client", "perf.grpc_client"])
+def test_the_clients_need_what_their_extra_installs(module):
+    """They are installed by `.[clients]` where nothing serves: what else this environment has is not there."""
+    code = f"import sys, {module}; print(*{{one.__file__ for one in sys.modules.values() if hasattr(one, '__file__')}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    ours = [
+        ROOT / name
+        for folder in ("perf", "export", "frontend")
+        for name in done.stdout.split()
+        if f"{ROOT}/{folder}/" in name
+    ]
+    wanted = {name for path in ours for name in imports(path)} - sys.stdlib_module_names
+    assert {"numpy", "tritonclient"} <= wanted
+    installed = closure([*PROJECT["dependencies"], *EXTRAS["clients"]]) | {"qwen3-asr-triton"}
+    # Several packages may share a folder, such as google/.
+    owners = importlib.metadata.packages_distributions()
+    missing = {
+        name
+        for name in wanted
+        if name in owners and not {one.lower().replace("_", "-") for one in owners[name]} & installed
+    }
+    assert missing == set()

@@ -156,7 +156,7 @@ def test_perf_analyzers_inputs_have_the_tensors_shapes(model):
 
 @pytest.mark.parametrize("model", ["asr", "asr_stream"])
 def test_the_readme_shows_perf_analyzers_lines_with_the_options_that_are_used(model):
-    text = (ROOT / "README.md").read_text().replace("\\\n    ", "")
+    text = (ROOT / "perf" / "README.md").read_text().replace("\\\n    ", "")
     line = next(line for line in text.splitlines() if f"perf_analyzer -m {model} " in line)
     assert line.endswith(shlex.join(options(model, 3_000)))
     assert f"--input-data perf/out/inputs/{model}.json" in line

@@ -106,3 +106,9 @@ def test_every_command_refuses_before_it_works(tmp_path, command):
     assert done.stdout.startswith(f"error: {path} cannot be read as figures: it is not JSON")
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+def test_small_figures_are_not_rounded_to_none(tmp_path):
+    write_json(tmp_path / "figures.json", {"a": 1.23456e-6, "b": 0.91234567, "c": 12.345678, "d": 0.0})
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert [found[name] for name in "abcd"] == [1.235e-6, 0.9123, 12.3457, 0.0]
