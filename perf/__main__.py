@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from perf.live.arguments import add_arguments as add_live_arguments
 from perf.loads.commands import COMMANDS as LOADS
 from perf.loads.commands import Command, guarded
 from perf.results import NoFigures, check_json
@@ -40,10 +41,8 @@ def main() -> int:
     decoder.add_argument(
         "--only", nargs="+", choices=decoder_parts, default=list(decoder_parts), help="parts to measure"
     )
-    live = commands.add_parser("live", help="live transcription: exactness, cost of a step, streams at once")
-    live.add_argument("--size", choices=["0.6b", "small"], default="0.6b")
-    parts = ("accuracy", "streams", "processor", "endurance", "cost")
-    live.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts to measure")
+    live = commands.add_parser("live", help="live transcription: exactness, what a stream costs, streams at once")
+    add_live_arguments(live)
     frontend = commands.add_parser(
         "frontend", help="the frontend beside direct gRPC, at rest, at start, on a long file"
     )
@@ -53,7 +52,7 @@ def main() -> int:
     encoder.add_argument(
         "--only", nargs="+", choices=encoder_parts, default=list(encoder_parts), help="parts to measure"
     )
-    for benchmark in (asr, decoder, live, frontend, encoder):
+    for benchmark in (asr, decoder, frontend, encoder):
         benchmark.add_argument("--quick", action="store_true", help="a short run")
         benchmark.add_argument("--json", type=Path, help="write the figures here, as one flat object")
     for name, (summary, add_arguments, run) in COMMANDS.items():
@@ -87,9 +86,9 @@ def main() -> int:
             arguments.quick, arguments.json, arguments.size, arguments.device, arguments.dtype, arguments.only
         )
     if arguments.command == "live":
-        from perf.live.benchmark import benchmark as benchmark_live
+        from perf.live.benchmark import run as benchmark_live
 
-        return benchmark_live(arguments.quick, arguments.json, arguments.size, arguments.only)
+        return guarded(benchmark_live, arguments)
     if arguments.command == "encoder":
         from perf.parts.encoder import benchmark as benchmark_encoder
 

@@ -22,6 +22,8 @@ import psutil
 
 from frontend.triton.process import free_port
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 @dataclass(frozen=True)
 class Service:
@@ -31,6 +33,7 @@ class Service:
     pid: int
     log_path: Path
     ready_s: float
+    folder: Path
 
     def tritons(self) -> list[psutil.Process]:
         """Its embedded Triton, where there is one now."""
@@ -41,6 +44,12 @@ class Service:
         (triton,) = self.tritons()
         port = next(one.partition("=")[2] for one in triton.cmdline() if one.startswith("--grpc-port="))
         return f"127.0.0.1:{port}"
+
+    def takes(self, setting: str) -> bool:
+        """Whether its frontend knows the setting of this name: one of another revision may not."""
+        code = f"from frontend.settings import Settings; print({setting!r} in Settings.model_fields)"
+        told = subprocess.run([sys.executable, "-c", code], cwd=self.folder, capture_output=True, text=True, check=True)
+        return told.stdout.strip() == "True"
 
     def health(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
@@ -53,14 +62,16 @@ class ServiceFailed(RuntimeError):
 
 
 @contextlib.contextmanager
-def running_service(timeout_s: float = 180.0, **environment: str) -> Iterator[Service]:
-    """Start `python -m frontend` on a free port, wait until it is ready, end it in order."""
+def running_service(timeout_s: float = 180.0, folder: Path = ROOT, **environment: str) -> Iterator[Service]:
+    """Start `python -m frontend` on a free port, wait until it is ready, end it in order. folder: a tree of some
+    revision of this repository."""
     port = free_port()
     log_path = Path(tempfile.mkstemp(prefix="qwen3-asr-frontend-", suffix=".log")[1])
     started = time.monotonic()
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "frontend"],
+            cwd=folder,
             # The usual gRPC port is left to whoever serves here.
             env={**os.environ, "ASR_PORT": str(port), "ASR_TRITON_GRPC_PORT": "0", **environment},
             stdout=log,
@@ -74,7 +85,7 @@ def running_service(timeout_s: float = 180.0, **environment: str) -> Iterator[Se
             if process.poll() is not None or time.monotonic() - started > timeout_s:
                 raise ServiceFailed(f"the frontend is not ready:\n{log_path.read_text()[-2000:]}")
             time.sleep(0.05)
-        yield Service(url, process.pid, log_path, time.monotonic() - started)
+        yield Service(url, process.pid, log_path, time.monotonic() - started, folder)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

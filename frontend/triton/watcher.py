@@ -190,6 +190,8 @@ class Watcher:
         dead, self._told_dead = (self._told_dead | set(self._seen_dead)) & set(asked), set()
         if dead:
             asking.cancel()
+            # The others are not waited for, and what they would have said is nobody's.
+            asking.add_done_callback(lambda done: done.cancelled() or done.exception())
             return dict.fromkeys(dead, Answer.LOST), set()
         answers = {name: self._streaks.judged(name, told) for name, told in zip(asked, await asking, strict=True)}
         old = time.monotonic() - began > FRESH_S

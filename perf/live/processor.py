@@ -1,125 +1,147 @@
-"""Where a live stream's milliseconds go: processor time for a second of one stream, by process, while many streams
-speak at their pace through the WebSocket and through gRPC."""
+"""Where a live stream's milliseconds go: processor time for a second of one stream, by process and by thread, while
+many streams speak at their pace through the WebSocket and through gRPC. The clients' own is not counted."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from itertools import count as numbers
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from websockets.asyncio.client import connect
-
-from perf.live.processes import used
-from perf.live_client import LiveClient
-from perf.speech.conversations import RATE_HZ, conversation
+from perf.live.arguments import CHUNKS_MS
+from perf.live.processes import FRONTEND, WATCHER, WORKER, Used, used
+from perf.loads.apart import GRPC, WEBSOCKET, Speakers, Spoken, speaking_apart
+from perf.loads.load import percentile_ms, table
+from perf.service import Service
 
 STREAMS = 32
-# What clients send at a time; the first is the one that figures without a length are of.
-CHUNKS_MS = (40, 20, 100)
-WEBSOCKET, GRPC = "", "_grpc"
-# Sessions have begun and are past their first words.
-SETTLE_S = 4.0
-Shorts = NDArray[np.int16]
+ENDS = {WEBSOCKET: "", GRPC: "_grpc"}
+# Sessions have begun and are past their first words; and, at the end, none has ended yet.
+SETTLE_S, MARGIN_S = 4.0, 2.0
+THREADS = 12
+# Parts that are one process in every service, and those that were in services without the setting `processes`.
+SINGLE = ("decoder", WATCHER)
+SINGLE_ONCE = ("asr_stream", FRONTEND)
 
 
-def measure(url: str, grpc_url: str, pid: int, seconds: float, streams: int = STREAMS) -> dict[str, float]:
-    """Figures live.cpu_ms_per_stream_s and live.busiest_thread_ms_per_stream_s, with _20ms and _100ms for other chunks
-    and _grpc for clients of Triton itself, and by part live.cpu_ms_per_stream_s_NAME.
+@dataclass(frozen=True)
+class Turned:
+    """What was used in one turn, in seconds, for so many seconds of streams; and what the streams heard."""
 
-    url, grpc_url: of the frontend and of its Triton. pid: of the service, with all that it has started. seconds: of
-    streams that are counted, each time.
+    used: Used
+    streams_s: float
+    spoken: Spoken
+
+    @property
+    def cpu_ms(self) -> float:
+        """Of all processes, for a second of a stream."""
+        return self.ms(sum(self.used.parts.values()))
+
+    def ms(self, seconds: float) -> float:
+        return 1_000 * seconds / self.streams_s
+
+
+async def measure(
+    services: dict[str, Service],
+    seconds: float,
+    chunks_ms: tuple[int, ...] = CHUNKS_MS,
+    ways: tuple[str, ...] = (WEBSOCKET, GRPC),
+    streams: int = STREAMS,
+    turns: int = 3,
+) -> dict[str, float]:
+    """Figures live.cpu_ms_per_stream_s and live.busiest_thread_ms_per_stream_s, with _grpc for clients of Triton
+    itself, _20ms and _100ms for other chunks, then the end that a service has; and by part
+    live.cpu_ms_per_stream_s_PART and, of what can be had once, live.alone_ms_per_stream_s_PART.
+
+    services: by the end of their figures' names. seconds: of streams that are counted in a turn. turns: of each
+    service, one after the other's; the one with the least processor time counts, which the machine's other work has
+    lengthened least.
     """
     figures: dict[str, float] = {"live.processor_streams": streams}
-    ways = ((WEBSOCKET, url.replace("http", "ws", 1) + "/ws/transcribe", _websocket), (GRPC, grpc_url, _grpc))
-    for way, address, stream in ways:
-        for chunk_ms in CHUNKS_MS:
-            end = way if chunk_ms == CHUNKS_MS[0] else f"{way}_{chunk_ms}ms"
-            spent = asyncio.run(_spent(address, stream, pid, seconds, streams, chunk_ms))
-            figures |= {f"live.{name}{end}": value for name, value in spent.items()}
+    for way in ways:
+        for chunk_ms in chunks_ms:
+            found: dict[str, list[Turned]] = {name: [] for name in services}
+            for _ in range(turns):
+                for name, service in services.items():
+                    address = service.url if way == WEBSOCKET else service.grpc_url()
+                    speakers = Speakers(way, address, streams, SETTLE_S + seconds + MARGIN_S, chunk_ms)
+                    found[name].append(await _turn(service.pid, speakers, seconds))
+            end = ENDS[way] if chunk_ms == CHUNKS_MS[0] else f"{ENDS[way]}_{chunk_ms}ms"
+            for name, service in services.items():
+                best = min(found[name], key=lambda turn: turn.cpu_ms)
+                single = SINGLE if service.takes("processes") else (*SINGLE, *SINGLE_ONCE)
+                print(
+                    f"\n{streams} streams, chunks of {chunk_ms} ms, {way}{name}:\n\n{_tables(best, single)}", flush=True
+                )
+                figures |= {f"live.{key}{end}{name}": value for key, value in _figures(best, single).items()}
     return figures
 
 
-async def _spent(
-    address: str,
-    stream: Callable[[str, Shorts, int, float], Coroutine[Any, Any, None]],
-    pid: int,
-    seconds: float,
-    streams: int,
-    chunk_ms: int,
-) -> dict[str, float]:
-    """Milliseconds for a second of a stream, by name."""
-    talks = [_talk(SETTLE_S + seconds + 1, seed) for seed in range(8)]
-    chunk = chunk_ms * RATE_HZ // 1_000
-    began = time.monotonic() + 0.5
-    # Not all at the same moment of a chunk.
-    running = [
-        asyncio.create_task(stream(address, talks[number % len(talks)], chunk, began + number / streams))
-        for number in range(streams)
-    ]
-    try:
-        await asyncio.sleep(began + SETTLE_S - time.monotonic())
+async def _turn(pid: int, speakers: Speakers, seconds: float) -> Turned:
+    async with speaking_apart(speakers) as speaking:
+        await asyncio.sleep(speaking.begin + SETTLE_S - time.monotonic())
         started, before = time.monotonic(), await asyncio.to_thread(used, pid)
         await asyncio.sleep(seconds)
-        spent, heard_s = (await asyncio.to_thread(used, pid)).since(before), streams * (time.monotonic() - started)
-        await asyncio.wait_for(asyncio.gather(*running), 60)
-    finally:
-        for one in running:
-            one.cancel()
-    scale = 1_000 / heard_s
+        spent, lasted_s = (await asyncio.to_thread(used, pid)).since(before), time.monotonic() - started
+        spoken = await speaking.spoken()
+    if spoken.streams.errors:
+        raise RuntimeError(f"{len(spoken.streams.errors)} streams failed, first: {spoken.streams.errors[0]}")
+    return Turned(spent, speakers.streams * lasted_s, spoken)
+
+
+def _single(turn: Turned, single: tuple[str, ...]) -> tuple[str, ...]:
+    """A service of several processes has one more that is alone, their master."""
+    return (*single, FRONTEND) if turn.used.counts[WORKER] else single
+
+
+def _figures(turn: Turned, single: tuple[str, ...]) -> dict[str, float]:
+    alone = {name: turn.ms(seconds) for name, seconds in turn.used.alone_s(_single(turn, single)).items()}
+    heard = turn.spoken.streams
     figures = {
-        "cpu_ms_per_stream_s": scale * sum(spent.parts.values()),
-        "busiest_thread_ms_per_stream_s": scale * max(spent.alone_s.values()),
-        "network_ms_per_stream_s": scale * spent.network_s,
+        "cpu_ms_per_stream_s": turn.cpu_ms,
+        "busiest_thread_ms_per_stream_s": max(alone.values()),
+        "network_ms_per_stream_s": turn.ms(turn.used.network_s),
+        "processor_partials_per_stream_s": len(heard.partial) / heard.audio_seconds,
+        "processor_partial_p95_ms": percentile_ms(heard.partial, 95) or 0.0,
     }
-    figures |= {f"cpu_ms_per_stream_s_{part}": scale * value for part, value in spent.parts.items()}
-    return figures | {f"alone_ms_per_stream_s_{part}": scale * value for part, value in spent.alone_s.items()}
+    figures |= {f"cpu_ms_per_stream_s_{part}": turn.ms(seconds) for part, seconds in turn.used.parts.items()}
+    return figures | {f"alone_ms_per_stream_s_{name}": value for name, value in alone.items()}
 
 
-async def _websocket(address: str, talk: Shorts, chunk: int, begin: float) -> None:
-    async with connect(address, compression=None, max_size=None) as socket:
-
-        async def listen() -> None:
-            async for message in socket:
-                event = json.loads(message)
-                if event["type"] == "error":
-                    raise RuntimeError(f"a stream failed: {event}")
-                if event["type"] == "closed":
-                    return
-
-        listening = asyncio.create_task(listen())
-        async for part in _at_pace(talk, chunk, begin):
-            await socket.send(part.tobytes())
-        await socket.send(json.dumps({"action": "end"}))
-        await asyncio.wait_for(listening, 60)
-
-
-async def _grpc(address: str, talk: Shorts, chunk: int, begin: float) -> None:
-    async with LiveClient(address) as client:
-
-        async def listen() -> None:
-            async for event in client.events():
-                if event["type"] == "error":
-                    raise RuntimeError(f"a stream failed: {event}")
-
-        listening = asyncio.create_task(listen())
-        async for part in _at_pace(talk, chunk, begin):
-            client.send(part)
-        client.send(None, end=True)
-        await asyncio.wait_for(listening, 60)
-
-
-async def _at_pace(talk: Shorts, chunk: int, begin: float) -> AsyncIterator[Shorts]:
-    for number, start in zip(numbers(1), range(0, talk.size, chunk), strict=False):
-        await asyncio.sleep(max(0.0, begin + number * chunk / RATE_HZ - time.monotonic()))
-        yield talk[start : start + chunk]
+def _tables(turn: Turned, single: tuple[str, ...]) -> str:
+    parts, counts = turn.used.parts, turn.used.counts
+    alone = turn.used.alone_s(_single(turn, single))
+    rows: list[dict[str, Any]] = [
+        {
+            "process": name,
+            "processes": counts[name],
+            "ms a stream's second": turn.ms(seconds),
+            "of what is alone": turn.ms(alone[name]) if name in alone else None,
+        }
+        for name, seconds in parts.items()
+    ]
+    rows.append({"process": "all", "processes": sum(counts.values()), "ms a stream's second": turn.cpu_ms})
+    numbers: Counter[tuple[str, str]] = Counter()
+    threads: list[dict[str, Any]] = []
+    for thread, seconds in turn.used.busiest(THREADS):
+        numbers[thread.part, thread.name] += 1
+        threads.append(
+            {
+                "thread of": thread.part,
+                "name": f"{thread.name} {numbers[thread.part, thread.name]}",
+                "ms a stream's second": turn.ms(seconds),
+            }
+        )
+    heard = turn.spoken.streams
+    row = heard.row()
+    told = (
+        f"partials {len(heard.partial) / heard.audio_seconds:.2f} a second, p95 {_ms(row['partial_p95_ms'])}; "
+        f"finals after the pause p50 {_ms(row['after_pause_p50_ms'])}, p95 {_ms(row['after_pause_p95_ms'])}; the "
+        f"clients' own {1_000 * turn.spoken.client_cpu_s / heard.audio_seconds:.1f} ms are not counted"
+    )
+    return f"{table(rows)}\n\n{table(threads)}\n\n{told}"
 
 
-def _talk(seconds: float, seed: int) -> Shorts:
-    pcm = conversation(max(2, int(seconds / 3)), 1_000 + seed).pcm
-    pcm = np.tile(pcm, -(-int(seconds * RATE_HZ) // pcm.size))[: int(seconds * RATE_HZ)]
-    return np.round(pcm * 32_767).astype("<i2")
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} ms"

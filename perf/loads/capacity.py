@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from perf.loads.hearing import Streams
 from perf.loads.http_load import Upload, http_load
 from perf.loads.load import Load, percentile_ms
-from perf.loads.ws_load import Streams, ws_load
+from perf.loads.ws_load import ws_load
 
 
 async def capacity(

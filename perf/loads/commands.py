@@ -11,8 +11,8 @@ from export.errors import ExportError
 from export.speech import read_speech
 from perf.loads import arguments as taken
 from perf.loads.addresses import Unreachable, frontend_at, no_answer, triton_at
+from perf.loads.hearing import Streams
 from perf.loads.load import Load, table
-from perf.loads.ws_load import Streams
 from perf.peers.environments import PeerMissing
 from perf.results import read_figures, write_json
 from perf.speech.clips import mixed_clips

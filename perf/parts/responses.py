@@ -17,6 +17,7 @@ import tritonclient.grpc.aio as triton
 from export.rooms import MODEL_REPOSITORY
 from export.sizing.dimensions import read_dimensions
 from perf.loads.load import table
+from perf.repository import change
 from perf.results import write_json
 from perf.service import Service, running_service
 
@@ -56,7 +57,7 @@ def run(arguments: Namespace) -> int:
     for _ in range(arguments.rounds):
         for interval_ms in (SHORT, LONG):
             with tempfile.TemporaryDirectory() as folder:
-                _repository(Path(folder), interval_ms)
+                change(Path(folder), "decoder", stream_interval_ms=interval_ms)
                 with running_service(ASR_MODEL_REPOSITORY=folder, ASR_MODEL_CONFIG_NAME="default") as service:
                     for way in WAYS:
                         if way.interval_ms == interval_ms:
@@ -73,19 +74,6 @@ def run(arguments: Namespace) -> int:
     print(table(rows))
     write_json(arguments.json, figures)
     return 0
-
-
-def _repository(folder: Path, interval_ms: str) -> None:
-    """Links to the model repository, but for the decoder's configuration."""
-    for room in filter(Path.is_dir, MODEL_REPOSITORY.iterdir()):
-        (folder / room.name).mkdir()
-        for part in room.iterdir():
-            (folder / room.name / part.name).symlink_to(part.resolve())
-    path = folder / "decoder" / "config.pbtxt"
-    named = f'parameters [ {{ key: "stream_interval_ms" value: {{ string_value: "{interval_ms}" }} }} ]'
-    text = f"{path.read_text()}{named}\n"
-    path.unlink()
-    path.write_text(text)
 
 
 async def _measured(service: Service, way: Way, sequences: int, tokens: int) -> tuple[float, float, float]:

@@ -11,8 +11,9 @@ from typing import Any
 from perf.chaos.hostile.forms import posted
 from perf.chaos.overload.generator import Answers, Target, ask, elsewhere
 from perf.chaos.stage import Stage
+from perf.loads.hearing import Streams
 from perf.loads.load import percentile_ms
-from perf.loads.ws_load import Streams, ws_load
+from perf.loads.ws_load import ws_load
 from perf.speech.clips import RECORDINGS
 from perf.speech.conversations import SHIPPED
 

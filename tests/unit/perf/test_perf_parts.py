@@ -13,9 +13,9 @@ from perf.loads.accuracy import Answer, groups, report, score
 from perf.loads.analyzer import DECOUPLED, MODELS, input_data, options
 from perf.loads.capacity import holds, largest
 from perf.loads.commands import compare, plan
+from perf.loads.hearing import Streams
 from perf.loads.load import Load, table
 from perf.loads.revisions import revised
-from perf.loads.ws_load import Streams
 from perf.planning import cost_model
 from tests.conftest import ROOT
 
