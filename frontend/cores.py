@@ -1,4 +1,4 @@
-"""Processors that this process may use: those it may run on, within a container's quota."""
+"""Processors that may be used, within a container's quota, and how many processes they are enough for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+# Each process has its memory, and a thousand live streams need no more.
+CORES_A_PROCESS, MOST_PROCESSES = 4, 8
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
@@ -14,6 +16,11 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
     # macOS has no affinity.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, _quota(cgroup))))
+
+
+def processes_for(cores: int) -> int:
+    """Of the frontend, and of each model that one process would limit, where nobody says how many."""
+    return min(MOST_PROCESSES, max(1, cores // CORES_A_PROCESS))
 
 
 def _quota(cgroup: Path) -> float:

@@ -10,10 +10,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from frontend.cores import usable_cores
+from frontend.cores import MOST_PROCESSES, processes_for, usable_cores
 
-# Of `auto`: each has its memory, and a thousand live streams need no more.
-MOST_PROCESSES = 8
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -253,7 +251,7 @@ class Settings(BaseSettings):
         """Of the setting `processes`."""
         if self.processes != "auto":
             return int(self.processes)
-        return min(MOST_PROCESSES, max(1, usable_cores() // 4))
+        return processes_for(usable_cores())
 
     @property
     def profile(self) -> str | None:

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from perf.loads.normalizers import NAMES
+from perf.planning.limits import CORES
 from perf.speech.clips import RECORDINGS
 
 
@@ -48,9 +49,17 @@ def capacity(parser: ArgumentParser) -> None:
 def mixed(parser: ArgumentParser) -> None:
     _common(parser)
     _files(parser)
+    _grpc(parser)
     parser.add_argument("--streams", type=int, default=8)
-    parser.add_argument("--bulk", type=int, default=16, help="clients that post files without a pause")
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--bulk", type=int, default=8, help="clients that post files without a pause")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of the streams, each time")
+    parser.add_argument("--turns", type=int, default=3, help="of which all are counted together")
+    parser.add_argument(
+        "--long-seconds",
+        type=float,
+        default=600.0,
+        help="of the clips that bulk clients of Triton itself ask for; 0: none",
+    )
 
 
 def accuracy(parser: ArgumentParser) -> None:
@@ -100,6 +109,7 @@ def compare(parser: ArgumentParser) -> None:
 def plan(parser: ArgumentParser) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--streams", type=int, default=1_000, help="live streams to serve")
+    parser.add_argument("--cores", type=int, default=CORES, help="of the GPU's host")
     parser.add_argument("--interval-ms", type=float, default=450.0, help="between partials")
     parser.add_argument("--bound-ms", type=float, default=500.0, help="of partials at p95, with --measured")
     parser.add_argument(

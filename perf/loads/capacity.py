@@ -1,16 +1,10 @@
-"""The largest number of live streams that holds a bound, and what bulk files beside them change."""
+"""The largest number of live streams that holds a bound."""
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from perf.loads.hearing import Streams
-from perf.loads.http_load import Upload, http_load
-from perf.loads.load import Load, percentile_ms
 from perf.loads.ws_load import ws_load
 
 
@@ -66,42 +60,3 @@ async def largest(
             count = min(count - 1, round(count / step))
         else:
             count = (holds_at + fails_at) // 2
-
-
-@dataclass
-class Mixed:
-    """Live streams alone and beside bulk files, and the bulk files alone and beside the streams."""
-
-    alone: Streams = field(default_factory=Streams)
-    beside: Streams = field(default_factory=Streams)
-    bulk_alone: Load = field(default_factory=Load)
-    bulk_beside: Load = field(default_factory=Load)
-
-    def rows(self, bulk: int) -> list[dict[str, Any]]:
-        return [
-            {"load": "streams alone", **self.alone.row()},
-            {"load": f"streams beside {bulk} bulk clients", **self.beside.row()},
-        ]
-
-    def late(self, percent: int) -> float:
-        """Percentile of partials beside bulk over alone."""
-        beside, alone = (percentile_ms(one.partial, percent) for one in (self.beside, self.alone))
-        return (beside or math.nan) / (alone or math.nan)
-
-    def bulk_share(self) -> float:
-        """Bulk files' seconds of audio a second beside live streams, over alone."""
-        return (self.bulk_beside.row()["rtfx"] or math.nan) / (self.bulk_alone.row()["rtfx"] or math.nan)
-
-    def errors(self) -> int:
-        return sum(len(one.errors) for one in (self.alone, self.beside, self.bulk_alone, self.bulk_beside))
-
-
-async def mixed(url: str, streams: int, bulk: int, files: list[Upload], seconds: float, into: Mixed) -> None:
-    """The same live streams alone, and beside `bulk` clients that post files without a pause; the bulk alone too, for
-    half as long, which tells its rate as well."""
-    await ws_load(url, streams, seconds, into=into.alone)
-    await http_load(url, files, bulk, seconds / 2, into=into.bulk_alone)
-    await asyncio.gather(
-        http_load(url, files, bulk, seconds + 2, into=into.bulk_beside),
-        ws_load(url, streams, seconds, into=into.beside),
-    )

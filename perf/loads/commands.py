@@ -91,22 +91,41 @@ def capacity(arguments: Namespace) -> int:
 
 
 def mixed(arguments: Namespace) -> int:
-    """Live streams alone and beside bulk files: what the priorities are worth."""
-    from perf.loads.capacity import Mixed
-    from perf.loads.capacity import mixed as measure
-    from perf.loads.http_load import uploads
+    """Live streams alone and beside bulk work, files by HTTP and long clips by gRPC: what the priorities are worth."""
+    from perf.loads.clip_load import clip_load, long_clip
+    from perf.loads.http_load import http_load, uploads
+    from perf.loads.mixed import Bulk, Mixed
+    from perf.loads.mixed import mixed as measure
 
-    found = Mixed()
-
-    async def work() -> None:
-        files = uploads([one.path for one in read_speech(arguments.files)])
-        await measure(url, arguments.streams, arguments.bulk, files, arguments.seconds, found)
-
+    files = uploads([one.path for one in read_speech(arguments.files)])
+    figures: dict[str, float] = {}
     with frontend_at(arguments.url) as url:
-        interruptible(work())
-    print(f"partials beside bulk over alone: p50 {found.late(50):.3g}, p95 {found.late(95):.3g}")
-    print(f"bulk beside live over alone: {found.bulk_share():.3g}; errors: {found.errors()}")
-    return _tell(found.rows(arguments.bulk), arguments, "mixed")
+        kinds: dict[str, tuple[str, Bulk]] = {
+            "": ("files", lambda seconds, load: http_load(url, files, arguments.bulk, seconds, into=load))
+        }
+        if arguments.long_seconds:
+            clip = long_clip(arguments.long_seconds)
+            with triton_at(url, arguments.grpc) as grpc:
+                kinds["long_"] = (
+                    f"clips of {arguments.long_seconds:g} s by gRPC",
+                    lambda seconds, load: clip_load(grpc, clip, arguments.bulk, seconds, load),
+                )
+        for prefix, (name, bulk) in kinds.items():
+            found = Mixed()
+
+            async def turns(bulk: Bulk = bulk, found: Mixed = found) -> None:
+                for _ in range(arguments.turns):
+                    await measure(url, arguments.streams, bulk, arguments.seconds, found)
+
+            done = interruptible(turns())
+            print(table(found.rows(f"{arguments.bulk} clients with {name}")))
+            print(f"\npartials beside {name} over alone: p50 {found.late(50):.3g}, p95 {found.late(95):.3g}")
+            print(f"{name} beside live over alone: {found.bulk_share():.3g}; errors: {found.errors()}\n", flush=True)
+            figures |= found.figures(f"mixed.{prefix}")
+            if not done:
+                break
+    write_json(arguments.json, figures)
+    return 0
 
 
 def accuracy(arguments: Namespace) -> int:
@@ -152,10 +171,11 @@ def analyzer(arguments: Namespace) -> int:
 
 
 def plan(arguments: Namespace) -> int:
-    """Live streams of a server, from steps that perf_analyzer measured on it (--measured); or estimates for GPUs, from
-    published figures, counts and limits of processes, with what binds: nothing was measured on them."""
+    """Live streams of a server, from steps that perf_analyzer measured on it (--measured); or estimates for GPUs and
+    their hosts, from published figures, counts and processor time, with the slowest part, which binds: nothing was
+    measured on them."""
     from perf.planning.cost_model import capacity, fit
-    from perf.planning.told import clip_rows, cost_rows, stream_rows
+    from perf.planning.told import clip_rows, cost_rows, host_rows, stream_rows
 
     if arguments.measured:
         rates = [_level_and_rate(text) for text in arguments.measured]
@@ -166,7 +186,9 @@ def plan(arguments: Namespace) -> int:
         return _tell([{**row, f"servers for {arguments.streams}": servers}], arguments, "plan")
     print(f"Counted, measured and assumed:\n\n{table(cost_rows())}\n")
     print(f"Files, clips a second (others' measurements of the 1.7B: perf/planning/told.py):\n\n{table(clip_rows())}\n")
-    rows = stream_rows(arguments.interval_ms / 1_000, arguments.streams)
+    print(f"Live streams, by the parts of a host with {arguments.cores} processors:\n")
+    print(f"{table(host_rows(arguments.cores))}\n\nLive streams, by the slowest part of GPU and host:\n")
+    rows = stream_rows(arguments.interval_ms / 1_000, arguments.streams, arguments.cores)
     return _tell(rows, arguments, "plan")
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +40,13 @@ class Streams:
     words_revised: int = 0
     finals_revised: int = 0
     errors: list[str] = field(default_factory=list)
+
+    def add(self, other: Streams) -> None:
+        """Count another run of as many streams with this one."""
+        self.streams = other.streams
+        for one in fields(self):
+            if one.name != "streams":
+                setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     @property
     def dropped(self) -> int:

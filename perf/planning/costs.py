@@ -9,9 +9,13 @@ from typing import Any
 
 COSTS = Path(__file__).resolve().parent / "costs.json"
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-NEWER = ("dispatch.json", "responses.json")
-# Milliseconds of one thread for a second of a stream end in this.
-PROCESSES = ("asr_stream", "decoder", "vad", "frontend", "triton")
+NEWER = ("dispatch.json", "responses.json", "live.json")
+# Milliseconds of a second of a stream, by their names without `_ms`. ONE: of what there can be only one of, a thread or
+# an interpreter. SEVERAL: of processes that run as often as the host's processors allow. ALL: of everything on the host
+# but the network's arithmetic, which is the GPU's.
+ONE = ("decoder", "triton_thread")
+SEVERAL = ("asr_stream", "frontend")
+ALL = ("decoder", "triton", *SEVERAL)
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,6 @@ class Costs:
 
     values: dict[str, float]
     told: list[dict[str, Any]]
-    processes: dict[str, int]
 
     def __getitem__(self, name: str) -> float:
         return self.values[name]
@@ -37,9 +40,14 @@ class Costs:
         """Seconds of the decoder's interpreter for a step of so many sequences; nothing of it is beside the GPU yet."""
         return sequences * 1e-6 * self["sequence_step_us"]
 
-    def streams_of(self, process: str) -> int:
-        """Streams that one thread of this process, or one of each of its processes, can hold."""
-        return int(1_000 * self.processes[process] / self[f"{process}_ms"])
+    @property
+    def host_ms(self) -> float:
+        """Milliseconds of the host's processors for a second of a stream."""
+        return sum(self[f"{name}_ms"] for name in ALL)
+
+    def streams_of(self, name: str, processes: int = 1) -> float:
+        """Streams at which so many processes, or threads, of this kind never rest."""
+        return 1_000 * processes / self[f"{name}_ms"]
 
 
 def read_costs(results: Path = RESULTS) -> Costs:
@@ -58,4 +66,4 @@ def read_costs(results: Path = RESULTS) -> Costs:
             source = f"perf/results/{file}, {one['replaced_by']}"
         values[name] = value
         told.append({"figure": name, "value": value, "source": source, "again": one["again"]})
-    return Costs(values, told, {name: int(known[f"{name}_ms"].get("processes", 1)) for name in PROCESSES})
+    return Costs(values, told)

@@ -1,7 +1,8 @@
 """Which limit a GPU and its host meet first: live streams, and clips a second.
 
-Each limit is taken alone, and those that a step has in turn are also added up. Estimates, from published figures of the
-card and from `costs`: nothing of it was measured on a GPU.
+Each limit is taken alone, and those that a step has in turn are also added up: what a server holds is what its slowest
+part holds, be it the GPU, one thread of one process, or all the processors together. Estimates, from published figures
+of the card and from `costs`: nothing of it was measured on a GPU.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from dataclasses import dataclass
 
 from export.sizing.dimensions import SIZES, Checkpoint
 from export.sizing.gpus import Gpu
-from perf.planning.costs import PROCESSES, Costs
+from frontend.cores import processes_for
+from perf.planning.costs import ONE, SEVERAL, Costs
 
 # Operations of one block, as perf/parts/gpu_encoder.py counts them.
 BLOCK_FLOP = {"0.6b": 72.2e9, "1.7b": 99.8e9}
-# Of an interval, what steps may take: the rest is for queues.
+# Of an interval, what steps may take, and of a second, what a thread or the processors may: the rest is for queues.
 BUSY = 2 / 3
+# Of a host whose processors nobody named.
+CORES = 16
 HALF = 2
 # Memory that is neither weights nor cache: `python -m export memory`.
 BESIDE_GB = 6.0
@@ -39,11 +43,13 @@ class LiveLoad:
 
 @dataclass(frozen=True)
 class Held:
-    """count: streams. limit: what binds. alone: what each limit would allow alone."""
+    """count: streams. limit: what binds. alone: what each limit would allow alone. on_host: of those, what the host's
+    processors would."""
 
     count: int
     limit: str
     alone: dict[str, int]
+    on_host: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,17 @@ class Rate:
     limit: str
 
 
-def streams(card: Gpu, model: Checkpoint, load: LiveLoad, costs: Costs) -> Held:
-    """Live streams of which every partial is done before the next one is due."""
+def host(cores: int, costs: Costs) -> dict[str, int]:
+    """Live streams that each part of a host with so many processors would hold alone, by what it is."""
+    several = processes_for(cores)
+    found = {f"process {name}": costs.streams_of(name) for name in ONE}
+    found |= {f"{several} processes {name}": costs.streams_of(name, several) for name in SEVERAL}
+    found[f"{cores} processors"] = 1_000 * cores / costs.host_ms
+    return {name: int(BUSY * count) for name, count in found.items()}
+
+
+def streams(card: Gpu, model: Checkpoint, load: LiveLoad, costs: Costs, cores: int = CORES) -> Held:
+    """Live streams of which every partial is done before the next one is due, on a host with so many processors."""
 
     def parts(count: int) -> dict[str, float]:
         """Seconds of one interval's steps, all that speak in one batch: a prompt pass, and one for each new token."""
@@ -76,12 +91,13 @@ def streams(card: Gpu, model: Checkpoint, load: LiveLoad, costs: Costs) -> Held:
     # The GPU computes or reads, while the host launches; Python comes after.
     together = _most(lambda count: _in_turn(parts(count)) <= budget)
     alone["GPU memory"] = _in_memory(card, model, load)
-    alone |= {f"process {name}": costs.streams_of(name) for name in PROCESSES}
+    on_host = host(cores, costs)
+    alone |= on_host
     least = min(alone, key=lambda name: alone[name])
     if together < alone[least]:
         times = parts(max(1, together))
-        return Held(together, f"a step: {max(times, key=lambda name: times[name])}", alone)
-    return Held(alone[least], least, alone)
+        return Held(together, f"a step: {max(times, key=lambda name: times[name])}", alone, on_host)
+    return Held(alone[least], least, alone, on_host)
 
 
 def clips(card: Gpu, model: Checkpoint, clients: int, costs: Costs) -> Rate:

@@ -6,7 +6,7 @@ from typing import Any
 
 from export.sizing.gpus import GPUS
 from perf.planning.costs import read_costs
-from perf.planning.limits import MODELS, LiveLoad, clips, streams
+from perf.planning.limits import CORES, MODELS, LiveLoad, clips, host, streams
 
 CARDS = tuple(GPUS[name] for name in ("rtx4090", "l4", "a10", "l40s", "a100", "h100", "h200"))
 # SGLang-Omni (its issues 1151 and 1168), 1.7B in bfloat16 on one RTX 4090, SeedTTS English: clips a second by clients.
@@ -18,16 +18,24 @@ def cost_rows() -> list[dict[str, Any]]:
     return read_costs().told
 
 
-def stream_rows(interval_s: float, wanted: int) -> list[dict[str, Any]]:
-    """Live streams by model and card, what binds, and what would without the processes' limits."""
+def stream_rows(interval_s: float, wanted: int, cores: int = CORES) -> list[dict[str, Any]]:
+    """Live streams by model and card on a host with so many processors, what binds, and what each limit of the GPU, and
+    the least one of the host, would allow alone."""
     costs, load, rows = read_costs(), LiveLoad(interval_s=interval_s), []
     for model in MODELS:
         for card in CARDS:
-            held = streams(card, model, load, costs)
-            on_gpu = {name: count for name, count in held.alone.items() if not name.startswith("process ")}
+            held = streams(card, model, load, costs, cores)
             row = {"model": model.name, "card": card.name, "streams": held.count, "binds": held.limit}
-            rows.append({**row, **on_gpu, f"for {wanted}": -(-wanted // held.count) if held.count else None})
+            row |= {name: count for name, count in held.alone.items() if name not in held.on_host}
+            least = min(held.on_host, key=lambda name: held.on_host[name])
+            row["host"] = f"{held.on_host[least]} ({least})"
+            rows.append({**row, f"for {wanted}": -(-wanted // held.count) if held.count else None})
     return rows
+
+
+def host_rows(cores: int = CORES) -> list[dict[str, Any]]:
+    """Parts of a host, and the live streams that each would hold whatever the GPU."""
+    return [{"part": name, "streams": count} for name, count in host(cores, read_costs()).items()]
 
 
 def clip_rows() -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from perf.live.streams import BOUND_MS, LEVELS
 from perf.loads.load import table
-from perf.planning.limits import LiveLoad
+from perf.planning.limits import CORES, LiveLoad
 from perf.planning.told import stream_rows
 from perf.report.page import Report, twice
 
@@ -17,8 +17,9 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 def planning(page: Report) -> str:
     text = _checked(page) if "live.streams_foreseen_0" in page.figures else ""
     return (
-        f"{text}Live streams a card and what binds, estimated from published bandwidth and TFLOPS, counted kernels and "
-        f"measured processor time (`python -m perf plan`); not measured on any of these cards:\n\n"
+        f"{text}Live streams a card and its host of {CORES} processors, and the slowest part, which binds: estimated "
+        f"from published bandwidth and TFLOPS, counted kernels and measured processor time (`python -m perf plan`); "
+        f"not measured on any of these cards. `host` is what that would hold whatever the GPU:\n\n"
         f"{table(stream_rows(LiveLoad().interval_s, 1_000))}"
     )
 

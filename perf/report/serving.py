@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from perf.live.streams import BOUND_MS
 from perf.loads.accuracy import live, offline
 from perf.loads.accuracy import report as accuracy_report
 from perf.loads.analyzer import run as analyze
-from perf.loads.capacity import Mixed, capacity, mixed
+from perf.loads.capacity import capacity
 from perf.loads.http_load import http_load as measure_http
 from perf.loads.http_load import uploads
 from perf.loads.load import Load, table
+from perf.loads.mixed import Mixed, mixed
 from perf.report import plots
 from perf.report.page import Report, twice
 from perf.service import Service
@@ -92,17 +94,22 @@ def live_capacity(page: Report, url: str, seconds: float) -> str:
 
 def under_bulk(page: Report, url: str, turns: int) -> str:
     files = uploads(sorted(RECORDINGS.glob("*.flac")))
+
+    def bulk(seconds: float, load: Load) -> Awaitable[Load]:
+        return measure_http(url, files, BULK, seconds, into=load)
+
     # Short turns of two runs: what else the machine does falls on both, and on streams alone as on those beside bulk.
     runs = [Mixed(), Mixed()]
     for turn in range(2 * turns):
-        asyncio.run(mixed(url, STREAMS_BESIDE, BULK, files, 8.0, runs[turn % 2]))
+        asyncio.run(mixed(url, STREAMS_BESIDE, bulk, 8.0, runs[turn % 2]))
     ratios = {f"partial_p{percent}_ratio": [run.late(percent) for run in runs] for percent in (50, 90)}
     ratios["bulk_share"] = [run.bulk_share() for run in runs]
     for name, values in ratios.items():
         page.figures |= {f"mixed.{name}_{number}": value for number, value in enumerate(values)}
     typical, late, share = map(twice, ratios.values())
+    name = f"{BULK} bulk clients"
     return (
-        f"{table(runs[0].rows(BULK))}\n\nBeside bulk over alone: p50 {typical}, p90 {late}. Bulk beside live, over "
+        f"{table(runs[0].rows(name))}\n\nBeside bulk over alone: p50 {typical}, p90 {late}. Bulk beside live, over "
         f"bulk alone: {share}. Errors: {sum(run.errors() for run in runs)}."
     )
 

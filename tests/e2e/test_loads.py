@@ -8,10 +8,14 @@ import sys
 import pytest
 
 from export.speech import read_speech
+from perf.live.processes import used
 from perf.loads.accuracy import live, offline
 from perf.loads.analyzer import run as analyze
-from perf.loads.capacity import Mixed, mixed
+from perf.loads.apart import GRPC, WEBSOCKET, Speakers, speaking_apart
+from perf.loads.clip_load import clip_load, long_clip
 from perf.loads.http_load import Upload, http_load, uploads
+from perf.loads.load import Load
+from perf.loads.mixed import Mixed, mixed
 from perf.loads.ws_load import ws_load
 from perf.peers.environments import PeerMissing
 from perf.peers.perf_analyzer import binary
@@ -57,12 +61,12 @@ async def test_ws_load_hears_every_utterance(service):
 
 async def test_mixed_load_tells_both_sides(service, files):
     found = Mixed()
-    await mixed(service.url, 2, 2, files, 4.0, found)
+    await mixed(service.url, 2, lambda seconds, load: http_load(service.url, files, 2, seconds, into=load), 4.0, found)
     assert found.errors() == 0
     assert found.late(50) > 0
     assert found.late(95) > 0
     assert 0 < found.bulk_share() < 2
-    assert [row["streams"] for row in found.rows(2)] == [2, 2]
+    assert [row["streams"] for row in found.rows("files")] == [2, 2]
     assert found.bulk_beside.seconds > 4.0
 
 
@@ -147,3 +151,45 @@ def test_the_command_lines_that_ran_can_be_typed_again(service, perf_analyzer, t
     typed = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert typed.returncode == 0, typed.stdout + typed.stderr
     assert "Concurrency: 2, throughput:" in typed.stdout
+
+
+@pytest.mark.parametrize("way", [WEBSOCKET, GRPC])
+async def test_streams_of_another_process_are_heard_and_their_cost_is_seen(service, way):
+    address = service.url if way == WEBSOCKET else service.grpc_url()
+    async with speaking_apart(Speakers(way, address, 2, 6.0, 40)) as speaking:
+        before = used(service.pid)
+        spoken = await speaking.spoken()
+    spent = used(service.pid).since(before)
+    row = spoken.streams.row()
+    assert row["errors"] == row["dropped"] == 0
+    assert spoken.streams.spoken >= 2
+    assert spoken.streams.audio_seconds == pytest.approx(12.0)
+    assert spoken.client_cpu_s > 0
+    for part in ("tritonserver", "asr_stream", "decoder", "encoder"):
+        assert spent.parts[part] > 0, part
+    assert 0 < spent.network_s < spent.parts["decoder"]
+    assert spent.alone_s(("decoder",))["decoder"] == pytest.approx(spent.parts["decoder"] - spent.network_s)
+
+
+async def test_streams_that_cannot_begin_say_why():
+    async with speaking_apart(Speakers(WEBSOCKET, "http://127.0.0.1:1", 2, 1.0, 100)) as speaking:
+        spoken = await speaking.spoken()
+    assert len(spoken.streams.errors) == 2
+    assert "refused" in spoken.streams.errors[0].lower()
+
+
+async def test_a_crowd_loses_no_final(service):
+    async with speaking_apart(Speakers(WEBSOCKET, service.url, 20, 30.0, 100, share=0.1)) as speaking:
+        spoken = await speaking.spoken()
+    assert spoken.streams.errors == []
+    assert spoken.streams.spoken >= 10
+    assert spoken.streams.dropped == 0
+    assert len(spoken.streams.pause) >= 10
+
+
+async def test_long_clips_are_asked_for_by_grpc(service):
+    load = Load()
+    await clip_load(service.grpc_url(), long_clip(30.0), 2, 1.0, load)
+    assert load.errors == []
+    assert load.audio_seconds == pytest.approx(30.0 * len(load.latencies))
+    assert load.row()["rtfx"] > 1
