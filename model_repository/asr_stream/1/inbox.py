@@ -94,7 +94,7 @@ class Inbox:
         self._arrived.clear()
 
     def take(self, max_samples: int) -> Command | list[Floats] | None:
-        """The next command, or the samples before it in pieces, up to `max_samples` and a piece; None at the end."""
+        """The next command, or the samples before it in pieces, up to `max_samples`; None at the end."""
         parts: list[Floats] = []
         size = 0
         while self._items and size < max_samples:
@@ -108,8 +108,11 @@ class Inbox:
             if isinstance(item, _Mark):
                 self._due.append(item.tell)
             else:
-                parts.append(item)
-                size += item.size
+                part, rest = np.split(item, [max_samples - size])
+                if rest.size:
+                    self._items.appendleft(rest)
+                parts.append(part)
+                size += part.size
         self._num_samples -= size
         return parts or None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -46,11 +45,10 @@ class Listening:
             self._num_unjudged += part.size - skipped
         return self._num_unjudged >= VAD_WINDOWS * WINDOW
 
-    def probabilities(self) -> Iterator[float]:
+    def probabilities(self) -> list[float]:
         """Of speech, for each window of what was not judged yet."""
         pcm = np.concatenate(self._unjudged) if self._unjudged else np.empty(0, dtype=np.float32)
         self._unjudged, self._num_unjudged = [], 0
-        for start in range(0, pcm.size, MAX_VAD_SAMPLES):
-            part = pcm[start : start + MAX_VAD_SAMPLES]
-            judged, self._state = self._detector.probabilities(part, self._state, whole=False)
-            yield from judged.tolist()
+        judged, self._state = self._detector.probabilities(pcm, self._state, whole=False)
+        heard: list[float] = judged.tolist()
+        return heard

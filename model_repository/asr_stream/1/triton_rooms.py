@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 
 from .channel import channel
 from .parameters import Parameters
-from .rooms import Floats, Heard, Question
+from .rooms import Heard, Question
 from .wire import NoAnswer, Wire
 
 # Live speech goes first in every room.
@@ -83,7 +83,7 @@ def _command(model: str, parameters: dict[str, str] | None = None, **inputs: Any
     return request
 
 
-def _request(model: str, **inputs: Floats | Any) -> Any:
+def _request(model: str, **inputs: Any) -> Any:
     """A request at live priority; text that is empty and arrays without elements but for a shape are left out."""
     request = service_pb2.ModelInferRequest(model_name=model)
     request.parameters["priority_level"].int64_param = PRIORITY

@@ -128,15 +128,17 @@ class Utterance:
         mel = await self._mel(first, num_samples)
         heard = time.monotonic()
         blocks = self._full[:first] + _cut(mel)
+        clip_max = max(block.high for block in blocks)
         if not apart:
             self._full = blocks[:num_full]
             self._tail = mel[
                 :, (num_full - first) * BLOCK_FRAMES : num_settled_frames(num_samples) - first * BLOCK_FRAMES
             ]
             keep = num_full if ahead or not final else 0
-            answer, num_encoded = await self._go_on(blocks, num_full, keep, options)
+            answer, num_encoded = await self._go_on(blocks, num_full, keep, clip_max, options)
         else:
-            answer, num_encoded = await self._rooms.step(self._question(blocks, options), fast=False), len(blocks)
+            num_encoded = len(blocks)
+            answer = await self._rooms.step(self._question(blocks, clip_max, options), fast=False)
             if not ahead:
                 self.forget()
         self.draft = answer.token_ids
@@ -171,10 +173,11 @@ class Utterance:
         fresh = log_mel(pcm) if pcm.size < MANY_SAMPLES else await asyncio.to_thread(log_mel, pcm)
         return np.concatenate([known[:, : settled - begin], fresh[:, context:]], axis=1)
 
-    async def _go_on(self, blocks: list[Block], num_full: int, keep: int, options: Options) -> tuple[Heard, int]:
+    async def _go_on(
+        self, blocks: list[Block], num_full: int, keep: int, clip_max: float, options: Options
+    ) -> tuple[Heard, int]:
         """Ask about these blocks, of which the first `num_full` are full, where the decoder keeps some of them and is
         to keep `keep`; also how many were encoded for it."""
-        clip_max = max(block.high for block in blocks)
         stale = [index for index, block in enumerate(blocks) if not block.holds(clip_max)]
         kept = min([self._num_kept, num_full, *stale[:1]])
         # Until the decoder has answered, what it keeps is not known.
@@ -182,7 +185,7 @@ class Utterance:
         encoded = 0
         for cached in dict.fromkeys((kept, 0)):
             question = replace(
-                self._question(blocks, options, cached),
+                self._question(blocks[cached:], clip_max, options),
                 # Without anything to keep, naming the session ends it.
                 session=self.name if keep or self._is_known else "",
                 cached_blocks=cached,
@@ -199,16 +202,14 @@ class Utterance:
                 return answer, encoded
         raise RoomFailed("the decoder asked for blocks that were sent")
 
-    def _question(self, blocks: list[Block], options: Options, first: int = 0) -> Question:
-        """About these blocks, of which those from `first` on are sent."""
-        sent = blocks[first:]
-        longest = max(block.frames for block in sent)
+    def _question(self, blocks: list[Block], clip_max: float, options: Options) -> Question:
+        """About these blocks of a clip with this maximum."""
+        longest = max(block.frames for block in blocks)
         length = next(length for length in LENGTHS if length >= longest)
-        mel = np.full((len(sent), NUM_MELS, length), EMPTY, dtype=np.float32)
-        for index, block in enumerate(sent):
+        mel = np.full((len(blocks), NUM_MELS, length), EMPTY, dtype=np.float32)
+        for index, block in enumerate(blocks):
             mel[index, :, : block.frames] = block.mel
-        frames = np.array([[block.frames] for block in sent], dtype=np.int32)
-        clip_max = max(block.high for block in blocks)
+        frames = np.array([[block.frames] for block in blocks], dtype=np.int32)
         return Question(mel, frames, clip_max, options.language, options.context, self.draft)
 
 

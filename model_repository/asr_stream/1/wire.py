@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 # At the beginning of an answer's error, where the request is at fault.
 INVALID = "INVALID_ARGUMENT: "
 
+# A request, and where its answer goes, None where nobody waits for it.
+Asked = tuple[Any, "asyncio.Future[Any] | None"]
+
 
 class NoAnswer(RoomFailed):
     """There was none in time."""
@@ -33,7 +36,7 @@ class Wire:
         self._name = name
         self._numbers = itertools.count(1)
         self._waiting: dict[str, asyncio.Future[Any]] = {}
-        self._requests: asyncio.Queue[Any] | None = None
+        self._requests: asyncio.Queue[Asked] | None = None
         self._reader: asyncio.Task[None] | None = None
 
     async def ask(self, request: Any, timeout_s: float) -> Any:
@@ -67,9 +70,9 @@ class Wire:
             self._reader = asyncio.get_running_loop().create_task(self._read(self._requests))
         if answered is not None:
             self._waiting[request.id] = answered
-        self._requests.put_nowait(request)
+        self._requests.put_nowait((request, answered))
 
-    async def _read(self, requests: asyncio.Queue[Any]) -> None:
+    async def _read(self, requests: asyncio.Queue[Asked]) -> None:
         """Hand answers to those who wait, until the stream breaks."""
         broken = "the stream to the server ended"
         call = self._stub.ModelStreamInfer(_each(requests))
@@ -97,9 +100,12 @@ class Wire:
             future.set_result(answer.infer_response)
 
 
-async def _each(requests: asyncio.Queue[Any]) -> AsyncIterator[Any]:
+async def _each(requests: asyncio.Queue[Asked]) -> AsyncIterator[Any]:
     while True:
-        yield await requests.get()
+        request, answered = await requests.get()
+        # A server that took nothing for a while is not given what nobody waits for any more.
+        if answered is None or not answered.done():
+            yield request
 
 
 def failed(model: str, message: str) -> RoomFailed:

@@ -14,16 +14,17 @@ from .encoding import Encoding
 from .engine import BlockEncoderEngine
 from .parameters import Parameters
 from .providers import split_device
-from .room_metrics import RoomMetrics
-from .turns import RoomFull, Turns, checked_priority, usable_cores
+from .room import Room
+from .turns import Turns, checked_priority, usable_cores
 
-CLOSE_S = 5.0
 # On a CPU a run is no cheaper with company, so blocks are as long as they need to the second; on a GPU it is.
 LENGTH_STEPS = {"cpu": 100}
 LENGTH_STEP = 200
 
 
-class Adapter:
+class Adapter(Room["_Blocks"]):
+    name = "encoder"
+
     def __init__(self, parameters: Parameters, folder: Path, args: dict[str, str]) -> None:
         """folder: this version's, where the graph is. args: of the instance, as Triton gives them."""
         provider, device = split_device(parameters.execution_provider)
@@ -39,32 +40,15 @@ class Adapter:
         )
         # Half of the cores: the other half is the decoder's. A GPU makes one run at a time.
         at_once = max(1, usable_cores() // 2 // self.engine.num_threads) if provider == "cpu" else 1
-        self._turns: Turns[_Blocks] = Turns(
+        turns: Turns[_Blocks] = Turns(
             self._advance,
             choose=self._choose,
             num_threads=parameters.runs_at_once or at_once,
             max_waiting_bytes=parameters.max_waiting_mb * 2**20,
         )
-        self._metrics = RoomMetrics(pb_utils, self._turns.counts, args["model_name"], args["model_instance_name"])
+        super().__init__(turns, args)
 
-    def execute(self, requests: list[Any]) -> None:
-        for request in requests:
-            answer = Answer(request)
-            try:
-                self._turns.add(self._blocks(request, answer))
-            except ValueError as error:
-                answer.refuse(str(error))
-            except RoomFull as error:
-                answer.put_off(str(error))
-            except Exception as error:
-                pb_utils.Logger.log_error(f"encoder failed: {error!r}")
-                answer.fail(f"encoder failed: {error}")
-
-    def finalize(self) -> None:
-        self._turns.close(CLOSE_S)
-        self._metrics.close()
-
-    def _blocks(self, request: Any, answer: Answer) -> _Blocks:
+    def job(self, request: Any, answer: Answer) -> _Blocks:
         names = ("MEL", "FRAMES", "CLIP_MAX")
         mel, frames, clip_max = (pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in names)
         priority = checked_priority(json.loads(request.parameters() or "{}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +10,34 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .answers import Answer
+from .clips import Clip, Parts, advance
 from .parameters import Parameters
-from .room_metrics import RoomMetrics
-from .silero import STATE_HEAD, Judged, Silero, initial_state
+from .room import Room
+from .silero import STATE_HEAD, Silero, initial_state
 from .spans import speech_spans
-from .turns import RoomFull, Turns, checked_priority, usable_cores
+from .turns import Turns, checked_priority, usable_cores
 
 # An hour; longer ones are sent in parts, with STATE.
 MAX_SAMPLES = 3_600 * 16_000
-CLOSE_S = 5.0
 # What a request may say otherwise; threads and memory are the server's.
 RULES = ("threshold", "min_speech_ms", "min_silence_ms", "speech_pad_ms")
 
 
-class Adapter:
+class Adapter(Room[Clip]):
+    name = "vad"
+
     def __init__(self, parameters: Parameters, folder: Path, args: dict[str, str]) -> None:
         """folder: this version's, where the network is. args: of the instance, as Triton gives them."""
         self.parameters = parameters
         self.silero = Silero(folder / "silero_vad.onnx")
-        self._turns: Turns[_Clip] = Turns(
-            _advance,
+        turns: Turns[Clip] = Turns(
+            advance,
             num_threads=parameters.threads or usable_cores(),
             max_waiting_bytes=parameters.max_waiting_mb * 2**20,
         )
-        self._metrics = RoomMetrics(pb_utils, self._turns.counts, args["model_name"], args["model_instance_name"])
+        super().__init__(turns, args)
 
-    def execute(self, requests: list[Any]) -> None:
-        for request in requests:
-            answer = Answer(request)
-            try:
-                self._accept(request, answer)
-            except ValueError as error:
-                answer.refuse(str(error))
-            except RoomFull as error:
-                answer.put_off(str(error))
-            except Exception as error:
-                pb_utils.Logger.log_error(f"vad failed: {error!r}")
-                answer.fail(f"vad failed: {error}")
-
-    def finalize(self) -> None:
-        self._turns.close(CLOSE_S)
-        self._metrics.close()
-
-    def _accept(self, request: Any, answer: Answer) -> None:
+    def job(self, request: Any, answer: Answer) -> Clip | None:
         parameters = json.loads(request.parameters() or "{}")
         samples = pb_utils.get_input_tensor_by_name(request, "PCM")
         if samples is None:
@@ -64,58 +48,25 @@ class Adapter:
         if parameters.get("vad") == "off":
             spans = np.array([[0, pcm.size]], dtype=np.int32)
             answer.give(SPEECH_PROB=np.empty(0, dtype=np.float32), SPEECH=spans, STATE=state)
-            return
-        rules = self._rules(parameters)
-        parts = self._judged(pcm, state, whole=carried is None)
-        self._turns.add(_Clip(parts, pcm.size, rules, checked_priority(parameters), answer))
+            return None
+        parts = self._parts(pcm, state, self._rules(parameters), whole=carried is None)
+        return Clip(self.name, parts, pcm.nbytes, checked_priority(parameters), answer)
 
-    def _judged(self, pcm: Any, state: Any, *, whole: bool) -> Iterator[Judged | None]:
+    def _parts(self, pcm: Any, state: Any, rules: Parameters, *, whole: bool) -> Parts:
         # Here, where nobody waits for it: that of a long clip takes a while.
         if not np.isfinite(pcm).all():
             raise ValueError("PCM holds NaN or infinity")
-        yield from self.silero.judge(pcm, state, whole=whole)
+        for judged in self.silero.judge(pcm, state, whole=whole):
+            if judged is None:
+                yield None
+            else:
+                probabilities, carried = judged
+                spans = speech_spans(probabilities, pcm.size, rules)
+                yield {"SPEECH_PROB": probabilities, "SPEECH": spans, "STATE": carried}
 
     def _rules(self, parameters: dict[str, Any]) -> Parameters:
         """What counts as a span, with what a request names of it; the rest of its parameters are for others."""
         return self.parameters.changed({name: str(value) for name, value in parameters.items() if name in RULES})
-
-
-class _Clip:
-    """A job of this room."""
-
-    def __init__(
-        self, parts: Iterator[Judged | None], num_samples: int, rules: Parameters, priority: int, answer: Answer
-    ) -> None:
-        self.priority = priority
-        self.num_bytes = 4 * num_samples
-        self._parts = parts
-        self._num_samples = num_samples
-        self._rules = rules
-        self._answer = answer
-
-    def advance(self) -> bool:
-        """Judge some more; returns whether there is more to do."""
-        try:
-            judged = next(self._parts)
-        except ValueError as error:
-            self._answer.refuse(str(error))
-            return False
-        if judged is None:
-            return True
-        probabilities, state = judged
-        spans = speech_spans(probabilities, self._num_samples, self._rules)
-        self._answer.give(SPEECH_PROB=probabilities, SPEECH=spans, STATE=state)
-        return False
-
-    def is_cancelled(self) -> bool:
-        return self._answer.is_cancelled()
-
-    def fail(self, message: str) -> None:
-        self._answer.fail(f"vad failed: {message}")
-
-
-def _advance(clips: list[_Clip]) -> list[_Clip]:
-    return [clip for clip in clips if clip.advance()]
 
 
 def checked_pcm(pcm: Any) -> Any:

@@ -60,6 +60,20 @@ def test_a_backlog_of_single_samples_takes_the_memory_of_few_pieces():
     assert np.array_equal(np.concatenate(parts), pcm)
 
 
+def test_a_chunk_of_any_length_leaves_the_others_their_turns():
+    inbox = inbox_room.Inbox(120.0)
+    pcm = np.arange(60 * 16_000, dtype=np.float32)
+    inbox.push(pcm)
+    inbox.command("flush")
+    taken = []
+    while isinstance(parts := inbox.take(32_000), list):
+        taken.append(np.concatenate(parts))
+    assert parts.name == "flush"
+    assert {one.size for one in taken} == {32_000}
+    assert np.array_equal(np.concatenate(taken), pcm)
+    inbox.push(pcm)
+
+
 @pytest.mark.parametrize("retry_s", [1.0, 30.0, 60.0, 600.0])
 def test_a_call_that_stalls_leaves_time_for_another(retry_s):
     limits = parameters_room.Parameters(retry_s=retry_s)
