@@ -131,10 +131,16 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
+def model_of(arguments: Iterable[str]) -> str:
+    """Whose process it is by its command line: Python's backend names the file that it runs, MODEL/VERSION/model.py. ""
+    for any other."""
+    files = (word for word in arguments if word.endswith("/model.py") and word.count("/") >= 3)
+    return next((Path(word).parts[-3] for word in files), "")
+
+
 def _model(pid: int) -> str:
-    """Whose process it is: Python's backend names the file that it runs, MODEL/VERSION/model.py. "" for any other."""
     try:
         words = (PROC / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return ""
-    return next((Path(word).parts[-3] for word in words if word.endswith("/model.py") and word.count("/") >= 3), "")
+    return model_of(words)

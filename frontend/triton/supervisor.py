@@ -18,10 +18,9 @@ import shutil
 import signal
 import sys
 
-from frontend.guard import tls
 from frontend.observe import logs
 from frontend.settings import Settings
-from frontend.triton import control
+from frontend.triton import access
 from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.healing import ServerLost
 from frontend.triton.pace import Pace
@@ -76,9 +75,7 @@ async def supervise(settings: Settings, command: list[str]) -> int:
 
 async def _watch(settings: Settings, command: list[str], pid: int) -> str:
     """Heal what is lost of the server's models once they are there. Returns why the server is to be given up."""
-    key_file = settings.triton_control_key_file
-    credentials = tls.triton_credentials(settings)
-    client = TritonClient(settings.triton_url or URL, lambda: control.read_key(key_file), credentials)
+    client = access.client_of(settings, settings.triton_url or URL)
     models = tuple(word.removeprefix(LOAD) for word in command if word.startswith(LOAD))
     watcher = Watcher(client, models, Pace.of(settings, processes_are_seen=True), owned=True, server=lambda: pid)
     try:
@@ -114,11 +111,8 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m frontend.triton.supervisor tritonserver OPTION…", file=sys.stderr)
         return 2
     logs.install(settings.log_level, as_json=settings.log_json)
-    try:
-        control.read_key(settings.triton_control_key_file)
-        tls.triton_credentials(settings)
-    except (control.NoControlKey, tls.TlsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    if why := access.trouble(settings):
+        print(f"error: {why}", file=sys.stderr)
         return 2
     return asyncio.run(supervise(settings, [program, *arguments[1:]]))
 

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import grpc
 
-from frontend.guard import tls
 from frontend.observe import logs
 from frontend.settings import Settings
-from frontend.triton import control
-from frontend.triton.client import TritonClient
+from frontend.triton import access
 from frontend.triton.healing import ServerLost
 from frontend.triton.pace import Pace
 from frontend.triton.watcher import Watcher
@@ -63,8 +61,7 @@ async def watch(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    key_file = settings.triton_control_key_file
-    client = TritonClient(settings.triton_url, lambda: control.read_key(key_file), tls.triton_credentials(settings))
+    client = access.client_of(settings, settings.triton_url)
     watcher = Watcher(client, pace=Pace.of(settings, processes_are_seen=False))
     status = Status(settings.cache_dir)
 
@@ -97,10 +94,7 @@ def main(arguments: list[str]) -> int:
     if settings.triton_url is None:
         print("error: ASR_TRITON_URL names no Triton; the embedded one is watched by its frontend", file=sys.stderr)
         return 2
-    try:
-        control.read_key(settings.triton_control_key_file)
-        tls.triton_credentials(settings)
-    except (control.NoControlKey, tls.TlsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    if why := access.trouble(settings):
+        print(f"error: {why}", file=sys.stderr)
         return 2
     return asyncio.run(watch(settings))

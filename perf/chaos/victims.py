@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from frontend.triton.instances import model_of
+
 # A zombie is nobody; one that was stopped was hurt before, and may stay for long after another was loaded in its place.
 PAST_HURTING = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD, psutil.STATUS_STOPPED)
 
@@ -25,6 +27,5 @@ def processes_of(root: int, name: str) -> list[psutil.Process]:
 def what(process: psutil.Process) -> str:
     """The name of the model that a process runs, `triton` for the server, else its program's. Raises psutil.Error."""
     words = process.cmdline()
-    models = [Path(word).parts[-3] for word in words if word.endswith("/1/model.py")]
     program = Path(words[0]).name if words else "gone"
-    return models[0] if models else "triton" if program == "tritonserver" else program
+    return model_of(words) or ("triton" if program == "tritonserver" else program)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 
+from frontend.triton.instances import model_of
+
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 SERVER, FRONTEND, WORKER, WATCHER = "tritonserver", "frontend", "frontend_worker", "watcher"
-STUB = "triton_python_backend_stub"
 PROGRAMS = {"frontend.workers.worker": WORKER, "frontend.triton.watcher": WATCHER}
 # Seconds that the decoder's engine has spent in the network; of servers that tell it.
 NETWORK = "asr_decoder_network_cpu_seconds_total{"
@@ -96,11 +97,9 @@ def used(pid: int) -> Used:
 
 def part_of(arguments: list[str]) -> str:
     """The model that a process of Triton's is, or what else it is of the service, by its command line."""
-    program = Path(arguments[0]).name if arguments else ""
-    if program == STUB:
-        # …/MODEL/VERSION/model.py
-        return Path(next(one for one in arguments if one.endswith("model.py"))).parts[-3]
-    if program == SERVER:
+    if model := model_of(arguments):
+        return model
+    if arguments and Path(arguments[0]).name == SERVER:
         return SERVER
     return next((PROGRAMS[one] for one in arguments if one in PROGRAMS), FRONTEND)
 

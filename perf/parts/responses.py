@@ -16,6 +16,7 @@ import tritonclient.grpc.aio as triton
 
 from export.rooms import MODEL_REPOSITORY
 from export.sizing.dimensions import read_dimensions
+from perf.live.processes import SERVER, part_of
 from perf.loads.load import table
 from perf.repository import change
 from perf.results import write_json
@@ -129,12 +130,8 @@ async def _answers(client: Any, way: Way, rows: Any, sequences: int, tokens: int
 def _processes(service: Service) -> tuple[psutil.Process, psutil.Process]:
     found = {}
     for process in psutil.Process(service.pid).children(recursive=True):
-        command = process.cmdline()
-        if any(word.endswith("/decoder/1/model.py") for word in command):
-            found["decoder"] = process
-        if command and command[0].endswith("/tritonserver"):
-            found["triton"] = process
-    return found["decoder"], found["triton"]
+        found[part_of(process.cmdline())] = process
+    return found["decoder"], found[SERVER]
 
 
 def _cpu_s(process: psutil.Process) -> float:

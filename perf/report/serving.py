@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from export.speech import read_speech
+from frontend.triton.instances import model_of
 from perf.live.streams import BOUND_MS
 from perf.loads.accuracy import live, offline
 from perf.loads.accuracy import report as accuracy_report
@@ -37,7 +37,7 @@ def memory(page: Report, service: Service) -> str:
     rows = [{"process": "frontend", "MB": frontend.memory_info().rss / 1e6}]
     for child in frontend.children(recursive=True):
         words = child.cmdline()
-        model = next((Path(word).parts[-3] for word in words if word.endswith("/model.py")), None)
+        model = model_of(words)
         if model or any("tritonserver" in word for word in words[:1]):
             rows.append({"process": model or "tritonserver", "MB": child.memory_full_info().pss / 1e6})
     page.figures["report.memory_mb"] = together = sum(row["MB"] for row in rows)
