@@ -19,7 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.settings import Settings
 from frontend.triton import arguments, control
-from frontend.triton.profiles import models_of
+from frontend.triton.profiles import ProfileError, models_of
 from frontend.triton.sizing import sized_repository
 from frontend.triton.wheel import TritonError, prepare_backends, triton_folder
 
@@ -124,12 +124,25 @@ class EmbeddedTriton:
         raise TritonError(f"no port of {PORT_TRIALS} stayed free until Triton listened (log: {self.log_path})")
 
     async def _start_once(self) -> None:
+        try:
+            self._process = self._begun()
+        except (OSError, ProfileError) as error:
+            # A disk that is full or may not be written, a configuration that cannot be read: later it may be another.
+            raise TritonError(f"the embedded Triton cannot be started: {error}") from error
+        try:
+            await self._until_ready()
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        """The server's process, with what it needs on the disk."""
         remove_stale_shared_memory()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         _remove_old_logs(self.log_path.parent)
         command = [sys.executable, "-c", LAUNCHER, str(os.getpid()), *self.command()]
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -138,11 +151,6 @@ class EmbeddedTriton:
                 # A Ctrl-C in the terminal is for the frontend, which stops its child in order.
                 start_new_session=True,
             )
-        try:
-            await self._until_ready()
-        except BaseException:
-            await self.stop()
-            raise
 
     async def stop(self) -> None:
         """End the server: politely, then by force; and what it left in shared memory."""

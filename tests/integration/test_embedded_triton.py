@@ -94,6 +94,25 @@ async def test_the_usual_port_is_taken_where_it_is_free(settings):
     assert is_free(wanted)
 
 
+async def test_what_the_disk_refuses_is_a_reason_and_may_be_tried_again(tmp_path):
+    cache = tmp_path / "cache"
+    cache.write_text("no folder")
+    triton = EmbeddedTriton(Settings(cache_dir=cache), models=("vad",))
+    with pytest.raises(TritonError, match="cannot be started: .*cache"):
+        await triton.start()
+    cache.unlink()
+    await triton.start()
+    await triton.stop()
+
+
+async def test_a_configuration_that_cannot_be_sized_is_a_reason(tmp_path):
+    (tmp_path / "repository" / "asr_stream").mkdir(parents=True)
+    (tmp_path / "repository" / "asr_stream" / "config.pbtxt").write_text("nonsense {")
+    settings = Settings(cache_dir=tmp_path, model_repository=tmp_path / "repository", processes="2")
+    with pytest.raises(TritonError, match=r"asr_stream/config\.pbtxt cannot be read"):
+        await EmbeddedTriton(settings, models=("asr_stream",)).start()
+
+
 async def test_a_broken_repository_is_said_and_leaves_nothing(tmp_path):
     (tmp_path / "repository" / "asr").mkdir(parents=True)
     (tmp_path / "repository" / "asr" / "config.pbtxt").write_text("nonsense {")
