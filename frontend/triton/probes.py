@@ -23,12 +23,11 @@ VAD_STATE = 320
 FRAMES, MELS = 200, 128
 PRIORITY = 1
 
-
 # A step that takes so many times as long as the longest one so far will not end.
 STALLED_TIMES = 10.0
-# Those that compute nothing for their question: other requests do not keep them from an answer.
 # Those that are nothing but what they are made of.
 ENSEMBLES = ("asr", "asr_step")
+# Those that compute nothing for their question: other requests do not keep them from an answer.
 AT_ONCE = ("decoder", "asr_stream")
 # Those whose every computation takes a moment: where others stand before a question, their number goes up.
 SOON = ("vad", "features")

@@ -98,7 +98,7 @@ async def test_what_the_disk_refuses_is_a_reason_and_may_be_tried_again(tmp_path
     cache = tmp_path / "cache"
     cache.write_text("no folder")
     triton = EmbeddedTriton(Settings(cache_dir=cache), models=("vad",))
-    with pytest.raises(TritonError, match="cannot be started: .*cache"):
+    with pytest.raises(TritonError, match=r"cannot be started: .*cache"):
         await triton.start()
     cache.unlink()
     await triton.start()
