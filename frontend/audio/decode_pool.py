@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -24,6 +25,8 @@ LEAVE_S = 2.0
 # So many times as long it may take by the clock, and wait for a thread.
 PATIENCE = 4
 LOOK_S = 0.5
+# How much nicer its threads are: the event loop of the same process carries live speech, and refuses what is too much.
+NICENESS = 5
 
 
 class DecodersBusy(Exception):
@@ -149,6 +152,8 @@ class DecodePool:
             threading.Thread(target=self._work, name="decoder", daemon=True).start()
 
     def _work(self) -> None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while True:
             with self._changed:
                 while not self._jobs and not self._closed:
