@@ -4,14 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 TINY := export/tiny/tiny
 FAST_TINY := export/tiny/tiny-fast
+TINY_ALIGNER := export/tiny/tiny-aligner
 # A folder, or an id of the hub such as Qwen/Qwen3-ASR-0.6B.
 CHECKPOINT ?= $(TINY)
 FAST_CHECKPOINT ?= $(FAST_TINY)
+# A forced aligner, by which words have times: Qwen/Qwen3-ForcedAligner-0.6B.
+ALIGNER ?= $(TINY_ALIGNER)
 # $(call unless_named,VARIABLE,words): the words, unless the command line or the environment sets the variable.
 unless_named = $(if $(filter file,$(origin $(1))),$(2))
 # Rooms are folders named after versions; the type checker gets them under names that can be imported.
 ROOMS := .cache/rooms
-ROOM_NAMES := vad features encoder decoder asr_stream
+ROOM_NAMES := vad features encoder decoder asr_stream aligner
 
 # What is installed for: `cuda` where an NVIDIA GPU can be used, else `cpu`. DEVICE=cpu keeps off the GPU, and EXTRA=rtx is
 # for the profile of that name. When the choice changes, the environment is made anew: the packages exclude each other.
@@ -39,11 +42,12 @@ $(INSTALLED): pyproject.toml
 # meanwhile, and tiny fills an empty house; tiny itself is exported again when it or the format of the files changed.
 models: setup
 	@$(BIN)/python -m export ensure $(CHECKPOINT) $(call unless_named,CHECKPOINT,--keep-other) \
-		--fast-checkpoint $(FAST_CHECKPOINT) $(call unless_named,FAST_CHECKPOINT,--keep-other-fast)
+		--fast-checkpoint $(FAST_CHECKPOINT) $(call unless_named,FAST_CHECKPOINT,--keep-other-fast) \
+		--aligner $(ALIGNER) $(call unless_named,ALIGNER,--keep-other-aligner)
 
 # The tests know what tiny hears.
 tiny: setup
-	@$(BIN)/python -m export ensure $(TINY) --fast-checkpoint $(FAST_TINY) --refuse-other
+	@$(BIN)/python -m export ensure $(TINY) --fast-checkpoint $(FAST_TINY) --aligner $(TINY_ALIGNER) --refuse-other
 
 demo: models
 	$(BIN)/python -m perf demo

@@ -29,7 +29,8 @@ ORIGINAL_TO_NATIVE = (
     ("thinker.lm_head.", "lm_head."),
 )
 ENCODER_PREFIXES = ("model.audio_tower.", "model.multi_modal_projector.")
-DECODER_PREFIXES = ("model.language_model.", "lm_head.")
+LANGUAGE_MODEL_PREFIX = "model.language_model."
+DECODER_PREFIXES = (LANGUAGE_MODEL_PREFIX, "lm_head.")
 
 
 def native_name(name: str) -> str:
@@ -92,6 +93,10 @@ class Checkpoint:
     def names(self, prefixes: tuple[str, ...]) -> Iterator[str]:
         """Native names of the weights below `prefixes`."""
         return (name for name in sorted(self._files) if name.startswith(prefixes))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a weight of this native name."""
+        return name in self._files
 
     def tensor(self, name: str) -> torch.Tensor:
         """A weight by its native name."""

@@ -33,13 +33,14 @@ def export_decoder(checkpoint: Checkpoint, target: Path, source: Source | None =
         for name in COPIED:
             if (checkpoint.folder / name).is_file():
                 shutil.copyfile(checkpoint.folder / name, made / name)
-        _copy_tokenizer(checkpoint.folder, made)
+        copy_tokenizer(checkpoint.folder, made)
         stamp_of(checkpoint.folder, source.asked, source.revision).write(made)
         save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
     return size
 
 
-def _copy_tokenizer(source: Path, target: Path) -> None:
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """tokenizer.json of a checkpoint folder, made of the slow form where there is only that. Raises ExportError."""
     if (source / "tokenizer.json").is_file():
         shutil.copyfile(source / "tokenizer.json", target / "tokenizer.json")
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -12,8 +13,23 @@ from export.errors import ExportError
 from export.files import make_folder
 from export.hub import HUB_ID
 from export.stamp import FORMAT, READABLE, Stamp, folder_of, name_of, renew_marks, source_of
+from export.versions import encoder_room
 
-# There while an export replaces the files of a checkpoint one after the other: encoder and decoder belong together.
+
+@dataclass(frozen=True)
+class Place:
+    """Where a checkpoint goes. encoder_of: as `encoder_room` takes it; language_model: a room; variable: by which the
+    Makefile names the checkpoint."""
+
+    encoder_of: str
+    language_model: str
+    variable: str
+
+
+MAIN = Place("", "decoder", "CHECKPOINT")
+FAST = Place("fast", "decoder_fast", "FAST_CHECKPOINT")
+ALIGNER = Place("aligner", "aligner", "ALIGNER")
+# There while an export replaces the files of a checkpoint one after the other: its two halves belong together.
 UNFINISHED = ".unfinished"
 
 
@@ -34,52 +50,52 @@ class Do(Enum):
     AGAIN = "again"
 
 
-def decoder_folder(repository: Path, fast: bool) -> Path:
-    return repository / ("decoder_fast" if fast else "decoder") / "1" / "checkpoint"
+def language_model_folder(repository: Path, place: Place) -> Path:
+    return repository / place.language_model / "1" / "checkpoint"
 
 
-def decide(asked: str, repository: Path, fast: bool, other: Other) -> Do:
+def decide(asked: str, repository: Path, place: Place, other: Other) -> Do:
     """What `ensure` does. Raises ExportError where another checkpoint is there and neither may be replaced nor can be
     kept."""
-    decoder = decoder_folder(repository, fast)
+    decoder = language_model_folder(repository, place)
     stamp = Stamp.read(decoder)
     if stamp is None:
         if other is not Other.REPLACE and (decoder / "model.safetensors").exists():
-            replace = make("models", fast, asked)
+            replace = make("models", place, asked)
             raise ExportError(f"{decoder} has weights of which nothing tells whose they are: {replace} replaces them")
         return Do.ASKED
-    whole = _is_whole(repository, fast)
+    whole = _is_whole(repository, place)
     if _is_exported(asked, stamp, decoder):
         return Do.NOTHING if whole and stamp.format == FORMAT else Do.ASKED
     if other is Other.REPLACE or _came_from(asked, stamp):
         return Do.ASKED
     if other is Other.REFUSE:
-        raise ExportError(f"{_here(repository, stamp)}, not {asked}: {make('models', fast, asked)} replaces it")
+        raise ExportError(f"{_here(repository, stamp)}, not {asked}: {make('models', place, asked)} replaces it")
     if whole and stamp.format in READABLE:
         return Do.KEEP
     if stamp.source and (stamp.revision or stamp.is_of(folder_of(stamp.source))):
         return Do.AGAIN
     why = f"in format {stamp.format}, this version needs {FORMAT}" if whole else "but not all of it"
-    raise ExportError(f"{_here(repository, stamp)}, {why}: export it again by {make('models', fast, '…')}")
+    raise ExportError(f"{_here(repository, stamp)}, {why}: export it again by {make('models', place, '…')}")
 
 
-def kept(repository: Path, fast: bool, stamp: Stamp) -> str:
+def kept(repository: Path, place: Place, stamp: Stamp) -> str:
     """The line for a checkpoint that stays."""
-    return f"{_here(repository, stamp)}; {make('serve', fast, '…')} for another"
+    return f"{_here(repository, stamp)}; {make('serve', place, '…')} for another"
 
 
-def make(target: str, fast: bool, checkpoint: str) -> str:
+def make(target: str, place: Place, checkpoint: str) -> str:
     """The command of the Makefile, which is who asks."""
-    return f"`make {target} {'FAST_CHECKPOINT' if fast else 'CHECKPOINT'}={checkpoint}`"
+    return f"`make {target} {place.variable}={checkpoint}`"
 
 
 @contextlib.contextmanager
-def replacing(repository: Path, fast: bool) -> Iterator[None]:
+def replacing(repository: Path, place: Place) -> Iterator[None]:
     """Around what replaces encoder and decoder: an export that was ended between the two is not taken for whole.
 
     Where nothing was replaced before a failure, what was there stays whole.
     """
-    marker, encoder = _marker(repository, fast), _encoder(repository, fast)
+    marker, encoder = _marker(repository, place), _encoder(repository, place)
     before = _identity(encoder)
     with contextlib.ExitStack() as held:
         try:
@@ -104,23 +120,23 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found and (found.st_ino, found.st_mtime_ns)
 
 
-def _encoder(repository: Path, fast: bool) -> Path:
-    return repository / ("encoder_fast" if fast else "encoder") / "1" / "model.onnx"
+def _encoder(repository: Path, place: Place) -> Path:
+    return repository / encoder_room(place.encoder_of) / "1" / "model.onnx"
 
 
-def _marker(repository: Path, fast: bool) -> Path:
-    return decoder_folder(repository, fast).with_name(UNFINISHED)
+def _marker(repository: Path, place: Place) -> Path:
+    return language_model_folder(repository, place).with_name(UNFINISHED)
 
 
-def _is_whole(repository: Path, fast: bool) -> bool:
+def _is_whole(repository: Path, place: Place) -> bool:
     """Whether all that `all` writes is there."""
     needed = (
-        _encoder(repository, fast),
-        decoder_folder(repository, fast) / "model.safetensors",
+        _encoder(repository, place),
+        language_model_folder(repository, place) / "model.safetensors",
         repository / "vad" / "1" / "silero_vad.onnx",
         repository / "encoder" / "warmup" / "MEL",
     )
-    return all(path.is_file() for path in needed) and not _marker(repository, fast).exists()
+    return all(path.is_file() for path in needed) and not _marker(repository, place).exists()
 
 
 def _is_exported(asked: str, stamp: Stamp, decoder: Path) -> bool:

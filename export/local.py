@@ -76,7 +76,7 @@ class LocalAsr:
         }
         self._decoder = decoder
         self._blocks = room("features", "blocks")
-        self._num_tokens = room("decoder", "serving.inputs").num_tokens
+        self._num_tokens = room("decoder", "network.embeddings").num_tokens
         self.encoder = Checkpoint(folder).block_encoder()
         checkpoint = room("decoder", "network.loader").read_checkpoint(folder)
         config = checkpoint.config

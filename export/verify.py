@@ -48,7 +48,7 @@ class Parity:
 def hear(engine: EncoderEngine, asr: LocalAsr, speech: list[Spoken]) -> Heard:
     """Run every clip, every sample taken as speech, one after the other; the fastest of three runs counts."""
     blocks_of = room("features", "blocks").blocks_of
-    num_tokens = room("decoder", "serving.inputs").num_tokens
+    num_tokens = room("decoder", "network.embeddings").num_tokens
     embeddings, seconds = [], 0.0
     for one in speech:
         blocks = blocks_of(one.pcm(), max_blocks=64)

@@ -8,13 +8,14 @@ from export.errors import ExportError
 from export.files import make_folder
 
 
-def encoder_room(fast: bool) -> str:
-    return "encoder_fast" if fast else "encoder"
+def encoder_room(of: str) -> str:
+    """of: `fast`, `aligner`, or empty for the encoder of the recognizer that answers."""
+    return f"encoder_{of}" if of else "encoder"
 
 
-def source_onnx(repository: Path, fast: bool, version: int) -> Path:
+def source_onnx(repository: Path, of: str, version: int) -> Path:
     """The graph that a version's engine is made of: its own, or the first version's where it has none."""
-    own, first = (repository / encoder_room(fast) / str(one) / "model.onnx" for one in (version, 1))
+    own, first = (repository / encoder_room(of) / str(one) / "model.onnx" for one in (version, 1))
     return own if own.is_file() else first
 
 

@@ -23,7 +23,13 @@ def for_check(parser: ArgumentParser) -> None:
 
 def _place(parser: ArgumentParser) -> None:
     _repository(parser)
-    parser.add_argument("--fast", action="store_true", help="fill encoder_fast instead")
+    of = parser.add_mutually_exclusive_group()
+    of.add_argument(
+        "--fast", action="store_const", const="fast", default="", dest="encoder_of", help="fill encoder_fast instead"
+    )
+    of.add_argument(
+        "--aligner", action="store_const", const="aligner", dest="encoder_of", help="fill encoder_aligner instead"
+    )
     parser.add_argument("--version", type=int, default=1, help="the version folder; a new one can be swapped in")
 
 
@@ -43,6 +49,7 @@ def for_all(parser: ArgumentParser) -> None:
     _checkpoint(parser)
     _repository(parser)
     parser.add_argument("--fast", action="store_true", help="fill encoder_fast and decoder_fast instead")
+    parser.add_argument("--aligner", metavar="CHECKPOINT", help="a forced aligner, by which words have times, as well")
 
 
 def for_ensure(parser: ArgumentParser) -> None:
@@ -52,6 +59,7 @@ def for_ensure(parser: ArgumentParser) -> None:
     other.add_argument("--refuse-other", action="store_true", help="another checkpoint that is exported is an error")
     parser.add_argument("--fast-checkpoint", help="the same for the small checkpoint of two, right after")
     parser.add_argument("--keep-other-fast", action="store_true", help="another small one that is there already stays")
+    parser.add_argument("--keep-other-aligner", action="store_true", help="another aligner that is there already stays")
 
 
 def for_encoder(parser: ArgumentParser) -> None:

@@ -7,8 +7,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.ensure import Do, Other, decide, decoder_folder, kept, replacing
+from export.ensure import ALIGNER, FAST, MAIN, Do, Other, Place, decide, kept, language_model_folder, replacing
 from export.stamp import Stamp, folder_of
+from export.versions import encoder_room, version_folder
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint
@@ -16,31 +17,39 @@ if TYPE_CHECKING:
 
 
 def export_all(arguments: Namespace) -> None:
-    """Encoder ONNX, decoder checkpoint and VAD from one checkpoint: all that the default profile loads."""
+    """Encoder ONNX, decoder checkpoint and VAD from one checkpoint: all that the default profile loads. With --aligner,
+    what word times need as well."""
     from export.hub import resolve
 
-    _export_all(resolve(arguments.checkpoint), arguments.repository, arguments.fast)
+    _export(resolve(arguments.checkpoint), arguments.repository, FAST if arguments.fast else MAIN)
+    if arguments.aligner:
+        _export(resolve(arguments.aligner), arguments.repository, ALIGNER)
 
 
 def ensure(arguments: Namespace) -> bool:
     """`all`, unless what is exported is this checkpoint in today's format; quick where it is."""
+    # In the same process: most of a small export is the time that its libraries take to import.
+    asked = (
+        (FAST if arguments.fast else MAIN, arguments.checkpoint, arguments.keep_other),
+        (FAST, arguments.fast_checkpoint, arguments.keep_other_fast),
+        (ALIGNER, arguments.aligner, arguments.keep_other_aligner),
+    )
     refuse = Other.REFUSE if arguments.refuse_other else Other.REPLACE
-    other = Other.KEEP if arguments.keep_other else refuse
-    done = _ensure(arguments.checkpoint, arguments.repository, arguments.fast, other)
-    if arguments.fast_checkpoint:
-        # In the same process: most of a small export is the time that its libraries take to import.
-        other = Other.KEEP if arguments.keep_other_fast else refuse
-        done = _ensure(arguments.fast_checkpoint, arguments.repository, True, other) or done
-    return done
+    done = [
+        _ensure(checkpoint, arguments.repository, place, Other.KEEP if keep else refuse)
+        for place, checkpoint, keep in asked
+        if checkpoint
+    ]
+    return any(done)
 
 
-def _ensure(checkpoint: str, repository: Path, fast: bool, other: Other) -> bool:
-    do = decide(checkpoint, repository, fast, other)
+def _ensure(checkpoint: str, repository: Path, place: Place, other: Other) -> bool:
+    do = decide(checkpoint, repository, place, other)
     if do is Do.NOTHING:
         return False
-    stamp = Stamp.read(decoder_folder(repository, fast))
+    stamp = Stamp.read(language_model_folder(repository, place))
     if do is Do.KEEP and stamp is not None:
-        print(kept(repository, fast, stamp))
+        print(kept(repository, place, stamp))
         return False
     from export.hub import Source, resolve
 
@@ -50,11 +59,12 @@ def _ensure(checkpoint: str, repository: Path, fast: bool, other: Other) -> bool
         source = resolve(stamp.source, stamp.revision) if stamp.revision else Source(stamp.source, again)
     else:
         source = resolve(checkpoint)
-    _export_all(source, repository, fast)
+    _export(source, repository, place)
     return True
 
 
-def _export_all(source: Source, repository: Path, fast: bool) -> None:
+def _export(source: Source, repository: Path, place: Place) -> None:
+    from export.aligner import export_aligner, facts_of
     from export.checkpoint import Checkpoint
     from export.decoder import export_decoder
     from export.encoder.other_versions import require_same_weights
@@ -62,12 +72,17 @@ def _export_all(source: Source, repository: Path, fast: bool) -> None:
     from export.warm_up import export_warm_up
 
     checkpoint = Checkpoint(source.folder)
-    suffix = "_fast" if fast else ""
-    require_same_weights(repository / f"encoder{suffix}", checkpoint.fingerprint)
-    with replacing(repository, fast):
-        _export_encoder(checkpoint, repository / f"encoder{suffix}" / "1" / "model.onnx", "fp32", False)
-        decoder = decoder_folder(repository, fast)
-        print(f"decoder  {decoder} ({export_decoder(checkpoint, decoder, source) / 1e6:.1f} MB of weights)")
+    if place is ALIGNER:
+        # Before anything is replaced.
+        facts_of(checkpoint)
+    encoder_folder = repository / encoder_room(place.encoder_of)
+    require_same_weights(encoder_folder, checkpoint.fingerprint)
+    with replacing(repository, place):
+        _export_encoder(checkpoint, encoder_folder / "1" / "model.onnx", "fp32", False)
+        target = language_model_folder(repository, place)
+        export_model = export_aligner if place is ALIGNER else export_decoder
+        size = export_model(checkpoint, target, source)
+        print(f"{place.language_model:8} {target} ({size / 1e6:.1f} MB of weights)")
         vad = repository / "vad" / "1" / "silero_vad.onnx"
         export_vad(vad)
         export_warm_up(repository)
@@ -78,10 +93,9 @@ def encoder(arguments: Namespace) -> None:
     """The encoder's ONNX file alone, in any precision."""
     from export.checkpoint import Checkpoint
     from export.hub import resolve
-    from export.versions import encoder_room, version_folder
 
     checkpoint = Checkpoint(resolve(arguments.checkpoint).folder)
-    folder = version_folder(arguments.repository, encoder_room(arguments.fast), arguments.version)
+    folder = version_folder(arguments.repository, encoder_room(arguments.encoder_of), arguments.version)
     _export_encoder(checkpoint, folder / "model.onnx", arguments.precision, arguments.fixed_length)
 
 

@@ -43,7 +43,7 @@ def tensorrt(arguments: Namespace) -> None:
     given = {"workspace_mb": arguments.workspace_mb, "level": arguments.level, "max_blocks": arguments.max_blocks}
     options = replace(options, **{name: value for name, value in given.items() if value is not None})
     options = replace(options, timing_cache=arguments.timing_cache)
-    require_blocks(options, max_batch_size(arguments.repository, encoder_room(arguments.fast)))
+    require_blocks(options, max_batch_size(arguments.repository, encoder_room(arguments.encoder_of)))
     slow = precision_words(source)
     if slow is not None and (arguments.dry_run or arguments.fp32):
         print(f"warning: {slow}")
@@ -71,8 +71,8 @@ def check(arguments: Namespace) -> None:
     require_readable(arguments.repository)
     plans = served_plans(arguments.repository, arguments.profile)
     for one in plans:
-        # Of the smaller size it is not known whether it is loaded: one that is not there is not missed.
-        if not one.is_fast and not one.plan.is_file():
+        # Whether the smaller size and the aligner are loaded is not known: a plan of theirs is not missed.
+        if not one.is_optional and not one.plan.is_file():
             raise ExportError(f"{one.plan} is missing: {build_words(one.plan)}")
     plans = [one for one in plans if one.plan.is_file()]
     profile = f"the profile {arguments.profile}" if arguments.profile else "the default profile"
@@ -90,8 +90,8 @@ def check(arguments: Namespace) -> None:
 def _source(arguments: Namespace) -> Path:
     """The graph to start from: --onnx, or that of the version. Raises ExportError where there is none."""
     named: Path | None = arguments.onnx
-    source = named or source_onnx(arguments.repository, arguments.fast, arguments.version)
-    own = arguments.repository / encoder_room(arguments.fast) / str(arguments.version)
+    source = named or source_onnx(arguments.repository, arguments.encoder_of, arguments.version)
+    own = arguments.repository / encoder_room(arguments.encoder_of) / str(arguments.version)
     if not source.is_file():
         make = export_command("encoder", "CHECKPOINT", *place_words(own))
         raise ExportError(f"{source if named else own / 'model.onnx'} is missing: make it by {make}")
@@ -101,4 +101,4 @@ def _source(arguments: Namespace) -> Path:
 
 
 def _folder(arguments: Namespace) -> Path:
-    return version_folder(arguments.repository, encoder_room(arguments.fast), arguments.version)
+    return version_folder(arguments.repository, encoder_room(arguments.encoder_of), arguments.version)

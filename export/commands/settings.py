@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from export.rooms import room
 
-PYTHON_ROOMS = ("vad", "features", "encoder", "decoder", "asr_stream")
+PYTHON_ROOMS = ("vad", "features", "encoder", "decoder", "asr_stream", "aligner")
 
 
 def add_arguments(parser: ArgumentParser) -> None:

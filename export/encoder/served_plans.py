@@ -20,9 +20,9 @@ class ServedPlan:
     max_batch_size: int
 
     @property
-    def is_fast(self) -> bool:
-        """Of the smaller of two sizes, which not every profile loads."""
-        return self.plan.parents[1].name.endswith("_fast")
+    def is_optional(self) -> bool:
+        """Of the smaller of two sizes or of the aligner, which not every server loads."""
+        return self.plan.parents[1].name.endswith(("_fast", "_aligner"))
 
 
 def served_plans(repository: Path, profile: str = "") -> list[ServedPlan]:

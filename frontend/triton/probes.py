@@ -26,9 +26,9 @@ PRIORITY = 1
 # A step that takes so many times as long as the longest one so far will not end.
 STALLED_TIMES = 10.0
 # Those that are nothing but what they are made of.
-ENSEMBLES = ("asr", "asr_step")
+ENSEMBLES = ("asr", "asr_step", "align")
 # Those that compute nothing for their question: other requests do not keep them from an answer.
-AT_ONCE = ("decoder", "asr_stream")
+AT_ONCE = ("decoder", "asr_stream", "aligner")
 # Those whose every computation takes a moment: where others stand before a question, their number goes up.
 SOON = ("vad", "features")
 
@@ -50,8 +50,8 @@ WELL = (Answer.ALIVE, Answer.WORKING)
 
 
 def kind_of(model: str) -> str:
-    """The room that a model is: those of a small checkpoint have its code."""
-    return model.removesuffix("_fast")
+    """The room that a model is: those of a small checkpoint have its code, and the encoder of an aligner has."""
+    return model.removesuffix("_fast").removesuffix("_aligner")
 
 
 async def probe(stub: Any, model: str, timeout_s: float, stall_s: float = math.inf) -> Answer:
@@ -86,6 +86,12 @@ async def probe(stub: Any, model: str, timeout_s: float, stall_s: float = math.i
         return told[0] if answer is Answer.ALIVE and told else answer
     if kind == "asr_stream":
         return await _streamed(stub, _session(model, b""), timeout_s, _is_closed)
+    if kind == "aligner":
+        # No words, which have no times.
+        add_input(request, "EMBEDDINGS", "FP32", [1, 0, 1], b"")
+        add_input(request, "FRAMES", "INT32", [1, 1], bytes(4))
+        add_input(request, "TEXT", "BYTES", [1], bytes(4))
+        return await _unary(stub, request, timeout_s)
     # An ensemble is nothing but what it is made of.
     return Answer.ALIVE
 

@@ -23,9 +23,14 @@ DEFAULT_WORD = "default"
 SERVED = ("asr", "asr_stream")
 # A live session asks its step by gRPC, so that Triton does not know that it belongs to it.
 LOADED = ("asr", "asr_step", "asr_stream")
+# Where an aligner is exported: when each word was said.
+ALIGN = "align"
 # Parameters of a live session that name more of them.
 ASKED_BY_STREAMS = ("fast_step",)
 PLATFORMS = {"tensorrt_plan": "tensorrt", "onnxruntime_onnx": "onnxruntime", "ensemble": "ensemble"}
+# By backend, what an exported encoder is.
+ENGINES = {"tensorrt": "model.plan", "onnxruntime": "model.onnx", "python": "model.onnx"}
+ALIGNER_ENCODER, ALIGNER_WEIGHTS = "encoder_aligner", "aligner/1/checkpoint/model.safetensors"
 # Part of every server, a backend of no folder.
 BUILT_IN = "ensemble"
 
@@ -64,7 +69,19 @@ def models_of(repository: Path, profile: str = DEFAULT) -> tuple[str, ...]:
     """
     speaks_to = _parameters(config_of(repository, "asr_stream", profile))
     beside = [speaks_to[name] for name in ASKED_BY_STREAMS if speaks_to.get(name)]
-    return (*LOADED, *dict.fromkeys(beside))
+    aligned = (ALIGN,) if has_aligner(repository, profile) else ()
+    return (*LOADED, *dict.fromkeys(beside), *aligned)
+
+
+def has_aligner(repository: Path, profile: str = DEFAULT) -> bool:
+    """Whether all is there that a server of this profile loads for word times.
+
+    Raises ProfileError where a configuration cannot be read.
+    """
+    config = config_of(repository, ALIGNER_ENCODER, profile)
+    engine = ENGINES.get(PLATFORMS.get(config.platform, config.backend), ENGINES["python"])
+    versions = (repository / ALIGNER_ENCODER).glob("[0-9]*")
+    return (repository / ALIGNER_WEIGHTS).is_file() and any((one / engine).is_file() for one in versions)
 
 
 def backends_of(repository: Path, profile: str = DEFAULT) -> dict[str, str]:

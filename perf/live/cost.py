@@ -32,7 +32,7 @@ engine_room, kv_cache, qwen3 = (
 sampling, scheduler, sequence_room = (
     room("decoder", name) for name in ("engine.sampling", "engine.scheduler", "engine.sequence")
 )
-inputs = room("decoder", "serving.inputs")
+inputs, audio_room = room("decoder", "serving.inputs"), room("decoder", "network.embeddings")
 
 RATE_HZ = 16_000
 ROWS_PER_S, TOKENS_PER_S = 13, 3
@@ -93,7 +93,7 @@ class RandomRooms:
     async def step(self, question: Any, *, fast: bool) -> Any:
         clip_max = np.full((len(question.mel), 1), question.clip_max, dtype=np.float32)
         embeddings = self.encode(question.mel, question.frames, clip_max)
-        rows = inputs.checked_audio(embeddings, question.frames, self._width).rows * 0.03
+        rows = audio_room.checked_audio(embeddings, question.frames, self._width).rows * 0.03
         cached = self._sent.get(question.session, rows[:0])[: question.cached_blocks * inputs.BLOCK_TOKENS]
         everything = np.concatenate([cached, rows])
         num_tokens = max(2, len(everything) * TOKENS_PER_S // ROWS_PER_S)
@@ -229,7 +229,7 @@ def _refeed_step(rooms: RandomRooms, talk: NDArray[np.float32], session_s: float
 
     mel, frames = rooms.features(talk[: int(session_s * RATE_HZ)])
     blocks = rooms.encode(mel, frames, np.full((len(mel), 1), mel.max(), dtype=np.float32))
-    heard = [one[: inputs.num_tokens(int(n))] for one, n in zip(blocks, frames[:, 0], strict=True)]
+    heard = [one[: audio_room.num_tokens(int(n))] for one, n in zip(blocks, frames[:, 0], strict=True)]
     rows = np.concatenate(heard) * np.float32(0.03)
     text = int(session_s * TOKENS_PER_S) - TAKEN_BACK
     # The text so far costs what embeddings cost: it stands in the prompt.
@@ -245,6 +245,6 @@ def _chunk_step(rooms: RandomRooms, talk: NDArray[np.float32]) -> Cost:
 
     mel, frames = rooms.features(talk[:window])
     heard = rooms.encode(mel[:, :, :200].copy(), frames, mel.max().reshape(1, 1))
-    rows = heard[0][: inputs.num_tokens(int(frames[0, 0]))] * np.float32(0.03)
+    rows = heard[0][: audio_room.num_tokens(int(frames[0, 0]))] * np.float32(0.03)
     _, cost = rooms.run(rows, HEADER_TOKENS + round(window / RATE_HZ * TOKENS_PER_S))
     return Cost(rooms.cost.seconds + cost.seconds, rooms.cost.blocks, cost.rows)

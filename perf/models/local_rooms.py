@@ -19,6 +19,7 @@ sequence_room, sampling, sessions = (
     room("decoder", name) for name in ("engine.sequence", "engine.sampling", "engine.sessions")
 )
 inputs, prompt_room = room("decoder", "serving.inputs"), room("decoder", "text.prompt")
+audio_room = room("decoder", "network.embeddings")
 
 Floats = NDArray[np.float32]
 
@@ -41,7 +42,7 @@ class LocalRooms:
     async def step(self, question: Any, *, fast: bool) -> Any:
         asr = self._asr
         embeddings = self._encoded(question)
-        audio = inputs.checked_audio(embeddings, question.frames, embeddings.shape[2])
+        audio = audio_room.checked_audio(embeddings, question.frames, embeddings.shape[2])
         named = {"session": question.session, "cached_blocks": question.cached_blocks}
         session = inputs.checked_session({**named, "keep_blocks": question.keep_blocks}, audio.frames)
         language = prompt_room.language_name(question.language) if question.language else None

@@ -27,7 +27,7 @@ from perf.peers.worker import Round, peer
 encoder_room, blocks_room, inputs = (
     room("encoder", "engine"),
     room("features", "blocks"),
-    room("decoder", "serving.inputs"),
+    room("decoder", "network.embeddings"),
 )
 Clips = list[NDArray[np.float32]]
 TOKENS = 24

@@ -90,7 +90,7 @@ def embeddings(blocks=1, rows=104, width=128):
 @pytest.mark.parametrize(
     ("value", "frames", "message"),
     [
-        (embeddings(width=64), [[800]], "has width 64; this decoder takes 128"),
+        (embeddings(width=64), [[800]], "has width 64; this network takes 128"),
         (embeddings(blocks=2), [[800]], "EMBEDDINGS has 2 blocks, FRAMES 1"),
         (embeddings(), [[801]], "FRAMES must lie within 0"),
         (embeddings(rows=26), [[300]], "FRAMES must lie within 0"),

@@ -12,7 +12,7 @@ import pytest
 
 from export import ensure, stamp
 from export.encoder.other_versions import require_same_weights
-from export.ensure import Do, Other, decide, decoder_folder, kept, replacing
+from export.ensure import FAST, MAIN, Do, Other, decide, kept, language_model_folder, replacing
 from export.errors import ExportError
 from export.stamp import FORMAT, Stamp, stamp_of
 from tests.conftest import ROOT, TINY, TINY_FAST
@@ -35,48 +35,48 @@ def repository(tmp_path):
     for name in ("encoder/1/model.onnx", "vad/1/silero_vad.onnx", "encoder/warmup/MEL", "decoder/1/checkpoint/x"):
         (repository / name).parent.mkdir(parents=True)
         (repository / name).touch()
-    (decoder_folder(repository, False) / "model.safetensors").touch()
+    (language_model_folder(repository, MAIN) / "model.safetensors").touch()
     return repository
 
 
 def exported(repository, folder, asked=None, revision=None, **changes):
     """As if the checkpoint in `folder` had been exported."""
     made = stamp_of(folder, str(asked or folder), revision)
-    Stamp(**{**vars(made), **changes}).write(decoder_folder(repository, False))
+    Stamp(**{**vars(made), **changes}).write(language_model_folder(repository, MAIN))
 
 
 @pytest.mark.parametrize("other", list(Other))
 def test_nothing_there_is_exported(repository, other):
-    (decoder_folder(repository, False) / "model.safetensors").unlink()
-    assert decide(str(TINY), repository, False, other) is Do.ASKED
+    (language_model_folder(repository, MAIN) / "model.safetensors").unlink()
+    assert decide(str(TINY), repository, MAIN, other) is Do.ASKED
 
 
 @pytest.mark.parametrize("other", list(Other))
 def test_what_is_there_is_left(repository, mine, other):
     exported(repository, mine)
-    assert decide(str(mine), repository, False, other) is Do.NOTHING
+    assert decide(str(mine), repository, MAIN, other) is Do.NOTHING
     exported(repository, TINY)
-    assert decide("export/tiny/tiny", ROOT / repository, False, other) is Do.NOTHING
+    assert decide("export/tiny/tiny", ROOT / repository, MAIN, other) is Do.NOTHING
 
 
 @pytest.mark.parametrize("stamp", [None, "{torn", "[]"])
 def test_weights_that_nothing_tells_whose_they_are_stay(repository, stamp):
     if stamp is not None:
-        (decoder_folder(repository, False) / "export.json").write_text(stamp)
+        (language_model_folder(repository, MAIN) / "export.json").write_text(stamp)
     for other in (Other.KEEP, Other.REFUSE):
         with pytest.raises(ExportError, match="nothing tells whose"):
-            decide(str(TINY), repository, False, other)
-    assert decide(str(TINY), repository, False, Other.REPLACE) is Do.ASKED
+            decide(str(TINY), repository, MAIN, other)
+    assert decide(str(TINY), repository, MAIN, Other.REPLACE) is Do.ASKED
 
 
 def test_two_exports_do_not_mix(repository):
     with (
-        replacing(repository, False),
+        replacing(repository, MAIN),
         pytest.raises(ExportError, match="another export"),
-        replacing(repository, False),
+        replacing(repository, MAIN),
     ):
         pass
-    with replacing(repository, False):
+    with replacing(repository, MAIN):
         pass
 
 
@@ -92,23 +92,23 @@ def test_an_engine_of_another_checkpoint_is_not_served_in_place_of_the_new_one(r
 
 def test_a_checkpoint_that_is_named_replaces_another(repository, mine):
     exported(repository, TINY)
-    assert decide(str(mine), repository, False, Other.REPLACE) is Do.ASKED
-    assert decide("acme/mine", repository, False, Other.REPLACE) is Do.ASKED
+    assert decide(str(mine), repository, MAIN, Other.REPLACE) is Do.ASKED
+    assert decide("acme/mine", repository, MAIN, Other.REPLACE) is Do.ASKED
 
 
 def test_a_users_checkpoint_stays_and_is_told(repository, mine):
     exported(repository, mine)
-    assert decide(str(TINY), repository, False, Other.KEEP) is Do.KEEP
+    assert decide(str(TINY), repository, MAIN, Other.KEEP) is Do.KEEP
     exported(repository, mine, "acme/mine", REVISION)
-    assert decide(str(TINY), repository, False, Other.KEEP) is Do.KEEP
-    line = kept(repository, False, Stamp.read(decoder_folder(repository, False)))
+    assert decide(str(TINY), repository, MAIN, Other.KEEP) is Do.KEEP
+    line = kept(repository, MAIN, Stamp.read(language_model_folder(repository, MAIN)))
     assert line == ("model_repository holds acme/mine (revision 0123456789ab); `make serve CHECKPOINT=…` for another")
 
 
 def test_tests_refuse_a_users_checkpoint(repository, mine):
     exported(repository, mine)
     with pytest.raises(ExportError, match=r"holds .*mine, not .*tiny: `make models CHECKPOINT=.*tiny` replaces it"):
-        decide(str(TINY), repository, False, Other.REFUSE)
+        decide(str(TINY), repository, MAIN, Other.REFUSE)
 
 
 def test_a_new_format_exports_again_what_is_there(repository, mine, monkeypatch):
@@ -116,22 +116,22 @@ def test_a_new_format_exports_again_what_is_there(repository, mine, monkeypatch)
         exported(repository, folder)
         monkeypatch.setattr(ensure, "FORMAT", FORMAT + 1)
         monkeypatch.setattr(ensure, "READABLE", {FORMAT + 1})
-        assert decide(str(TINY), repository, False, Other.KEEP) is (Do.ASKED if folder == TINY else Do.AGAIN)
+        assert decide(str(TINY), repository, MAIN, Other.KEEP) is (Do.ASKED if folder == TINY else Do.AGAIN)
     # From the hub: the same revision.
     exported(repository, mine, "acme/mine", REVISION)
-    assert decide(str(TINY), repository, False, Other.KEEP) is Do.AGAIN
+    assert decide(str(TINY), repository, MAIN, Other.KEEP) is Do.AGAIN
     # What it was made of is gone: never tiny in its place.
     exported(repository, mine)
     (mine / "config.json").unlink()
     with pytest.raises(ExportError, match=rf"in format {FORMAT}, this version needs {FORMAT + 1}: export it again by"):
-        decide(str(TINY), repository, False, Other.KEEP)
+        decide(str(TINY), repository, MAIN, Other.KEEP)
 
 
 def test_tiny_that_was_pulled_anew_is_exported_again(repository, tmp_path, mine):
     exported(repository, mine)
     (mine / "config.json").write_text("{}")
     for other in Other:
-        assert decide(str(mine), repository, False, other) is Do.ASKED
+        assert decide(str(mine), repository, MAIN, other) is Do.ASKED
 
 
 def test_weights_are_compared_where_their_times_differ(repository, mine):
@@ -139,54 +139,54 @@ def test_weights_are_compared_where_their_times_differ(repository, mine):
     weights = mine / "model.safetensors"
     before = weights.stat()
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert decide(str(mine), repository, False, Other.KEEP) is Do.NOTHING
+    assert decide(str(mine), repository, MAIN, Other.KEEP) is Do.NOTHING
     # And that is remembered.
-    assert Stamp.read(decoder_folder(repository, False)).marks == stamp.marks(mine)
+    assert Stamp.read(language_model_folder(repository, MAIN)).marks == stamp.marks(mine)
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert decide(str(mine), repository, False, Other.KEEP) is Do.ASKED
+    assert decide(str(mine), repository, MAIN, Other.KEEP) is Do.ASKED
 
 
 def test_exports_of_before_formats_were_numbered(repository, mine):
-    decoder = decoder_folder(repository, False)
+    decoder = language_model_folder(repository, MAIN)
     (decoder / "export.json").write_text(json.dumps({"name": "Qwen3-ASR-0.6B", "weights_sha256": "0"}))
-    assert decide(str(TINY), repository, False, Other.KEEP) is Do.KEEP
-    assert decide("Qwen/Qwen3-ASR-0.6B", repository, False, Other.REPLACE) is Do.ASKED
+    assert decide(str(TINY), repository, MAIN, Other.KEEP) is Do.KEEP
+    assert decide("Qwen/Qwen3-ASR-0.6B", repository, MAIN, Other.REPLACE) is Do.ASKED
     (decoder / "export.json").write_text(json.dumps({"name": "tiny", "weights_sha256": "0"}))
-    assert decide(str(TINY), repository, False, Other.KEEP) is Do.ASKED
+    assert decide(str(TINY), repository, MAIN, Other.KEEP) is Do.ASKED
 
 
 def test_hub_ids_are_known_without_asking(repository, mine):
     exported(repository, mine, "acme/mine", REVISION)
     for asked in ("acme/mine", f"acme/mine@{REVISION}"):
-        assert decide(asked, repository, False, Other.REPLACE) is Do.NOTHING
+        assert decide(asked, repository, MAIN, Other.REPLACE) is Do.NOTHING
     for asked in ("acme/mine@v2", "acme/other", "other/mine"):
-        assert decide(asked, repository, False, Other.REPLACE) is Do.ASKED
+        assert decide(asked, repository, MAIN, Other.REPLACE) is Do.ASKED
 
 
 def test_an_export_that_is_not_whole_is_made_again(repository, mine):
     exported(repository, mine)
     (repository / "vad" / "1" / "silero_vad.onnx").unlink()
-    assert decide(str(mine), repository, False, Other.KEEP) is Do.ASKED
-    assert decide(str(TINY), repository, False, Other.KEEP) is Do.AGAIN
+    assert decide(str(mine), repository, MAIN, Other.KEEP) is Do.ASKED
+    assert decide(str(TINY), repository, MAIN, Other.KEEP) is Do.AGAIN
 
 
 def test_an_export_that_was_ended_between_encoder_and_decoder_is_not_whole(repository, mine):
     exported(repository, mine)
-    with pytest.raises(KeyboardInterrupt), replacing(repository, False):
+    with pytest.raises(KeyboardInterrupt), replacing(repository, MAIN):
         raise KeyboardInterrupt
     # Nothing was replaced.
-    assert decide(str(mine), repository, False, Other.KEEP) is Do.NOTHING
-    with contextlib.suppress(KeyboardInterrupt), replacing(repository, False):
+    assert decide(str(mine), repository, MAIN, Other.KEEP) is Do.NOTHING
+    with contextlib.suppress(KeyboardInterrupt), replacing(repository, MAIN):
         (repository / "encoder" / "1" / "model.onnx").unlink()
         (repository / "encoder" / "1" / "model.onnx").write_text("another")
         raise KeyboardInterrupt
-    assert decide(str(mine), repository, False, Other.KEEP) is Do.ASKED
-    with replacing(repository, False):
+    assert decide(str(mine), repository, MAIN, Other.KEEP) is Do.ASKED
+    with replacing(repository, MAIN):
         pass
-    assert decide(str(mine), repository, False, Other.KEEP) is Do.NOTHING
+    assert decide(str(mine), repository, MAIN, Other.KEEP) is Do.NOTHING
 
 
 def test_the_command_is_quick_and_makes_what_is_missing(repository, mine):
@@ -201,7 +201,7 @@ def test_the_command_is_quick_and_makes_what_is_missing(repository, mine):
 
     made = ensure(mine, "--keep-other", "--fast-checkpoint", TINY_FAST, "--keep-other-fast")
     assert made.returncode == 0, made.stderr
-    assert (decoder_folder(repository, True) / "export.json").is_file()
+    assert (language_model_folder(repository, FAST) / "export.json").is_file()
     assert (repository / "encoder_fast" / "1" / "model.onnx").stat().st_size > 100_000
     # What was there is left.
     assert (repository / "encoder" / "1" / "model.onnx").stat().st_size == 0

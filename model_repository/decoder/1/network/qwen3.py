@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from .attention import ragged_attention
-from .kv_cache import KVCache
 from .layout import Layout
 from .products import Int8Matrix, Product, packable, product
 
@@ -59,6 +58,14 @@ class Qwen3Config:
             rms_norm_eps=config.get("rms_norm_eps", 1e-6),
             rope_theta=rope.get("rope_theta") or config.get("rope_theta") or 1_000_000.0,
         )
+
+
+class Attended(Protocol):
+    """Where the keys and values lie that a step reads and writes: a KVCache, or what stands for one."""
+
+    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None: ...
+
+    def layer(self, layer: int) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ class Qwen3:
         """hidden [R, hidden_size] -> float32 [R, vocab_size]."""
         return self.head(hidden).float()
 
-    def forward(self, embeddings: Tensor, layout: Layout, cache: KVCache) -> Tensor:
+    def forward(self, embeddings: Tensor, layout: Layout, cache: Attended) -> Tensor:
         """Run one step and write its keys and values into the cache.
 
         embeddings: [T, hidden_size]. Returns normalized hidden states [T, hidden_size].

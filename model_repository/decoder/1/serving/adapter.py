@@ -18,6 +18,7 @@ from ..engine.sampling import SamplingParams
 from ..engine.sequence import Prompt, Sequence, Timings
 from ..engine.sessions import SessionRequest
 from ..engine.waiting_room import UNAVAILABLE, RoomFull
+from ..network.embeddings import AudioEmbeddings, checked_audio
 from ..parameters import Parameters
 from ..text.prompt import PromptBuilder, Transcript, language_name
 from ..text.token_bytes import TokenBytes
@@ -25,8 +26,6 @@ from .answers import Answer, Delta, Outbox, result_json
 from .budget import LONGEST_ANSWER
 from .build import build
 from .inputs import (
-    AudioEmbeddings,
-    checked_audio,
     checked_draft,
     checked_name,
     checked_number,

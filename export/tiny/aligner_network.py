@@ -1,0 +1,120 @@
+"""The forced aligner that is trained: the block encoder, transformers' own Qwen3, and a head over classes of time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AddedToken, Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
+
+from export.encoder.block_encoder import num_tokens
+from export.tiny.network import Size as NetworkSize
+from export.tiny.network import TinyAsr, native_config, native_state
+from export.tiny.tokenizer import build_tokenizer
+
+# Milliseconds of a class, and how many there are: 30.72 s.
+CLASS_MS = 80
+NUM_CLASSES = 384
+TIMESTAMP = "<timestamp>"
+# As tiny, whose weights it begins with, and a layer more: the first ones learn where in the clip they are.
+SIZE = NetworkSize(4, 128, 384, 24, 4, 128, 384, heads=4, kv_heads=2)
+# The layer behind which rows of audio know their place, as far as training asks for it.
+PLACED_LAYER = 2
+# The audio, then every word with two tokens whose rows tell its start and its end; an aligner knows no roles.
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}{%- for part in message.content -%}"
+    "{%- if part.type == 'audio' -%}{{- '<|audio_start|><|audio_pad|><|audio_end|>' -}}"
+    "{%- elif part.type == 'text' -%}{{- part.text + '<timestamp><timestamp>' -}}{%- endif -%}"
+    "{%- endfor -%}{%- endfor -%}"
+)
+
+
+def aligner_tokenizer() -> Qwen2Tokenizer:
+    """Tiny's, and the token whose rows tell times."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens([AddedToken(TIMESTAMP, special=True)])
+    return tokenizer
+
+
+def aligner_config(tokenizer: Qwen2Tokenizer) -> Qwen3ASRConfig:
+    """The checkpoint's config.json, by transformers' native class."""
+    config = native_config(SIZE, tokenizer)
+    config.timestamp_token_id = tokenizer.convert_tokens_to_ids(TIMESTAMP)
+    config.num_labels = NUM_CLASSES
+    config.architectures = ["Qwen3ASRForTokenClassification"]
+    return config
+
+
+@dataclass(frozen=True)
+class Placed:
+    """classes: float32 [times, NUM_CLASSES], of every word's start and end in order; places: float32 [rows,
+    NUM_CLASSES], of every valid row of audio in order, which only training asks for."""
+
+    classes: Tensor
+    places: Tensor
+
+
+class TinyAligner(nn.Module):
+    """Encoder, language model, the head over times, and a throw-away one over the places of audio rows."""
+
+    def __init__(self, config: Qwen3ASRConfig, tokenizer: Qwen2Tokenizer) -> None:
+        super().__init__()
+        self.config = config
+        # What it has of a recognizer; its CTC head is not used.
+        self.asr = TinyAsr(config, 1)
+        self.score = nn.Linear(config.text_config.hidden_size, NUM_CLASSES, bias=False)
+        self.place = nn.Linear(config.text_config.hidden_size, NUM_CLASSES)
+        token = tokenizer.convert_tokens_to_ids
+        self._audio_pad, self._timestamp = token("<|audio_pad|>"), token(TIMESTAMP)
+        self._before, self._after = [token("<|audio_start|>")], [token("<|audio_end|>")]
+
+    def begin_with(self, folder: Path) -> None:
+        """Take over what a recognizer of the same widths knows; new layers and the new token begin anew."""
+        known = load_file(folder / "model.safetensors")
+        own = self.asr.state_dict()
+        names = {"model.audio_tower.": "encoder.", "model.multi_modal_projector.": "encoder."}
+        names["model.language_model."] = "decoder."
+        for name, value in known.items():
+            for prefix, short in names.items():
+                if name.startswith(prefix):
+                    target = own[short + name[len(prefix) :]]
+                    target[: value.shape[0]].copy_(value) if value.shape != target.shape else target.copy_(value)
+
+    @staticmethod
+    def num_rows(frames: Tensor) -> list[int]:
+        """Rows of audio of each clip."""
+        return [int(count) for count in num_tokens(frames)]
+
+    def forward(self, mel: Tensor, frames: Tensor, clip_max: Tensor, words: list[list[list[int]]]) -> Placed:
+        """Clips in one pass. mel, frames, clip_max as `TinyAsr.encode` takes them; words: token ids of each clip's."""
+        embeddings, _, rows = self.asr.encode(mel, frames, clip_max)
+        ids = []
+        for count, spoken in zip(rows.tolist(), words, strict=True):
+            told = [token for word in spoken for token in [*word, self._timestamp, self._timestamp]]
+            ids.append([*self._before, *[self._audio_pad] * count, *self._after, *told])
+        width = max(map(len, ids))
+        id_tensor = torch.tensor([row + [0] * (width - len(row)) for row in ids])
+        is_audio = id_tensor == self._audio_pad
+        inputs = self.asr.decoder.embed_tokens(id_tensor)
+        valid = torch.arange(embeddings.shape[1])[None, :] < rows[:, None]
+        inputs = inputs.masked_scatter(is_audio.unsqueeze(-1), embeddings[valid].to(inputs.dtype))
+        # Padding lies to the right, so causality alone keeps it out.
+        heard = self.asr.decoder(inputs_embeds=inputs, use_cache=False, output_hidden_states=True)
+        classes = self.score(heard.last_hidden_state[id_tensor == self._timestamp])
+        return Placed(classes.float(), self.place(heard.hidden_states[PLACED_LAYER][is_audio]).float())
+
+
+def save_aligner(model: TinyAligner, tokenizer: Qwen2Tokenizer, folder: Path) -> None:
+    """Write a complete checkpoint in the native layout, float16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    extractor = Qwen3ASRFeatureExtractor(return_attention_mask=True)
+    Qwen3ASRProcessor(extractor, tokenizer, chat_template=CHAT_TEMPLATE).save_pretrained(folder)
+    (folder / "config.json").write_text(
+        json.dumps(json.loads(model.config.to_json_string(use_diff=False)), indent=2) + "\n"
+    )
+    head = {"score.weight": model.score.weight.detach().to(torch.float16).contiguous()}
+    save_file({**native_state(model.asr), **head}, folder / "model.safetensors", metadata={"format": "pt"})
