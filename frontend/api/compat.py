@@ -12,6 +12,7 @@ from frontend.api.form_fields import MAX_NAME, Debug, Format, Language, Prompt, 
 from frontend.api.transcription_job import answer, transcribed
 from frontend.api.transcription_request import checked_request
 from frontend.errors import ApiError
+from frontend.triton.backend import Backend
 
 router = APIRouter(tags=["compatibility"], route_class=BoundedRoute)
 
@@ -24,17 +25,21 @@ async def transcribe(
     initial_prompt: Prompt = None,
     temperature: Temperature = 0.0,
     response_format: Format = "json",
+    word_timestamps: Annotated[bool, Form(description="Words with their times, in verbose_json or a stream.")] = False,
     stream: Stream = False,
     debug: Debug = False,
 ) -> Response:
     """Whisper's form fields; the same answers as /v1/audio/transcriptions."""
+    backend: Backend = request.app.state.backend
     wanted = checked_request(
         response_format=response_format,
         stream=stream,
         language=language,
         prompt=initial_prompt,
         temperature=temperature,
+        timestamp_granularities=("segment", "word") if word_timestamps else (),
         debug=debug,
+        has_aligner=backend.has_aligner,
     )
     return await answer(request, file, wanted)
 

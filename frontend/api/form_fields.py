@@ -9,6 +9,8 @@ from fastapi import File, Form, UploadFile
 # Characters of a word that names something, of all words to expect, and of a strategy's json.
 MAX_NAME, MAX_CONTEXT, MAX_STRATEGY = 100, 20_000, 2_000
 MAX_LANGUAGES, MAX_KEYWORDS = 50, 200
+# Of a line of subtitles, and of a cue.
+MAX_WIDTH, MAX_WORDS, MAX_LINES = 500, 100, 20
 
 Upload = Annotated[
     UploadFile, File(description="Sound, or a film with sound, in a format of recordings that FFmpeg reads.")
@@ -26,5 +28,12 @@ Temperature = Annotated[
     float,
     Form(ge=0, le=1, allow_inf_nan=False, description="0 to 1; 0 takes the likeliest token each time."),
 ]
+LineWidth = Annotated[
+    int | None, Form(ge=1, le=MAX_WIDTH, description="Of srt and vtt: characters of a line; lines are cut at words.")
+]
+LineCount = Annotated[int | None, Form(ge=1, le=MAX_LINES, description="Of srt and vtt: lines of a cue.")]
+WordsPerLine = Annotated[int | None, Form(ge=1, le=MAX_WORDS, description="Of srt and vtt: words of a line.")]
+HighlightWords = Annotated[bool, Form(description="Of srt and vtt: a cue for each word, which it underlines.")]
+Karaoke = Annotated[bool, Form(description="Of vtt: the time of each word inside of its cue.")]
 Stream = Annotated[bool, Form(description="Answer with server-sent events.")]
 Debug = Annotated[bool, Form(description="Add meta.timings_ms.")]

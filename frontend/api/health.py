@@ -30,6 +30,7 @@ async def health(request: Request) -> JSONResponse:
     body["active"] = backend.active
     body["live_sessions"] = request.app.state.drain.num_sessions
     body["profile"] = backend.profile
+    body["word_timestamps"] = backend.has_aligner
     client = backend.current
     # What has to be loaded, and whether it is; `models` is all that the repository has.
     body["needed"] = readiness or dict.fromkeys(backend.models, False)

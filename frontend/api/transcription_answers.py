@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +15,7 @@ from frontend.api.languages import as_codes
 from frontend.api.transcription_request import TranscriptionRequest
 from frontend.audio.recordings import Piece, Transcript
 from frontend.audio.subtitles import srt, vtt
+from frontend.audio.timed import Timed
 
 
 def whole(request: TranscriptionRequest, transcript: Transcript, seconds: float, meta: dict[str, Any]) -> Response:
@@ -22,9 +23,9 @@ def whole(request: TranscriptionRequest, transcript: Transcript, seconds: float,
     if request.response_format == "text":
         return PlainTextResponse(transcript.text + "\n")
     if request.response_format == "srt":
-        return PlainTextResponse(srt(transcript.segments))
+        return PlainTextResponse(srt(transcript.segments, request.layout, seconds))
     if request.response_format == "vtt":
-        return PlainTextResponse(vtt(transcript.segments), media_type="text/vtt")
+        return PlainTextResponse(vtt(transcript.segments, request.layout, seconds), media_type="text/vtt")
     if request.response_format == "verbose_json":
         body = _verbose(request, transcript, seconds)
         return JSONResponse({**body, "meta": meta} if request.debug else body)
@@ -44,11 +45,15 @@ async def events(
             if request.logprobs:
                 delta["logprobs"] = logprobs(piece)
             yield event(delta)
-        if request.segments and piece.segment is not None and piece.segment.text:
-            one = piece.segment
-            number = len(transcript.segments) - 1
-            body = {"id": f"seg_{number}", "start": round(one.start, 3), "end": round(one.end, 3), "text": one.text}
+        one = piece.segment
+        if one is None or not one.text:
+            continue
+        name = f"seg_{len(transcript.segments) - 1}"
+        if request.segments:
+            body = {"id": name, "start": round(one.start, 3), "end": round(one.end, 3), "text": one.text}
             yield event({"type": "transcript.text.segment", **body, "speaker": ""})
+        if request.words:
+            yield event({"type": "transcript.text.words", "id": name, **words_of([one])})
 
 
 def done(request: TranscriptionRequest, transcript: Transcript, meta: dict[str, Any]) -> str:
@@ -81,6 +86,22 @@ def logprobs(piece: Piece) -> list[dict[str, Any]]:
     ]
 
 
+def words_of(segments: Sequence[Timed]) -> dict[str, Any]:
+    """`words`, and `words_error` where those of a segment are not known."""
+    told = [
+        {
+            "word": word.word,
+            "start": round(word.start, 3),
+            "end": round(word.end, 3),
+            "confidence": round(word.confidence, 4),
+        }
+        for one in segments
+        for word in one.words
+    ]
+    error = next((one.words_error for one in segments if one.words_error), "")
+    return {"words": told, **({"words_error": error} if error else {})}
+
+
 def usage(transcript: Transcript) -> dict[str, Any]:
     tokens = transcript.usage()
     audio = tokens["audio_tokens"]
@@ -97,29 +118,36 @@ def usage(transcript: Transcript) -> dict[str, Any]:
 
 
 def _verbose(request: TranscriptionRequest, transcript: Transcript, seconds: float) -> dict[str, Any]:
+    words = words_of(transcript.segments) if request.words else {}
+    segments = {} if request.words and not request.segments else {"segments": _segments(request, transcript)}
     return {
         "task": "transcribe",
         "language": transcript.languages[0].lower() if transcript.languages else "",
         "duration": round(seconds, 3),
         "text": transcript.text,
-        "segments": [
-            {
-                "id": number,
-                "seek": int(timed.start * 100),
-                "start": round(timed.start, 3),
-                "end": round(timed.end, 3),
-                "text": timed.text,
-                "tokens": [token.id for token in timed.tokens],
-                "temperature": request.temperature,
-                "avg_logprob": round(fmean(token.logprob for token in timed.tokens), 6) if timed.tokens else 0.0,
-                "compression_ratio": _compression(timed.text),
-                # The model tells speech from none by the language it names: a segment with text has speech.
-                "no_speech_prob": 0.0,
-            }
-            for number, timed in enumerate(transcript.segments)
-        ],
+        **words,
+        **segments,
         "usage": {"type": "duration", "seconds": round(seconds)},
     }
+
+
+def _segments(request: TranscriptionRequest, transcript: Transcript) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": number,
+            "seek": int(timed.start * 100),
+            "start": round(timed.start, 3),
+            "end": round(timed.end, 3),
+            "text": timed.text,
+            "tokens": [token.id for token in timed.tokens],
+            "temperature": request.temperature,
+            "avg_logprob": round(fmean(token.logprob for token in timed.tokens), 6) if timed.tokens else 0.0,
+            "compression_ratio": _compression(timed.text),
+            # The model tells speech from none by the language it names: a segment with text has speech.
+            "no_speech_prob": 0.0,
+        }
+        for number, timed in enumerate(transcript.segments)
+    ]
 
 
 def _compression(text: str) -> float:

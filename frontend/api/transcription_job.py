@@ -42,7 +42,9 @@ NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 async def answer(request: Request, file: UploadFile, wanted: TranscriptionRequest, priority: int = 2) -> Response:
     """Transcribe an upload and answer in the form that is wanted."""
     if not wanted.stream:
-        return whole(wanted, *await transcribed(request, file, wanted, priority))
+        heard = await transcribed(request, file, wanted, priority)
+        # Hours of words take a moment to be laid out, in which live speech would stand still.
+        return await asyncio.to_thread(whole, wanted, *heard) if wanted.words else whole(wanted, *heard)
     async with contextlib.AsyncExitStack() as using:
         job = await using.enter_async_context(_job(request, file, wanted, priority))
         body = _stream(wanted, job)
@@ -127,6 +129,7 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
         rules=wanted.rules,
         patience_s=min(settings.segment_timeout_s, settings.request_timeout_s),
         deltas=wanted.stream,
+        words=wanted.words,
     )
     async with backend.use():
         recording = Recording(backend.connected, parts, options, settings.segments_at_a_time, pool)

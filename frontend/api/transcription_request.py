@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.api.form_fields import MAX_CONTEXT, MAX_KEYWORDS, MAX_LANGUAGES, MAX_NAME
 from frontend.api.strict_json import is_text, parsed
 from frontend.audio.segments import SegmentRules
+from frontend.audio.subtitles import SubtitleLayout
 from frontend.errors import ApiError
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 TIMED_FORMATS = ("srt", "verbose_json", "vtt")
-GRANULARITIES = ("segment",)
+GRANULARITIES = ("segment", "word")
+NO_WORDS = "word_timestamps_unavailable"
 INCLUDES = ("logprobs",)
 # Of values that are names of a few.
 MAX_FEW = 10
@@ -23,7 +25,8 @@ TIMED_RULES = SegmentRules(max_s=12.0, early_s=3.0, pause_ms=350)
 
 @dataclass(frozen=True)
 class TranscriptionRequest:
-    """A checked request. context: prompt and keywords as the model takes them; segments: a stream tells them, timed."""
+    """A checked request. context: prompt and keywords as the model takes them; segments: a stream tells them, timed;
+    words: they have times; layout: of subtitles."""
 
     response_format: str
     stream: bool
@@ -34,6 +37,8 @@ class TranscriptionRequest:
     debug: bool
     rules: SegmentRules | None
     segments: bool = False
+    words: bool = False
+    layout: SubtitleLayout = field(default_factory=SubtitleLayout)
 
 
 def checked_request(
@@ -49,8 +54,12 @@ def checked_request(
     timestamp_granularities: Sequence[str] = (),
     chunking_strategy: str | None = None,
     debug: bool = False,
+    layout: SubtitleLayout | None = None,
+    has_aligner: bool = False,
 ) -> TranscriptionRequest:
-    """Raises ApiError 400 where a field is none that can be served, or fields do not go together."""
+    """Raises ApiError 400 where a field is none that can be served, or fields do not go together. has_aligner: words
+    can have times here."""
+    layout = layout or SubtitleLayout()
     _check_texts(
         language=[language or ""],
         languages=languages,
@@ -70,14 +79,15 @@ def checked_request(
     _check_known("include", include, INCLUDES)
     if include and response_format != "json":
         raise ApiError(400, "include goes with the response_format json", param="include")
-    if "word" in timestamp_granularities:
-        raise ApiError(
-            400, "word timestamps are not served: they need the forced aligner", param="timestamp_granularities"
-        )
     _check_known("timestamp_granularities", timestamp_granularities, GRANULARITIES)
     if timestamp_granularities and response_format != "verbose_json" and not stream:
         message = "timestamp_granularities goes with the response_format verbose_json, or with stream"
         raise ApiError(400, message, param="timestamp_granularities")
+    if (complaint := layout.complaint(response_format)) is not None:
+        raise ApiError(400, complaint[1], param=complaint[0])
+    words = "word" in timestamp_granularities
+    if (words or layout.needs_words) and not has_aligner:
+        raise no_words("timestamp_granularities" if words else layout.named[0])
     rules = _rules(chunking_strategy)
     if rules is None and (response_format in TIMED_FORMATS or timestamp_granularities):
         rules = TIMED_RULES
@@ -90,8 +100,17 @@ def checked_request(
         logprobs="logprobs" in include,
         debug=debug,
         rules=rules,
-        segments=bool(timestamp_granularities),
+        # As OpenAI has it: who asks for words alone gets no segments.
+        segments="segment" in timestamp_granularities,
+        words=words or layout.needs_words,
+        layout=layout,
     )
+
+
+def no_words(param: str) -> ApiError:
+    """Where words have no times."""
+    message = "word times are not served here: no forced aligner is exported (python -m export all --aligner)"
+    return ApiError(400, message, param=param, code=NO_WORDS)
 
 
 def _check_known(param: str, values: Sequence[str], known: Sequence[str]) -> None:

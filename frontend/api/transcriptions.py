@@ -16,16 +16,22 @@ from frontend.api.form_fields import (
     MAX_STRATEGY,
     Debug,
     Format,
+    HighlightWords,
+    Karaoke,
     Language,
+    LineCount,
+    LineWidth,
     Name,
     Prompt,
     Stream,
     Temperature,
     Upload,
+    WordsPerLine,
 )
 from frontend.api.models import check_model
 from frontend.api.transcription_job import answer
 from frontend.api.transcription_request import checked_request
+from frontend.audio.subtitles import SubtitleLayout
 from frontend.errors import ApiError
 from frontend.triton.backend import Backend
 
@@ -49,16 +55,22 @@ async def transcribe(
     temperature: Temperature = 0.0,
     include: Annotated[list[str] | None, Form(alias="include[]", description="logprobs")] = None,
     timestamp_granularities: Annotated[
-        list[str] | None, Form(alias="timestamp_granularities[]", description="segment")
+        list[str] | None, Form(alias="timestamp_granularities[]", description="segment, word")
     ] = None,
     chunking_strategy: Annotated[
         str | None, Form(max_length=MAX_STRATEGY, description="auto, or json of server_vad.")
     ] = None,
+    max_line_width: LineWidth = None,
+    max_line_count: LineCount = None,
+    max_words_per_line: WordsPerLine = None,
+    highlight_words: HighlightWords = False,
+    karaoke: Karaoke = False,
     stream: Stream = False,
     debug: Debug = False,
 ) -> Response:
     """Transcribe one file of any length."""
-    check_model(model, request.app.state.backend, request.app.state.settings)
+    backend: Backend = request.app.state.backend
+    check_model(model, backend, request.app.state.settings)
     form = await request.form()
     wanted = checked_request(
         response_format=response_format,
@@ -72,6 +84,8 @@ async def transcribe(
         timestamp_granularities=timestamp_granularities or _texts(form, "timestamp_granularities"),
         chunking_strategy=chunking_strategy or _chunking(form),
         debug=debug,
+        layout=SubtitleLayout(max_line_width, max_line_count, max_words_per_line, highlight_words, karaoke),
+        has_aligner=backend.has_aligner,
     )
     return await answer(request, file, wanted)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,20 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frontend.audio.attempts import Losses, attempts
 from frontend.audio.decode_pool import DecodePool
 from frontend.audio.joining import separator
 from frontend.audio.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
-from frontend.audio.subtitles import Timed, Token
+from frontend.audio.timed import Timed, Token
+from frontend.audio.word_times import word_times
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 
 Floats = NDArray[np.float32]
-# Between attempts: twice as long each time, and not all at once.
-RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
-# A model that fails may be one that is loaded again, seconds later; one that fails so often fails by itself.
-MOST_FAILURES = 6
-# Less time than this is not halved for the sake of another attempt.
-LEAST_ATTEMPT_S = 30.0
 NO_TIME = "a segment found no answer in its time"
+# Of a segment's words, with all attempts.
+WORDS_PATIENCE_S = 60.0
 # How the decoder says that it dropped a request without an answer.
 DROPPED = ("cancelled", "evicted")
 
@@ -35,7 +31,7 @@ DROPPED = ("cancelled", "evicted")
 class Options:
     """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would; patience_s:
     of one segment, with all attempts where Triton is lost or has no place; deltas: text comes as it is heard, otherwise
-    each segment's at once, which is cheaper."""
+    each segment's at once, which is cheaper; words: when each was said, with its segment."""
 
     request_id: str
     language: str | None = None
@@ -45,6 +41,7 @@ class Options:
     rules: SegmentRules | None = None
     patience_s: float = 300.0
     deltas: bool = True
+    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,37 +178,18 @@ class Recording:
             for task in tasks:
                 task.cancel()
 
-    async def _attempts(self) -> AsyncIterator[tuple[TritonClient, float]]:
-        """Connections, each with the seconds that an attempt may take, until the patience is at its end: a Triton that
-        is lost, or a model, is back within seconds, and a full one has a place sooner or later."""
-        deadline = time.monotonic() + self._options.patience_s
-        pause_s = RETRY_FIRST_S
-        while True:
-            client = await self._connected()
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                return
-            # After one that hangs there is time for another.
-            yield client, max(left_s / 2, min(left_s, LEAST_ATTEMPT_S))
-            pause_s = min(RETRY_MOST_S, 2 * pause_s)
-            wait_s = pause_s * random.uniform(0.5, 1.0)
-            if time.monotonic() + wait_s > deadline:
-                return
-            await asyncio.sleep(wait_s)
+    def _attempts(self) -> AsyncIterator[tuple[TritonClient, float]]:
+        return attempts(self._connected, self._options.patience_s)
 
     async def _vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
-        lost: Exception | None = None
-        failures = 0
+        losses = Losses()
         async for client, _ in self._attempts():
             try:
                 probabilities, state = await client.vad(pcm, state)
                 return probabilities, state
             except (TritonUnavailable, TritonRefused) as error:
-                lost = _passing(error)
-                failures += isinstance(error, TritonRefused) and not error.busy
-                if failures >= MOST_FAILURES:
-                    raise
-        raise lost or TritonUnavailable(NO_TIME)
+                losses.add(error)
+        raise losses.given_up(NO_TIME)
 
     async def _beginning(self, first: list[Floats]) -> bool:
         """Fill `first` with as much as goes into one request; whether that is all."""
@@ -250,8 +228,7 @@ class Recording:
         if options.temperature:
             parameters["temperature"] = options.temperature
         start, end = segment.start / SAMPLE_RATE_HZ, segment.end / SAMPLE_RATE_HZ
-        lost: Exception | None = None
-        failures = 0
+        losses = Losses()
         # What was told is not told again: another attempt begins with the same text, and goes on from there.
         told, num_told = "", 0
         async for client, timeout_s in self._attempts():
@@ -266,6 +243,7 @@ class Recording:
             )
             tokens: tuple[Token, ...] = ()
             text = ""
+            heard: tuple[Timed, dict[str, Any]] | None = None
             try:
                 async with contextlib.aclosing(deltas):
                     async for delta in deltas:
@@ -279,24 +257,37 @@ class Recording:
                             raise TritonUnavailable("a model was lost, and the next one hears otherwise")
                         if result is None and len(text) <= len(told):
                             continue
-                        timed = None if result is None else Timed(start, end, result["text"], tokens)
                         added, fresh = text[len(told) :], tokens[num_told:]
                         told, num_told = text, len(tokens)
-                        yield Piece(added, fresh, timed, result)
+                        timed = None if result is None else Timed(start, end, result["text"], tokens)
+                        if timed is None or result is None or not options.words or not timed.text:
+                            yield Piece(added, fresh, timed, result)
+                            continue
+                        # Text does not wait for the times of its words.
+                        yield Piece(added, fresh)
+                        heard = timed, result
+                if heard is not None:
+                    yield Piece("", (), await self._with_words(segment, *heard), heard[1])
                 return
             except (TritonUnavailable, TritonRefused) as error:
-                lost = _passing(error)
-                failures += isinstance(error, TritonRefused) and not error.busy
-                if failures >= MOST_FAILURES:
-                    raise
+                losses.add(error)
                 if number == 0 and not told and isinstance(error, TritonRefused) and error.busy:
                     # Who is not admitted is told so at once.
                     raise
-        raise lost or TritonUnavailable(NO_TIME)
+        raise losses.given_up(NO_TIME)
 
-
-def _passing(error: TritonUnavailable | TritonRefused) -> Exception:
-    """The error, where another attempt may succeed; raises it where the request itself is at fault."""
-    if isinstance(error, TritonRefused) and error.invalid:
-        raise error
-    return error
+    async def _with_words(self, segment: Segment, timed: Timed, result: dict[str, Any]) -> Timed:
+        """The same with its words, or with the reason why they are not known: a text that is known is told."""
+        options = self._options
+        try:
+            words = await word_times(
+                attempts(self._connected, min(options.patience_s, WORDS_PATIENCE_S)),
+                segment,
+                timed.text,
+                language=result["language"],
+                priority=options.priority,
+                request_id=options.request_id,
+            )
+        except (TritonUnavailable, TritonRefused) as error:
+            return replace(timed, words_error=str(error))
+        return replace(timed, words=words)

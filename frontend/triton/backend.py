@@ -141,6 +141,11 @@ class Backend:
         return self._server[2]
 
     @property
+    def has_aligner(self) -> bool:
+        """Whether words can have times here: where the models are not known, as soon as Triton has it ready."""
+        return profiles.ALIGN in self.models or self.states.get(profiles.ALIGN) == READY
+
+    @property
     def lost(self) -> dict[str, str]:
         """The models that cannot answer now although Triton may call them ready, and why."""
         return self._watcher.unhealthy if self._watcher is not None else {}

@@ -15,7 +15,8 @@ from frontend.app import create_app
 from frontend.audio.joining import separator
 from frontend.audio.live_audio import LiveAudio, a_law, mu_law
 from frontend.audio.segments import WINDOW, SegmentRules, segments
-from frontend.audio.subtitles import Timed, srt, vtt
+from frontend.audio.subtitles import srt, vtt
+from frontend.audio.timed import Timed
 from frontend.errors import ApiError
 from frontend.guard.keys import Bucket, Keys, KeysError
 from frontend.settings import Settings

@@ -1,0 +1,75 @@
+"""When each word of a clip was said: the ensemble `align`."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2
+
+from frontend.audio.words import Word, placed
+from frontend.observe import tracing
+from frontend.triton.client import MAX_NAME, TritonClient, TritonUnavailable, refused
+from frontend.triton.messages import add_input, bytes_element, elements, outputs_of, set_parameter
+from frontend.triton.profiles import ALIGN
+from frontend.triton.renewals import Unanswered
+
+SAMPLE_RATE_HZ = 16_000
+
+
+async def aligned(
+    client: TritonClient,
+    pcm: NDArray[np.float32],
+    text: str,
+    *,
+    language: str | None = None,
+    priority: int = 2,
+    request_id: str = "",
+    timeout_s: float = 60.0,
+) -> list[Word]:
+    """The words of `text` with their times from the clip's beginning on.
+
+    pcm: float32 [samples], 16 kHz mono; language: by name or code. Raises TritonRefused or TritonUnavailable.
+    """
+    request = service_pb2.ModelInferRequest(model_name=ALIGN, id=f"{request_id[:MAX_NAME]}.{secrets.token_hex(8)}")
+    add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
+    add_input(request, "TEXT", "BYTES", [1], bytes_element(text))
+    if language:
+        add_input(request, "LANGUAGE", "BYTES", [1], bytes_element(language))
+    set_parameter(request, "priority_level", priority)
+    try:
+        call = client.stub.ModelInfer(request, timeout=timeout_s, metadata=tracing.metadata())
+        response = await client.renewals.answer(call, time.monotonic())
+    except Unanswered as error:
+        raise TritonUnavailable(str(error)) from error
+    except grpc.aio.AioRpcError as error:
+        raise _told(client, error) from error
+    except grpc.aio.UsageError as error:
+        # The channel was closed between two calls.
+        raise TritonUnavailable(str(error)) from error
+    raw = outputs_of(response)
+    names = [name.decode() for name in elements(raw["WORDS"])]
+    spans = np.frombuffer(raw["SPANS"], dtype="<i4").reshape(-1, 2) / SAMPLE_RATE_HZ
+    return with_times(text, names, spans.tolist(), np.frombuffer(raw["CONFIDENCE"], dtype="<f4").tolist())
+
+
+def with_times(
+    text: str, names: Sequence[str], spans: Sequence[Sequence[float]], confidences: Sequence[float]
+) -> list[Word]:
+    """What an aligner says of a text, as words that are the text again. spans: start and end of each, in seconds."""
+    told = zip(placed(text, names), spans, confidences, strict=True)
+    return [Word(place.word, start, end, confidence, place.before) for place, (start, end), confidence in told]
+
+
+def _told(client: TritonClient, error: grpc.aio.AioRpcError) -> Exception:
+    details = f"{error.code().name.lower()}: {error.details()}"
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
+        return TritonUnavailable(details)
+    refusal = refused(error.details() or "")
+    if isinstance(refusal, TritonUnavailable):
+        client.on_failure(error.details() or "")
+    return refusal
