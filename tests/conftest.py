@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = ROOT / "perf" / "recordings"
 TINY = ROOT / "export" / "tiny" / "tiny"
 TINY_FAST = ROOT / "export" / "tiny" / "tiny-fast"
+TINY_ALIGNER = ROOT / "export" / "tiny" / "tiny-aligner"
 HUMAN_SPEECH = ROOT.parent / "shared" / "speech" / "fsdd" / "recordings"
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 

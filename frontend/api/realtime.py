@@ -25,6 +25,7 @@ from frontend.api.realtime_events import (
 from frontend.api.realtime_feed import Feed
 from frontend.api.realtime_session import TRANSCRIPTION, RealtimeSession
 from frontend.api.realtime_turns import Turns
+from frontend.api.transcription_request import NO_WORDS, NO_WORDS_HERE
 from frontend.api.ws_transcribe import NORMAL, REFUSED, TRY_AGAIN_LATER
 from frontend.audio.live_audio import TARGET_HZ, LiveAudio
 from frontend.guard.ahead import Turns as MessageTurns
@@ -178,6 +179,8 @@ class Connection:
     async def _update(self, event: dict[str, Any]) -> None:
         before = self._session
         updated = before.updated(event.get("session"), self._names)
+        if updated.word_timestamps != "off" and not self._websocket.app.state.backend.has_aligner:
+            raise RealtimeMistake(NO_WORDS_HERE, param=f"{TRANSCRIPTION}.word_timestamps", code=NO_WORDS)
         if (updated.kind, updated.rate_hz) != (before.kind, before.rate_hz):
             await self._live.send(self._rest() + self._audio.finish())
             self._audio = LiveAudio(updated.kind, updated.rate_hz)

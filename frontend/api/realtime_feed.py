@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+from frontend.triton.event_times import later
 from frontend.triton.lasting_session import LastingSession
 
 SAMPLE_RATE_HZ = 16_000
@@ -164,11 +165,7 @@ class Feed:
         self._heard.set()
 
     def _in_the_time_of_all(self, event: dict[str, Any]) -> dict[str, Any]:
-        event = dict(event)
-        for name in ("start", "end"):
-            if f"{name}_sample" in event:
-                event[f"{name}_sample"] += self._base_samples
-                event[name] = event[f"{name}_sample"] / SAMPLE_RATE_HZ
+        event = later(event, self._base_samples)
         if event.get("utterance"):
             self._utterances = max(self._utterances, event["utterance"])
             event["utterance"] += self._base_utterances

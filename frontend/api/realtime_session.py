@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from frontend.api.languages import LANGUAGES, is_language
+from frontend.api.live_settings import WORD_TIMESTAMPS
 from frontend.api.models import is_served, knows_turn_detection, not_served
 from frontend.api.realtime_events import RealtimeMistake, is_text
 from frontend.audio.live_audio import RATES_HZ, TARGET_HZ
@@ -35,6 +36,7 @@ class RealtimeSession:
     prompt: str = ""
     keywords: tuple[str, ...] = ()
     delay: str | None = None
+    word_timestamps: str = "off"
     wants_vad: bool = True
     threshold: float = 0.5
     prefix_padding_ms: int = 300
@@ -86,6 +88,7 @@ class RealtimeSession:
             "prefix_padding_ms": self.prefix_padding_ms,
             "silence_ms": self.silence_duration_ms,
             "agreement": AGREEMENT[self.delay or "low"],
+            "word_timestamps": self.word_timestamps,
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -104,6 +107,8 @@ class RealtimeSession:
         }
         given = {"languages": list(self.languages), "keywords": list(self.keywords), "delay": self.delay}
         transcription.update({name: value for name, value in given.items() if value})
+        if self.word_timestamps != "off":
+            transcription["word_timestamps"] = self.word_timestamps
         return {
             "id": self.session_id,
             "object": "realtime.transcription_session",
@@ -165,6 +170,12 @@ class RealtimeSession:
                 message = f"delay must be one of {', '.join(AGREEMENT)}"
                 raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.delay")
             changed = replace(changed, delay=delay)
+        if "word_timestamps" in wanted:
+            when = wanted["word_timestamps"] or "off"
+            if not isinstance(when, str) or when not in WORD_TIMESTAMPS:
+                message = f"word_timestamps must be one of {', '.join(WORD_TIMESTAMPS)}"
+                raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.word_timestamps")
+            changed = replace(changed, word_timestamps=when)
         return changed
 
     def _with_turns(self, turns: Any) -> RealtimeSession:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,8 @@ TRANSCRIPTION = "conversation.item.input_audio_transcription"
 @dataclass
 class _Item:
     """A turn. by_vad: its ends are found here, and told; otherwise it lasts until the client commits it, and a long one
-    is several utterances. text: of those that are final; shown: what deltas have told."""
+    is several utterances. text: of those that are final; shown: what deltas have told; words: of finals that brought
+    theirs."""
 
     by_vad: bool
     name: str = field(default_factory=lambda: new_id("item"))
@@ -24,6 +25,8 @@ class _Item:
     shown: str = ""
     seconds: float = 0.0
     languages: list[str] = field(default_factory=list)
+    words: list[dict[str, Any]] = field(default_factory=list)
+    words_error: str = ""
     committed: bool = False
     failed: bool = False
 
@@ -40,6 +43,8 @@ class Turns:
         self._items: dict[int, _Item] = {}
         # The client's turn that is not committed yet, where something of it was heard.
         self._open: _Item | None = None
+        # By utterance: items of finals whose words follow.
+        self._followed: dict[int, str] = {}
         self._previous: str | None = None
         # Whether the commit that is being obeyed has ended an utterance.
         self._ended_one = False
@@ -55,8 +60,13 @@ class Turns:
         elif kind == "speech_stopped":
             await self._stopped(self._item(number, by_vad), event)
         elif kind == "final":
-            await self._final(self._item(number, by_vad), event)
+            item = self._item(number, by_vad)
+            if event.get("words_follow"):
+                self._followed[number] = item.name
+            await self._final(item, event)
             self._items.pop(number, None)
+        elif kind == "words" and (name := self._followed.pop(number, None)) is not None:
+            await self._say(f"{TRANSCRIPTION}.words", item_id=name, content_index=0, **_words(event))
         elif kind == "flushed":
             await self._flushed(by_vad)
         elif kind == "reset":
@@ -102,6 +112,8 @@ class Turns:
     async def _final(self, item: _Item, event: dict[str, Any]) -> None:
         item.text = item.with_text(event["text"])
         item.seconds += event["end"] - event["start"]
+        item.words += event.get("words", [])
+        item.words_error = item.words_error or event.get("words_error", "")
         if event.get("language"):
             item.languages = list(dict.fromkeys([*item.languages, event["language"]]))
         if not event["revised"]:
@@ -127,6 +139,7 @@ class Turns:
             transcript=item.text,
             languages=as_codes(item.languages),
             usage={"type": "duration", "seconds": round(item.seconds, 3)},
+            **(_words(vars(item)) if item.words or item.words_error else {}),
         )
 
     async def _failed(self, item: _Item, message: str) -> None:
@@ -140,6 +153,12 @@ class Turns:
         if text.startswith(item.shown) and len(text) > len(item.shown):
             delta, item.shown = text[len(item.shown) :], text
             await self._say(f"{TRANSCRIPTION}.delta", item_id=item.name, content_index=0, delta=delta)
+
+
+def _words(told: Mapping[str, Any]) -> dict[str, Any]:
+    """`words`, and why they are not known where they are not."""
+    error = told.get("words_error")
+    return {"words": told["words"], **({"words_error": error} if error else {})}
 
 
 def _message(name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 TIMED_FORMATS = ("srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
 NO_WORDS = "word_timestamps_unavailable"
+NO_WORDS_HERE = "word times are not served here: no forced aligner is exported (python -m export all --aligner)"
 INCLUDES = ("logprobs",)
 # Of values that are names of a few.
 MAX_FEW = 10
@@ -109,8 +110,7 @@ def checked_request(
 
 def no_words(param: str) -> ApiError:
     """Where words have no times."""
-    message = "word times are not served here: no forced aligner is exported (python -m export all --aligner)"
-    return ApiError(400, message, param=param, code=NO_WORDS)
+    return ApiError(400, NO_WORDS_HERE, param=param, code=NO_WORDS)
 
 
 def _check_known(param: str, values: Sequence[str], known: Sequence[str]) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from frontend.audio.words import Word, placed
+from frontend.audio.words import Word
 from frontend.observe import tracing
 from frontend.triton.client import MAX_NAME, TritonClient, TritonUnavailable, refused
 from frontend.triton.messages import add_input, bytes_element, elements, outputs_of, set_parameter
@@ -52,17 +51,11 @@ async def aligned(
         # The channel was closed between two calls.
         raise TritonUnavailable(str(error)) from error
     raw = outputs_of(response)
-    names = [name.decode() for name in elements(raw["WORDS"])]
+    texts = [text.decode() for text in elements(raw["WRITTEN"])]
     spans = np.frombuffer(raw["SPANS"], dtype="<i4").reshape(-1, 2) / SAMPLE_RATE_HZ
-    return with_times(text, names, spans.tolist(), np.frombuffer(raw["CONFIDENCE"], dtype="<f4").tolist())
-
-
-def with_times(
-    text: str, names: Sequence[str], spans: Sequence[Sequence[float]], confidences: Sequence[float]
-) -> list[Word]:
-    """What an aligner says of a text, as words that are the text again. spans: start and end of each, in seconds."""
-    told = zip(placed(text, names), spans, confidences, strict=True)
-    return [Word(place.word, start, end, confidence, place.before) for place, (start, end), confidence in told]
+    sure = np.frombuffer(raw["CONFIDENCE"], dtype="<f4")
+    told = zip(texts, spans.tolist(), sure.tolist(), strict=True)
+    return [Word.of(text, start, end, one) for text, (start, end), one in told]
 
 
 def _told(client: TritonClient, error: grpc.aio.AioRpcError) -> Exception:

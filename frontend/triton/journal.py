@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from frontend.triton.event_times import later
+
 SAMPLE_RATE_HZ = 16_000
 # The detector of speech judges windows of so many samples.
 WINDOW = 512
@@ -26,6 +28,7 @@ MOST_CHANGES = 50
 PIECE_BYTES = 2 * SAMPLE_RATE_HZ
 # More than the longest utterance of the usual settings; `asr_stream` takes 120 s at a time.
 LONGEST = 110 * SAMPLE_RATE_HZ
+WORDS_LOST = "the server that was to find them was lost"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Journal:
         self._started: dict[int, int] = {}
         self._stopped: set[int] = set()
         self._stable: dict[int, str] = {}
+        # Finals whose words were to follow.
+        self._wordless: set[int] = set()
 
     def note(self, pcm16: bytes, parameters: Mapping[str, Any], *, end: bool) -> int:
         """A request that is sent: int16 samples at 16 kHz, settings or a command. Returns its number, by which it may
@@ -108,6 +113,11 @@ class Journal:
         settings["told_samples"] = max(0, self._needed - self._base) if begins_with_sound and not self._is_whole else 0
         return [Sent(self._base, parameters=settings), *self._sent]
 
+    def lost_words(self) -> list[dict[str, Any]]:
+        """Of a stream that was lost: the events that were to follow its finals, whose sound is kept no more."""
+        lost, self._wordless = sorted(self._wordless), set()
+        return [{"type": "words", "utterance": one, "words": [], "words_error": WORDS_LOST} for one in lost]
+
     def doubt(self) -> bool:
         """The settings were refused all together, one of them as it was before: leave the newest ones out; false where
         none are left."""
@@ -128,6 +138,8 @@ class Journal:
                 return None
             self._stopped.add(number)
         elif kind == "final" or (kind == "error" and number):
+            if event.get("words_follow"):
+                self._wordless.add(number)
             if kind == "final":
                 event["revised"] = not event["text"].startswith(self._stable.get(number, ""))
             self._finals = max(self._finals, number)
@@ -138,6 +150,8 @@ class Journal:
             self._started.pop(number, None)
             self._stopped.discard(number)
             self._stable.pop(number, None)
+        elif kind == "words":
+            self._wordless.discard(number)
         elif kind in ("flushed", "reset"):
             self._answered("flush" if kind == "flushed" else "reset")
             self._anew, self._is_whole = event["end_sample"], True
@@ -147,13 +161,7 @@ class Journal:
         return event
 
     def _in_the_sessions_time(self, event: dict[str, Any]) -> dict[str, Any]:
-        event = dict(event)
-        if "resume_sample" in event:
-            event["resume_sample"] += self._base
-        for name in ("start", "end"):
-            if f"{name}_sample" in event:
-                event[f"{name}_sample"] += self._base
-                event[name] = round(event[f"{name}_sample"] / SAMPLE_RATE_HZ, 6)
+        event = later(event, self._base)
         if event.get("utterance"):
             event["utterance"] += self._numbers
         return event

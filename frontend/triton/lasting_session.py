@@ -174,6 +174,9 @@ class LastingSession:
                         if self._delays is not None:
                             self._delays.told(told, time.monotonic())
                         yield told
+                    if event["type"] == "resumed":
+                        for words in self._journal.lost_words():
+                            yield words
                     if event["type"] == "closed" or (event["type"] == "error" and event.get("fatal")):
                         return
                 raise TritonUnavailable("the live stream ended")

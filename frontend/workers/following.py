@@ -106,6 +106,8 @@ class FollowingBackend(Backend):
         before, self._state = self._state, state
         self.failure, self.metrics_url = state["failure"], state["metrics_url"]
         self.served_model_name = state["name"]
+        # What was exported since the master began is not loaded.
+        self.models = tuple(state["models"])
         if state["generation"] != before.get("generation"):
             self._ready.clear()
             client, self._client = self._client, None

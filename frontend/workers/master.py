@@ -249,6 +249,7 @@ class Master:
             "failure": backend.failure,
             "name": backend.served_model_name,
             "metrics_url": backend.metrics_url,
+            "models": backend.models,
             "states": backend.states,
             "lost": backend.lost,
             "healed": backend.healed,

@@ -22,6 +22,7 @@ from .room import Room
 from .text.prompt import language_name
 from .turns import Turns, checked_priority
 from .words import split_words
+from .written import written
 
 SAMPLES_PER_MS = 16
 SAMPLES_PER_FRAME = 160
@@ -60,12 +61,17 @@ class Adapter(Room["_Alignment"]):
         words = split_words(text, language_name(named) if named else None)
         self._check_length(audio, len(words))
         if not words:
-            answer.give(WORDS=_texts([]), SPANS=np.empty((0, 2), np.int32), CONFIDENCE=np.empty(0, np.float32))
+            answer.give(
+                WORDS=_texts([]),
+                WRITTEN=_texts([]),
+                SPANS=np.empty((0, 2), np.int32),
+                CONFIDENCE=np.empty(0, np.float32),
+            )
             return None
         clip = Clip(self._loaded.prompts.build(words, audio.num_rows), audio.rows)
         if clip.sequence.times.size != 2 * len(words):
             raise ValueError("TEXT has characters that the aligner's tokenizer takes for its own")
-        return _Alignment(clip, words, sum(audio.frames), _optional(request, "SPEECH"), priority, answer)
+        return _Alignment(clip, words, text, sum(audio.frames), _optional(request, "SPEECH"), priority, answer)
 
     def _check_length(self, audio: AudioEmbeddings, num_words: int) -> None:
         """Raises ValueError where a clip is longer than times are known for, or too short for its words."""
@@ -102,6 +108,7 @@ class _Alignment:
         self,
         clip: Clip,
         words: list[str],
+        text: str,
         num_frames: int,
         speech: NDArray[np.int32] | None,
         priority: int,
@@ -110,7 +117,7 @@ class _Alignment:
         self.clip = clip
         self.priority = priority
         self.num_bytes = clip.audio.nbytes
-        self._words = words
+        self._words, self._text = words, text
         self._num_samples = num_frames * SAMPLES_PER_FRAME
         self._speech = speech
         self._answer = answer
@@ -119,7 +126,8 @@ class _Alignment:
         times = np.array(mended((told.classes * class_ms).tolist()), dtype=np.int64) * SAMPLES_PER_MS
         spans = in_clip(times[::2], times[1::2], self._speech, self._num_samples)
         confidence = np.sqrt(told.probabilities[::2] * told.probabilities[1::2])
-        self._answer.give(WORDS=_texts(self._words), SPANS=spans, CONFIDENCE=confidence)
+        words, as_written = _texts(self._words), _texts(written(self._text, self._words))
+        self._answer.give(WORDS=words, WRITTEN=as_written, SPANS=spans, CONFIDENCE=confidence)
 
     def is_cancelled(self) -> bool:
         return self._answer.is_cancelled()

@@ -17,6 +17,8 @@ INPUTS = (
 OUTPUTS = (
     # [W] the words of TEXT as the aligner knows them: without punctuation; of Chinese, each character.
     Tensor("WORDS", "TYPE_STRING", (-1,)),
+    # [W] the same as TEXT writes them, with the blanks before each and the punctuation: joined, they are TEXT.
+    Tensor("WRITTEN", "TYPE_STRING", (-1,)),
     # [W, 2] where each begins and ends, in samples of the clip.
     Tensor("SPANS", "TYPE_INT32", (-1, 2)),
     # [W] how sure that is: the geometric mean of the probabilities of both ends, 0 to 1.

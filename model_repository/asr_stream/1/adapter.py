@@ -20,6 +20,8 @@ from .settings import SAMPLE_RATE_HZ, checked_canary, checked_command, checked_h
 from .silero import Silero
 
 MAX_CHUNK_S = 60
+# In the model repository.
+ALIGNER_WEIGHTS = Path("aligner/1/checkpoint/model.safetensors")
 URL_VARIABLE = "ASR_STREAM_TRITON_URL"
 
 
@@ -32,7 +34,10 @@ class Adapter:
         # Triton gives a new sequence to the instance that holds the fewest: the shares together are the model's bound.
         most = -(-parameters.max_sessions // instances(args["model_config"]))
         metrics = Metrics(pb_utils, args["model_name"], args["model_instance_name"])
-        self.runner = Runner(url, parameters, Silero(folder / "silero_vad.onnx"), most, metrics.publish)
+        # Where it is exported, the server loads it (frontend/triton/profiles.py).
+        can_align = bool(parameters.aligner) and (folder.parents[1] / ALIGNER_WEIGHTS).is_file()
+        detector = Silero(folder / "silero_vad.onnx")
+        self.runner = Runner(url, parameters, detector, most, metrics.publish, can_align=can_align)
         self.runner.start()
 
     def execute(self, requests: list[Any]) -> None:

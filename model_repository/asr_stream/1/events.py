@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .rooms import Heard, RoomFailed
+from .rooms import Heard, RoomFailed, TimedWord
 from .settings import SAMPLE_RATE_HZ
 from .utterance import Utterance
 
 Event = dict[str, Any]
+NO_WORDS = "word times are not served here: no forced aligner is exported (python -m export all --aligner)"
 # Codes of errors: the request or setting is at fault; the other models are away; the session does not exist; a mistake
 # of ours. A frontend has one more, `busy`.
 INVALID, UNAVAILABLE, SESSION_UNKNOWN, FAILED = "invalid", "unavailable", "session_unknown", "failed"
@@ -47,6 +48,24 @@ def final(utterance: Utterance, end: int, heard: Heard, stable: str) -> Event:
         "checkpoint": "accurate",
         **place(utterance, end),
     }
+
+
+def words(found: list[TimedWord], start: int) -> list[Event]:
+    """Words in the session's time; start: the sample that their utterance begins with."""
+    return [
+        {
+            "word": word.strip(),
+            "start": round((start + first) / SAMPLE_RATE_HZ, 3),
+            "end": round((start + last) / SAMPLE_RATE_HZ, 3),
+            "confidence": round(sure, 4),
+        }
+        for word, first, last, sure in found
+    ]
+
+
+def words_event(number: int, told: Event) -> Event:
+    """told: `words`, and `words_error` where they are not known. number: of the utterance."""
+    return {"type": "words", "utterance": number, **told}
 
 
 def error(code: str, message: str, *, fatal: bool = False) -> Event:

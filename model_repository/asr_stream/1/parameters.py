@@ -16,6 +16,9 @@ class Parameters(Declared):
     decoder: str = parameter("decoder", "The model within it that finds the words.")
     fast_step: str = parameter("", "Of two sizes, the small checkpoint's step, for partials; empty: there is one size.")
     fast_decoder: str = parameter("", "The model within it that finds the words.")
+    aligner: str = parameter(
+        "align", "The model that finds when words were said, where one is exported; empty: words have no times."
+    )
     max_sessions: int = parameter(512, "Live sessions at a time; more are refused.", low=1)
     max_backlog_s: float = parameter(
         120.0, "Audio of one session that may wait to be heard; a client that sends faster is told so.", low=0

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+# A word as its text writes it, its first and its last sample, and how sure that is.
+TimedWord = tuple[str, int, int, float]
 Floats = NDArray[np.float32]
 
 
@@ -55,6 +57,13 @@ class Rooms(Protocol):
 
     async def check(self, language: str, context: str) -> None:
         """RoomFailed, invalid, where the decoder knows no such language or the context is too long."""
+
+    @property
+    def can_align(self) -> bool:
+        """Whether words can have times."""
+
+    async def align(self, pcm: Floats, text: str, language: str, priority: int) -> list[TimedWord]:
+        """The words of a text that is said in float32 samples, all of which are speech. priority: of the request."""
 
     def end_session(self, name: str, *, fast: bool) -> None:
         """Forget what the decoder keeps for a session. Nobody waits for it: what is not used is forgotten anyway."""

@@ -114,9 +114,12 @@ class Runner:
         detector: Detector,
         most: int,
         publish: Callable[[Counts, int], None],
+        *,
+        can_align: bool = False,
     ) -> None:
         """url: of the server's gRPC. detector: of speech. most: sessions at a time. publish: called with counts,
-        twice a second."""
+        twice a second. can_align: whether there is an aligner."""
+        self._can_align = can_align
         self._publish = publish
         self._counts = Counts()
         self._url = url
@@ -233,7 +236,7 @@ class Runner:
                 logger.exception("metrics could not be published")
 
     async def _open(self) -> None:
-        self._rooms = TritonRooms(self._url, self._parameters, self._name)
+        self._rooms = TritonRooms(self._url, self._parameters, self._name, can_align=self._can_align)
         self._watcher = self._loop.create_task(self._watch())
 
     async def _close(self) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import events
+from .aligning import Aligning
 from .endpointing import Endpointer, quietest
 from .events import at
 from .inbox import Command, Inbox
@@ -57,6 +58,7 @@ class Session:
         # Audio before this sample belongs to utterances that are finished, or to none.
         self._floor = overlap.told
         self._speaking: Speaking | None = None
+        self._aligning = Aligning(rooms, speak)
         self._num_utterances = 0
         self._pacing = Pacing(limits.min_partial_interval_ms / 1000)
 
@@ -93,6 +95,7 @@ class Session:
         try:
             if await self._is_understood(self._settings, fatal=True):
                 reason = await self._until_closed()
+                await self._aligning.settle()
         except asyncio.CancelledError:
             reason = "cancelled"
             raise
@@ -102,6 +105,7 @@ class Session:
         finally:
             self._inbox.ended = True
             speaking, self._speaking = self._speaking, None
+            self._aligning.cancel()
             self._say({"type": "closed", "reason": reason, **at("end", self._buffer.end)})
             if speaking is not None:
                 speaking.forget()
@@ -153,6 +157,9 @@ class Session:
 
     async def _is_understood(self, settings: Settings, *, fatal: bool = False) -> bool:
         """Ask the decoder about language and context at once, not when something is said."""
+        if settings.word_timestamps != "off" and not self._rooms.can_align:
+            self._say(events.error(events.INVALID, events.NO_WORDS, fatal=fatal))
+            return False
         if settings.language or settings.context:
             try:
                 await self._rooms.check(settings.language, settings.context)
@@ -208,7 +215,7 @@ class Session:
             self._rooms,
             two_sizes=self._limits.two_sizes,
         )
-        self._speaking = Speaking(utterance, self._say, self._limits)
+        self._speaking = Speaking(utterance, self._say, self._limits, self._aligning)
         self._pacing.begin(start)
         self._buffer.drop_before(start)
         self._say({"type": "speech_started", "utterance": self._num_utterances, **at("start", start)})

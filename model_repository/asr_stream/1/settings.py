@@ -10,6 +10,7 @@ SAMPLE_RATE_HZ = 16_000
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 # Characters of the texts that a session may send; the decoder has its own bound, in tokens.
 MAX_LENGTHS = {"language": 100, "context": 20_000}
+WORD_TIMESTAMPS = ("off", "event", "final")
 COMMANDS = ("flush", "reset")
 # Triton's own, and what says what a request is rather than how the session goes on.
 OTHER = ("command", "hold", "canary", "unheard_samples", "told_samples")
@@ -26,7 +27,8 @@ class Settings:
     threshold: probability in (0, 1) above which a window is speech. prefix_padding_ms: audio kept before and after
     speech. min_speech_ms: less is no speech. silence_ms: a pause this long ends an utterance. max_utterance_s: a longer
     one is cut at its quietest place. partial_interval_ms: new audio between two steps. agreement: hypotheses in a row
-    that have to agree on a word before it is stable. debug: timings and counts in events.
+    that have to agree on a word before it is stable. word_timestamps: `off`; `event`: when each word of a final was
+    said follows it; `final`: the final waits for that. debug: timings and counts in events.
     """
 
     language: str = ""
@@ -39,11 +41,15 @@ class Settings:
     max_utterance_s: float = 30.0
     partial_interval_ms: int = 450
     agreement: int = 2
+    word_timestamps: str = "off"
     debug: bool = False
 
     def __post_init__(self) -> None:
         if self.vad not in ("on", "off"):
             raise ValueError(f"vad must be on or off, not {self.vad[:20]!r}")
+        if self.word_timestamps not in WORD_TIMESTAMPS:
+            known = ", ".join(WORD_TIMESTAMPS)
+            raise ValueError(f"word_timestamps must be one of {known}, not {self.word_timestamps[:20]!r}")
         for name, most in MAX_LENGTHS.items():
             if len(getattr(self, name)) > most:
                 raise ValueError(f"{name} has {len(getattr(self, name))} characters; {most} are the most")

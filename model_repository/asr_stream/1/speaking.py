@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from . import events
+from .aligning import Aligning, Said
 from .parameters import Parameters
 from .retrying import RETRY_FIRST_S, retried
 from .rooms import Heard, RoomFailed
@@ -16,14 +17,22 @@ from .settings import Settings
 from .stable_text import StableText
 from .utterance import Options, Utterance
 
+# Priorities of requests for words: those that a final waits for, and those that follow it.
+WAITED_FOR, FOLLOWING = 1, 2
+
 logger = logging.getLogger(__name__)
 
 
 class Speaking:
     """An utterance, its newest hypothesis, and what of its text is stable."""
 
-    def __init__(self, utterance: Utterance, say: Callable[[dict[str, Any]], None], limits: Parameters) -> None:
+    def __init__(
+        self, utterance: Utterance, say: Callable[[dict[str, Any]], None], limits: Parameters, aligning: Aligning
+    ) -> None:
         self.utterance = utterance
+        self._aligning = aligning
+        # The words of the final that is known ahead, where it is to have them.
+        self._words: asyncio.Task[events.Event] | None = None
         self._say = say
         self._limits = limits
         self._stable = StableText()
@@ -65,6 +74,9 @@ class Speaking:
             await asyncio.sleep(RETRY_FIRST_S)
             return False
         self._final = heard, end
+        if settings.word_timestamps == "final":
+            self._drop_words()
+            self._words = asyncio.create_task(self._find_words(heard, end))
         if not self._limits.two_sizes and (self._latest is None or self._latest[1] < end):
             self._tell_partial(heard, end, settings)
         return True
@@ -72,6 +84,7 @@ class Speaking:
     def forget_hypotheses(self) -> None:
         """What was heard under other settings says nothing about the same samples under these."""
         self._latest = self._final = None
+        self._drop_words()
 
     def _of_one_size(self, heard: tuple[Heard, int] | None, end: int) -> bool:
         """Whether a partial up to this sample is its final as well."""
@@ -101,10 +114,31 @@ class Speaking:
         said = events.final(self.utterance, end, heard, self._stable.stable)
         if resume is not None:
             said["resume_sample"] = resume
+        if settings.word_timestamps == "final":
+            is_ahead = self._words is not None and known is not None and known is self._final
+            said |= await (self._words if is_ahead and self._words is not None else self._find_words(heard, end))
+        following = settings.word_timestamps == "event" and bool(heard.text)
+        if following:
+            said["words_follow"] = True
         self._say({**said, **self._debug(heard, settings)})
+        if following:
+            self._aligning.follow(self._said(heard, end), FOLLOWING)
+
+    def _said(self, heard: Heard, end: int) -> Said:
+        return Said(self.utterance.number, self.start, self.utterance.pcm(end), heard)
+
+    async def _find_words(self, heard: Heard, end: int) -> events.Event:
+        """At the priority of live work: the final waits."""
+        return await self._aligning.words(self._said(heard, end), WAITED_FOR)
+
+    def _drop_words(self) -> None:
+        words, self._words = self._words, None
+        if words is not None:
+            words.cancel()
 
     def forget(self) -> None:
         """Let the decoder free what it keeps."""
+        self._drop_words()
         self.utterance.forget()
 
     def _debug(self, heard: Heard, settings: Settings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 
 from .channel import channel
 from .parameters import Parameters
-from .rooms import Heard, Question
+from .rooms import Floats, Heard, Question, TimedWord
 from .wire import NoAnswer, Wire
 
 # Live speech goes first in every room.
@@ -26,9 +26,11 @@ NO_AUDIO = {"EMBEDDINGS": np.zeros((1, 0, 1), dtype=np.float32), "FRAMES": np.ze
 class TritonRooms:
     """Made and used on one event loop."""
 
-    def __init__(self, url: str, models: Parameters, name: str) -> None:
-        """url: of the server's gRPC. models: their names. name: unique among all who ask this server."""
+    def __init__(self, url: str, models: Parameters, name: str, *, can_align: bool = False) -> None:
+        """url: of the server's gRPC. models: their names. name: unique among all who ask this server. can_align:
+        whether there is an aligner."""
         self._models = models
+        self.can_align = can_align
         self._channel = channel(url)
         self._wire = Wire(self._channel, name)
 
@@ -67,6 +69,17 @@ class TritonRooms:
         command = _command(self._models.decoder, LANGUAGE=language, CONTEXT=context)
         await self._wire.ask(command, self._models.step_timeout_s)
 
+    async def align(self, pcm: Floats, text: str, language: str, priority: int) -> list[TimedWord]:
+        request = _request(self._models.aligner, PCM=pcm, TEXT=text, LANGUAGE=language)
+        request.parameters["priority_level"].int64_param = priority
+        request.parameters["vad"].string_param = "off"
+        answer = await self._wire.ask(request, self._models.step_timeout_s)
+        raw = dict(zip((tensor.name for tensor in answer.outputs), answer.raw_output_contents, strict=True))
+        spans = np.frombuffer(raw["SPANS"], dtype="<i4").reshape(-1, 2).tolist()
+        sure = np.frombuffer(raw["CONFIDENCE"], dtype="<f4").tolist()
+        texts = _texts(raw["WRITTEN"])
+        return [(word, first, last, one) for word, (first, last), one in zip(texts, spans, sure, strict=True)]
+
     def end_session(self, name: str, *, fast: bool) -> None:
         self._wire.tell(_command(self._decoder(fast), {"end_session": name}))
 
@@ -103,6 +116,16 @@ def _add(request: Any, name: str, datatype: str, shape: list[int], data: bytes) 
     tensor.name, tensor.datatype = name, datatype
     tensor.shape.extend(shape)
     request.raw_input_contents.append(data)
+
+
+def _texts(raw: bytes) -> list[str]:
+    """All strings of a tensor."""
+    texts, place = [], 0
+    while place < len(raw):
+        start = place + 4
+        place = start + int.from_bytes(raw[place:start], "little")
+        texts.append(raw[start:place].decode())
+    return texts
 
 
 def _text(raw: bytes) -> str:

@@ -146,6 +146,10 @@ class Utterance:
         self.work = Work(num_encoded, *(round(span, 3) for span in spans))
         return answer
 
+    def pcm(self, end: int) -> Floats:
+        """Its samples up to the session's sample `end`, a copy."""
+        return self._read(self.start, end).copy()
+
     def forget(self) -> None:
         """Let the decoder free what it keeps for this utterance."""
         if self._is_known:

@@ -1,5 +1,6 @@
 """What a profile loads and needs, read from the repository itself."""
 
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,41 @@ REPOSITORY = ROOT / "model_repository"
 PYTHON = Server(frozenset({"python"}))
 PYTHON_ON_CPU = Server(frozenset({"python"}), "no GPU can be used")
 CONTAINER = Server(frozenset({"python", "onnxruntime", "tensorrt"}))
+
+
+HAS_ALIGNER = profiles.has_aligner
+
+
+@pytest.fixture(autouse=True)
+def _no_aligner(monkeypatch):
+    """Whether one is exported here is another matter."""
+    monkeypatch.setattr(profiles, "has_aligner", lambda *_: False)
+
+
+@pytest.mark.parametrize(
+    ("there", "profile", "found"),
+    [
+        (("aligner/1/checkpoint/model.safetensors", "encoder_aligner/1/model.onnx"), "", True),
+        (("aligner/1/checkpoint/model.safetensors", "encoder_aligner/1/model.onnx"), "tensorrt", False),
+        (("aligner/1/checkpoint/model.safetensors", "encoder_aligner/2/model.plan"), "tensorrt", True),
+        (("aligner/1/checkpoint/model.safetensors",), "", False),
+        (("encoder_aligner/1/model.onnx",), "", False),
+    ],
+)
+def test_an_aligner_is_loaded_where_all_of_it_is_exported(tmp_path, monkeypatch, there, profile, found):
+    monkeypatch.setattr(profiles, "has_aligner", HAS_ALIGNER)
+    for room in ("encoder", "encoder_aligner", "asr_stream"):
+        for path in (REPOSITORY / room).glob("**/*.pbtxt"):
+            copy = tmp_path / path.relative_to(REPOSITORY)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(path.read_text())
+    # The aligner's encoder has the encoder's configurations.
+    shutil.copytree(REPOSITORY / "encoder" / "configs", tmp_path / "encoder_aligner" / "configs", dirs_exist_ok=True)
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert profiles.has_aligner(tmp_path, profile) is found
+    assert ("align" in profiles.models_of(tmp_path, profile)) is found
 
 
 @pytest.mark.parametrize("profile", profiles.profiles_of(REPOSITORY))
@@ -72,9 +108,9 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "printed"),
     [
-        ([str(REPOSITORY)], 0, "asr asr_step asr_stream\n"),
-        ([str(REPOSITORY), ""], 0, "asr asr_step asr_stream\n"),
-        ([str(REPOSITORY), "tensorrt_two_sizes"], 0, "asr asr_step asr_stream asr_step_fast\n"),
+        ([str(REPOSITORY)], 0, "asr asr_step asr_stream"),
+        ([str(REPOSITORY), ""], 0, "asr asr_step asr_stream"),
+        ([str(REPOSITORY), "tensorrt_two_sizes"], 0, "asr asr_step asr_stream asr_step_fast"),
         ([str(REPOSITORY), "fast"], 2, ""),
         (["/nowhere"], 2, ""),
     ],
@@ -84,5 +120,6 @@ def test_the_command_that_the_container_asks(arguments, code, printed):
         [sys.executable, "-m", "frontend.triton.profiles", *arguments],
         cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (code, printed)
+    # Behind them, an aligner where one is exported.
+    assert (done.returncode, done.stdout.strip().removesuffix(" align")) == (code, printed)
     assert done.stderr.count("\n") == (code != 0)

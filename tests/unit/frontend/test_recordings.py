@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from frontend.audio import recordings
+from frontend.audio import attempts, recordings
 from frontend.audio.decode_pool import DecodePool, DecodersBusy
 from frontend.audio.recordings import Options, Recording
 from frontend.audio.segments import SegmentRules
@@ -43,8 +43,8 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(recordings, "RETRY_FIRST_S", 0.001)
-    monkeypatch.setattr(recordings, "RETRY_MOST_S", 0.002)
+    monkeypatch.setattr(attempts, "RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr(attempts, "RETRY_MOST_S", 0.002)
 
 
 async def heard(client, seconds=1, **options):
@@ -93,7 +93,7 @@ async def test_a_model_that_always_fails_is_given_up():
     client = Scripted(*[[TritonRefused("the decoder failed")]] * 100)
     with pytest.raises(TritonRefused, match="the decoder failed"):
         await heard(client)
-    assert len(client.names) == recordings.MOST_FAILURES
+    assert len(client.names) == attempts.MOST_FAILURES
 
 
 async def test_text_that_was_told_is_never_contradicted():
@@ -111,7 +111,7 @@ async def test_voice_activity_that_always_fails_is_given_up():
     client = Failing()
     with pytest.raises(TritonRefused, match="vad failed"):
         await heard(client, rules=recordings.SegmentRules())
-    assert len(client.names) == recordings.MOST_FAILURES
+    assert len(client.names) == attempts.MOST_FAILURES
 
 
 RULES = SegmentRules(max_s=2.0, early_s=1.0)

@@ -24,6 +24,7 @@ STATE = {
     "failure": None,
     "name": "tiny",
     "metrics_url": "http://127.0.0.1:2/metrics",
+    "models": ["asr", "asr_step", "asr_stream"],
     "states": {"asr": "READY", "asr_step": "READY", "asr_stream": "READY", "vad": "READY"},
     "lost": {"vad": "it is gone"},
     "healed": {"vad": 1},
