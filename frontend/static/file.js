@@ -1,9 +1,12 @@
-import { clock, complain, element, settings } from "/static/parts.js";
+import { clock, complain, element, server, settings } from "/static/parts.js";
+import { subtitles } from "/static/subtitles.js";
+import { Words } from "/static/words.js";
 
 // A dropped file to /v1/audio/transcriptions as a stream, and its events to a transcript.
 export class FileTranscript {
   constructor() {
     const drop = element("drop");
+    this.words = new Words(element("player"));
     element("file").addEventListener("change", (event) => event.target.files[0] && this.send(event.target.files[0]));
     for (const name of ["dragover", "dragleave", "drop"]) {
       drop.addEventListener(name, (event) => {
@@ -21,6 +24,7 @@ export class FileTranscript {
     this.aborter?.abort();
     this.aborter = new AbortController();
     this.segments = [];
+    this.words.clear();
     this.name = file.name.replace(/\.[^.]*$/, "");
     complain("");
     element("transcript").textContent = "";
@@ -32,6 +36,7 @@ export class FileTranscript {
     form.append("model", "whisper-1");
     form.append("stream", "true");
     form.append("timestamp_granularities[]", "segment");
+    if (server.wordTimestamps) form.append("timestamp_granularities[]", "word");
     const { language, context } = settings();
     if (language) form.append("language", language);
     if (context) form.append("prompt", context);
@@ -77,12 +82,18 @@ export class FileTranscript {
       this.line(event);
       const total = element("player").duration;
       if (Number.isFinite(total)) element("progress").value = Math.min(1, event.end / total);
+    } else if (event.type === "transcript.text.words") {
+      // Of the segment that came right before.
+      const segment = this.segments.at(-1);
+      segment.words = event.words;
+      this.words.show(element("segments").lastElementChild.lastElementChild, segment.text, event.words);
     } else if (event.type === "transcript.text.done") {
       element("progress").value = 1;
       const took = performance.now() - started;
       const time = took < 1000 ? `${Math.round(took)} ms` : `${(took / 1000).toFixed(1)} s`;
       element("file-status").textContent = event.text ? `Done in ${time}.` : "Nothing is said in it.";
       element("downloads").hidden = !event.text;
+      element("karaoke").hidden = !this.words.words.length;
       this.text = event.text;
     } else if (event.type === "error") {
       throw new Error(event.error.message);
@@ -99,31 +110,18 @@ export class FileTranscript {
       element("player").currentTime = segment.start;
       element("player").play();
     });
-    line.append(when, segment.text);
+    const text = document.createElement("span");
+    text.textContent = segment.text;
+    line.append(when, text);
     element("segments").append(line);
   }
 
   download(format) {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([this.as(format)], { type: "text/plain;charset=utf-8" }));
-    link.download = `${this.name}.${format}`;
+    const text = format === "txt" ? `${this.text}\n` : subtitles(this.segments, format);
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+    link.download = `${this.name}.${format === "karaoke" ? "karaoke.vtt" : format}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  }
-
-  as(format) {
-    if (format === "txt") return `${this.text}\n`;
-    const point = format === "srt" ? "," : ".";
-    const time = (seconds) => {
-      const whole = Math.round(seconds * 1000);
-      const part = (unit, size) => String(Math.floor(whole / unit) % size).padStart(2, "0");
-      const rest = String(whole % 1000).padStart(3, "0");
-      return `${part(3600000, 100)}:${part(60000, 60)}:${part(1000, 60)}${point}${rest}`;
-    };
-    const cues = this.segments.map(({ start, end, text }, index) => {
-      const number = format === "srt" ? `${index + 1}\n` : "";
-      return `${number}${time(start)} --> ${time(end)}\n${text}\n`;
-    });
-    return (format === "vtt" ? "WEBVTT\n\n" : "") + cues.join("\n");
   }
 }

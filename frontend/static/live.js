@@ -1,4 +1,14 @@
-import { clock, complain, element, settings } from "/static/parts.js";
+import { clock, complain, element, server, settings } from "/static/parts.js";
+import { withWords } from "/static/words.js";
+
+// A word that tells its time to whoever points at it.
+function timed(word) {
+  const part = document.createElement("span");
+  part.className = "timed";
+  part.title = `${clock(word.start)} to ${clock(word.end)}`;
+  part.textContent = word.word;
+  return part;
+}
 
 // The microphone to /ws/transcribe, and its events to captions.
 export class LiveCaptions {
@@ -24,9 +34,12 @@ export class LiveCaptions {
     }
     this.sent = [];
     this.samples = 0;
+    this.lines = new Map();
     this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/transcribe`);
     this.socket.onopen = () => {
-      this.command({ action: "config", partial_interval_ms: 300, ...settings() });
+      // When each word was said is told behind a final, where the server knows it.
+      const words = server.wordTimestamps ? { word_timestamps: "event" } : {};
+      this.command({ action: "config", partial_interval_ms: 300, ...words, ...settings() });
       this.connect();
     };
     this.socket.onmessage = (message) => this.show(JSON.parse(message.data));
@@ -77,6 +90,10 @@ export class LiveCaptions {
     } else if (event.type === "final") {
       element("stable").textContent = element("unstable").textContent = "";
       if (event.text) this.caption(event);
+    } else if (event.type === "words") {
+      const text = this.lines.get(event.utterance);
+      text?.replaceChildren(...withWords(text.textContent, event.words, timed));
+      this.lines.delete(event.utterance);
     } else if (event.type === "error") {
       complain(event.message);
     }
@@ -93,7 +110,10 @@ export class LiveCaptions {
     const line = document.createElement("li");
     const when = document.createElement("time");
     when.textContent = clock(event.start);
-    line.append(when, event.text);
+    const text = document.createElement("span");
+    text.textContent = event.text;
+    line.append(when, text);
+    if (event.words_follow) this.lines.set(event.utterance, text);
     line.lang = event.language ?? "";
     element("captions").append(line);
     line.scrollIntoView({ block: "nearest" });

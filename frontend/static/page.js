@@ -1,6 +1,6 @@
 import { FileTranscript } from "/static/file.js";
 import { LiveCaptions } from "/static/live.js";
-import { element } from "/static/parts.js";
+import { element, server } from "/static/parts.js";
 
 const LANGUAGES = {
   ar: "Arabic", yue: "Cantonese", zh: "Chinese", cs: "Czech", da: "Danish", nl: "Dutch", en: "English",
@@ -17,6 +17,7 @@ for (const [code, name] of Object.entries(LANGUAGES)) {
 async function watchServer() {
   try {
     const health = await (await fetch("/health")).json();
+    server.wordTimestamps = health.word_timestamps === true;
     element("server").textContent = health.status === "ready" ? `${health.model}, ready` : health.status;
   } catch {
     element("server").textContent = "the server does not answer";

@@ -1,5 +1,8 @@
 export const element = (id) => document.getElementById(id);
 
+// What the server can do, as far as the page knows by now.
+export const server = { wordTimestamps: false };
+
 export function clock(seconds) {
   const minutes = Math.floor(seconds / 60);
   return `${minutes}:${(seconds - 60 * minutes).toFixed(1).padStart(4, "0")}`;

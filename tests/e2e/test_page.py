@@ -1,6 +1,7 @@
 """The page in a real browser, whose microphone plays a recording."""
 
 import asyncio
+import re
 import shutil
 import wave
 
@@ -90,6 +91,43 @@ async def test_a_file_becomes_text_segments_and_downloads(page, tmp_path):
         await asyncio.sleep(0.05)
     else:
         pytest.fail("a click on a segment does not play it")
+
+
+async def test_words_are_clicked_lit_and_downloaded(page, tmp_path):
+    await expect(page.locator("#server")).to_contain_text("ready")
+    await page.set_input_files("#file", RECORDINGS / "english.flac")
+    await expect(page.locator("#file-status")).to_contain_text("Done", timeout=20_000)
+    words = page.locator("#segments .word")
+    assert await words.all_inner_texts() == ENGLISH.split()
+    # The third word is clicked: it plays from there, and later words are lit while they are said.
+    await words.nth(2).click()
+    assert await page.evaluate("document.getElementById('player').currentTime") > 0.5
+    await expect(page.locator("#segments .word.lit")).to_have_count(1, timeout=5_000)
+    lit = await page.evaluate(
+        "new Promise(done => { const seen = new Set(); const end = performance.now() + 2500; const look = () => {"
+        " const word = document.querySelector('.word.lit'); if (word) seen.add(word.textContent);"
+        " if (performance.now() < end) requestAnimationFrame(look); else done([...seen]); }; look(); })"
+    )
+    assert len(lit) >= 2
+    assert set(lit) <= set(ENGLISH.split()[2:])
+    async with page.expect_download() as download:
+        await page.locator("button[data-format=karaoke]").click()
+    path = tmp_path / "english.karaoke.vtt"
+    await (await download.value).save_as(path)
+    sung = path.read_text()
+    assert sung.startswith("WEBVTT\n\n00:00:0")
+    assert re.sub(r"<[\d:.]+>", "", sung.split("\n")[3]) == ENGLISH
+    assert len(re.findall(r"<00:00:0[\d.]+>", sung)) >= 5
+
+
+async def test_words_of_captions_tell_their_times(page):
+    await expect(page.locator("#server")).to_contain_text("ready")
+    await page.get_by_role("button", name="Start the microphone").click()
+    word = page.locator("#captions .timed").first
+    await word.wait_for(timeout=30_000)
+    assert re.fullmatch(r"\d+:\d\d\.\d to \d+:\d\d\.\d", await word.get_attribute("title"))
+    await page.get_by_role("button", name="Stop the microphone").click()
+    await page.get_by_role("button", name="Start the microphone").wait_for(timeout=10_000)
 
 
 async def test_a_file_without_sound_is_told(page, tmp_path):
