@@ -16,13 +16,11 @@ from frontend.audio.decode_pool import DecodePool
 from frontend.audio.joining import separator
 from frontend.audio.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
 from frontend.audio.timed import Timed, Token
-from frontend.audio.word_times import word_times
+from frontend.audio.word_times import WordTimes
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 
 Floats = NDArray[np.float32]
 NO_TIME = "a segment found no answer in its time"
-# Of a segment's words, with all attempts.
-WORDS_PATIENCE_S = 60.0
 # How the decoder says that it dropped a request without an answer.
 DROPPED = ("cancelled", "evicted")
 
@@ -108,6 +106,9 @@ class Recording:
         self._options = options
         self._at_a_time = at_a_time
         self._pool = pool
+        self._words = WordTimes(
+            connected, priority=options.priority, request_id=options.request_id, patience_s=options.patience_s
+        )
         self.seconds = 0.0
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
@@ -267,7 +268,8 @@ class Recording:
                         yield Piece(added, fresh)
                         heard = timed, result
                 if heard is not None:
-                    yield Piece("", (), await self._with_words(segment, *heard), heard[1])
+                    timed, result = heard
+                    yield Piece("", (), await self._words.added(timed, segment, result["language"]), result)
                 return
             except (TritonUnavailable, TritonRefused) as error:
                 losses.add(error)
@@ -275,19 +277,3 @@ class Recording:
                     # Who is not admitted is told so at once.
                     raise
         raise losses.given_up(NO_TIME)
-
-    async def _with_words(self, segment: Segment, timed: Timed, result: dict[str, Any]) -> Timed:
-        """The same with its words, or with the reason why they are not known: a text that is known is told."""
-        options = self._options
-        try:
-            words = await word_times(
-                attempts(self._connected, min(options.patience_s, WORDS_PATIENCE_S)),
-                segment,
-                timed.text,
-                language=result["language"],
-                priority=options.priority,
-                request_id=options.request_id,
-            )
-        except (TritonUnavailable, TritonRefused) as error:
-            return replace(timed, words_error=str(error))
-        return replace(timed, words=words)

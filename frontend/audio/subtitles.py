@@ -104,7 +104,7 @@ def cues(segments: Iterable[Timed], layout: SubtitleLayout, seconds: float = 0.0
     """One for each segment, or as the layout wants them: cut at words, never inside of one, and shown long enough to be
     read wherever the next one leaves time."""
     found: list[Cue] = []
-    for one in segments:
+    for one in map(_on_one_line, segments):
         if not layout.needs_words or not one.words:
             found.append(Cue(one.start, one.end, text=one.text))
             continue
@@ -116,6 +116,18 @@ def cues(segments: Iterable[Timed], layout: SubtitleLayout, seconds: float = 0.0
         return found
     ends = [*(cue.start for cue in found[1:]), seconds or found[-1].end + LEAST_S] if found else []
     return [_readable(cue, latest) for cue, latest in zip(found, ends, strict=True)]
+
+
+def _on_one_line(timed: Timed) -> Timed:
+    """Without line breaks of its own: behind an empty line a cue would end."""
+    if len(timed.text.splitlines()) < 2:
+        return timed
+    words = tuple(replace(w, word=_joined(w.word), before=" " * bool(w.before)) for w in timed.words)
+    return replace(timed, text=_joined(timed.text), words=words)
+
+
+def _joined(text: str) -> str:
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _readable(cue: Cue, latest: float) -> Cue:

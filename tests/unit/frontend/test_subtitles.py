@@ -121,6 +121,14 @@ def test_what_cannot_be_laid_out_is_named(layout, form, field):
     assert (complaint and complaint[0]) == field
 
 
+@pytest.mark.parametrize("layout", [SubtitleLayout(), SubtitleLayout(max_words_per_line=9)])
+def test_a_line_break_of_the_text_ends_no_cue(layout):
+    words = (Word("one\n\n-", 0, 1, 1), Word("two", 1, 2, 1, "\n\n"))
+    segment = Timed(0, 2, "one\n\n-\n\ntwo", words=words)
+    assert srt([segment], layout, 2) == "1\n00:00:00,000 --> 00:00:02,000\none - two\n"
+    assert vtt([segment], layout, 2) == "WEBVTT\n\n00:00:00.000 --> 00:00:02.000\none - two\n"
+
+
 WORD = st.text(st.sampled_from("abc三零'.,&<>"), min_size=1, max_size=8)
 
 
