@@ -5,13 +5,17 @@ import contextlib
 import json
 import re
 import shutil
+import signal
 
 import httpx
 import pytest
 import websockets
 
 from perf.live_client import LiveClient
+from perf.service import running_service
 from tests.conftest import RECORDINGS
+from tests.e2e.test_healing import process_of
+from tests.endings import ended_later
 from tests.integration.repositories import linked_repository
 
 ENGLISH = "four two seven nine zero one five"
@@ -93,6 +97,20 @@ def test_a_stream_tells_the_words_of_each_segment_behind_it(service):
     check_words(words, ENGLISH, 4.25)
     by_kind = dict(zip(kinds, events, strict=True))
     assert by_kind["words"]["id"] == by_kind["segment"]["id"]
+
+
+def test_the_openai_client_reads_a_stream_with_words(openai_client):
+    with (RECORDINGS / "english.flac").open("rb") as file:
+        stream = openai_client.audio.transcriptions.create(
+            model="whisper-1", file=file, stream=True, timestamp_granularities=["word"]
+        )
+        told = list(stream)
+    assert told[-1].text == ENGLISH
+    assert "".join(event.delta for event in told if event.type == "transcript.text.delta") == ENGLISH
+    words = [word for event in told if event.type == "transcript.text.words" for word in event.words]
+    assert [word["word"] for word in words] == ENGLISH.split()
+    # As with the whole answer: who asks for words alone gets no segments.
+    assert "transcript.text.segment" not in {event.type for event in told}
 
 
 @pytest.mark.parametrize(
@@ -195,12 +213,31 @@ async def test_a_realtime_item_has_words(async_openai_client, english):
     check_words(seen[-1]["words"], done["transcript"], 4.26)
 
 
+class TestWhileAnAlignerIsLost:
+    @pytest.fixture(scope="class")
+    def healing(self, tmp_path_factory):
+        with ended_later(running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache")))) as running:
+            yield running
+
+    @pytest.mark.parametrize(("model", "number"), [("aligner", signal.SIGKILL), ("encoder_aligner", signal.SIGSTOP)])
+    async def test_files_get_their_words_when_it_is_back(self, healing, model, number):
+        data = {"model": "whisper-1", "response_format": "verbose_json", "timestamp_granularities[]": "word"}
+        async with httpx.AsyncClient(base_url=healing.url, timeout=90) as client:
+            process_of(healing, model).send_signal(number)
+            answers = await asyncio.gather(*(client.post(PLACES, data=data, files=upload()) for _ in range(4)))
+            assert [answer.status_code for answer in answers] == [200] * 4
+            for answer in answers:
+                assert "words_error" not in answer.json()
+                check_words(answer.json()["words"], ENGLISH, 4.25)
+            async with asyncio.timeout(30):
+                while (health := (await client.get("/health")).json())["healed"].get(model) != 1:
+                    await asyncio.sleep(0.1)
+            assert health["word_timestamps"] is True
+
+
 class TestWithoutAnAligner:
     @pytest.fixture(scope="class")
     def plain(self, tmp_path_factory):
-        from perf.service import running_service
-        from tests.endings import ended_later
-
         repository = linked_repository(tmp_path_factory.mktemp("repository"), {})
         for room in ("aligner", "encoder_aligner", "align"):
             shutil.rmtree(repository / room)
