@@ -155,7 +155,9 @@ def test_health(service):
     assert body["model"] == "tiny"
     assert body["triton"]["version"] == "2.51.0"
     ready = {name for name, state in body["models"].items() if state == "READY"}
-    assert ready == {"asr", "asr_step", "asr_stream", "vad", "features", "encoder", "decoder"}
+    rooms = {"asr", "asr_step", "asr_stream", "vad", "features", "encoder", "decoder"}
+    assert ready == rooms | {"align", "aligner", "encoder_aligner"}
+    assert body["word_timestamps"] is True
     # The small checkpoint's rooms are there, and loaded where they are wanted.
     assert set(body["models"]) == ready | {"asr_fast", "asr_step_fast", "encoder_fast", "decoder_fast"}
     assert httpx.get(f"{service.url}/health/ready", timeout=30).status_code == 200
