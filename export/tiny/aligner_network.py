@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AddedToken, Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
 
-from export.encoder.block_encoder import num_tokens
 from export.tiny.network import Size as NetworkSize
 from export.tiny.network import TinyAsr, native_config, native_state
 from export.tiny.tokenizer import build_tokenizer
@@ -20,8 +19,8 @@ from export.tiny.tokenizer import build_tokenizer
 CLASS_MS = 80
 NUM_CLASSES = 384
 TIMESTAMP = "<timestamp>"
-# As tiny, whose weights it begins with, and a layer more: the first ones learn where in the clip they are.
-SIZE = NetworkSize(4, 128, 384, 24, 4, 128, 384, heads=4, kv_heads=2)
+# As tiny, and three layers more: the first ones learn where in the clip they are.
+SIZE = NetworkSize(4, 128, 384, 24, 6, 128, 384, heads=4, kv_heads=2)
 # The layer behind which rows of audio know their place, as far as training asks for it.
 PLACED_LAYER = 2
 # The audio, then every word with two tokens whose rows tell its start and its end; an aligner knows no roles.
@@ -72,40 +71,26 @@ class TinyAligner(nn.Module):
         self._audio_pad, self._timestamp = token("<|audio_pad|>"), token(TIMESTAMP)
         self._before, self._after = [token("<|audio_start|>")], [token("<|audio_end|>")]
 
-    def begin_with(self, folder: Path) -> None:
-        """Take over what a recognizer of the same widths knows; new layers and the new token begin anew."""
-        known = load_file(folder / "model.safetensors")
-        own = self.asr.state_dict()
-        names = {"model.audio_tower.": "encoder.", "model.multi_modal_projector.": "encoder."}
-        names["model.language_model."] = "decoder."
-        for name, value in known.items():
-            for prefix, short in names.items():
-                if name.startswith(prefix):
-                    target = own[short + name[len(prefix) :]]
-                    target[: value.shape[0]].copy_(value) if value.shape != target.shape else target.copy_(value)
-
-    @staticmethod
-    def num_rows(frames: Tensor) -> list[int]:
-        """Rows of audio of each clip."""
-        return [int(count) for count in num_tokens(frames)]
-
-    def forward(self, mel: Tensor, frames: Tensor, clip_max: Tensor, words: list[list[list[int]]]) -> Placed:
-        """Clips in one pass. mel, frames, clip_max as `TinyAsr.encode` takes them; words: token ids of each clip's."""
+    def embed(self, mel: Tensor, frames: Tensor, clip_max: Tensor) -> list[Tensor]:
+        """The rows of audio of each clip, float [rows, hidden]. mel, frames, clip_max as `TinyAsr.encode` takes them."""
         embeddings, _, rows = self.asr.encode(mel, frames, clip_max)
+        return [clip[:count] for clip, count in zip(embeddings, rows.tolist(), strict=True)]
+
+    def tell(self, heard: list[Tensor], words: list[list[list[int]]]) -> Placed:
+        """Clips in one pass. heard: their rows of audio, as `embed` gives them; words: token ids of each clip's."""
         ids = []
-        for count, spoken in zip(rows.tolist(), words, strict=True):
+        for rows, spoken in zip(heard, words, strict=True):
             told = [token for word in spoken for token in [*word, self._timestamp, self._timestamp]]
-            ids.append([*self._before, *[self._audio_pad] * count, *self._after, *told])
+            ids.append([*self._before, *[self._audio_pad] * len(rows), *self._after, *told])
         width = max(map(len, ids))
         id_tensor = torch.tensor([row + [0] * (width - len(row)) for row in ids])
         is_audio = id_tensor == self._audio_pad
         inputs = self.asr.decoder.embed_tokens(id_tensor)
-        valid = torch.arange(embeddings.shape[1])[None, :] < rows[:, None]
-        inputs = inputs.masked_scatter(is_audio.unsqueeze(-1), embeddings[valid].to(inputs.dtype))
+        inputs = inputs.masked_scatter(is_audio.unsqueeze(-1), torch.cat(heard).to(inputs.dtype))
         # Padding lies to the right, so causality alone keeps it out.
-        heard = self.asr.decoder(inputs_embeds=inputs, use_cache=False, output_hidden_states=True)
-        classes = self.score(heard.last_hidden_state[id_tensor == self._timestamp])
-        return Placed(classes.float(), self.place(heard.hidden_states[PLACED_LAYER][is_audio]).float())
+        states = self.asr.decoder(inputs_embeds=inputs, use_cache=False, output_hidden_states=True)
+        classes = self.score(states.last_hidden_state[id_tensor == self._timestamp])
+        return Placed(classes.float(), self.place(states.hidden_states[PLACED_LAYER][is_audio]).float())
 
 
 def save_aligner(model: TinyAligner, tokenizer: Qwen2Tokenizer, folder: Path) -> None:

@@ -1,20 +1,19 @@
-"""Training of the tiny aligner: cross-entropy over classes of time at the rows that tell them."""
+"""Training of the tiny aligner: first its encoder, by what each row of audio hears; then what tells the times."""
 
 from __future__ import annotations
 
-import logging
 import random
-import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import trange
+from tqdm import tqdm
 from transformers import Qwen2Tokenizer
 
+from export.tiny.aligner_data import batches, mel_batch, row_truth, soft_classes, word_tokens
 from export.tiny.aligner_network import (
     CLASS_MS,
     NUM_CLASSES,
@@ -23,132 +22,107 @@ from export.tiny.aligner_network import (
     aligner_tokenizer,
     save_aligner,
 )
+from export.tiny.aligner_run import Run
 from export.tiny.timed_pool import TimedExample
-from export.tiny.training import masked
 from export.tiny.voices import WORDS
 
-logger = logging.getLogger(__name__)
-
-BATCH = 24
-WARM_UP = 200
-SAVE_EVERY = 500
+ENCODER_BATCH, ENCODER_RATE = 24, 1.5e-3
+BATCH, RATE = 32, 2e-3
+# Digits of each language and no word; and the three figures beside them (`aligner_data.row_truth`).
+NUM_WORDS, NUM_EDGES = 1 + 10 * len(WORDS), 3
 PLACE_WEIGHT = 0.3
-# Some longer silences are put before a clip, so that no place in it is a rare one.
-MOST_FRAMES = 2_900
+# How often the encoder hears every clip, changed each time but the first; and the noise on what it made of it.
+HEARD_TIMES = 3
+NOISE = 0.05
 
 
-def word_tokens(tokenizer: Qwen2Tokenizer, language: str, digits: tuple[int, ...]) -> list[list[int]]:
-    """Token ids of each word."""
-    return [tokenizer(WORDS[language][digit], add_special_tokens=False).input_ids for digit in digits]
+class Hearing(nn.Module):
+    """The aligner with a throw-away head over what a row of audio hears."""
+
+    def __init__(self, aligner: TinyAligner) -> None:
+        super().__init__()
+        self.aligner = aligner
+        self.head = nn.Linear(aligner.config.text_config.hidden_size, NUM_WORDS + NUM_EDGES)
 
 
-def soft_classes(seconds: NDArray[np.float64]) -> Tensor:
-    """Targets float32 [times, NUM_CLASSES]: a time between two classes is shared by them, so the nearest has most."""
-    place = torch.from_numpy(np.clip(seconds * 1000 / CLASS_MS, 0, NUM_CLASSES - 1.001))
-    low = place.floor().long()
-    part = (place - low).float()
-    targets = torch.zeros(len(place), NUM_CLASSES)
-    rows = torch.arange(len(place))
-    targets[rows, low] = 1 - part
-    targets[rows, low + 1] = part
-    return targets
-
-
-def _later(mel: NDArray[np.float32], generator: np.random.Generator) -> tuple[NDArray[np.float32], float]:
-    """The clip behind up to some seconds of what its first frames hold, and how many seconds."""
-    room = MOST_FRAMES - mel.shape[1]
-    if room < 100 or generator.random() < 0.6:
-        return mel, 0.0
-    count = int(generator.integers(1, min(room, 1_000)))
-    quiet = np.repeat(np.quantile(mel, 0.05, axis=1, keepdims=True), count, axis=1)
-    quiet += generator.normal(0, 0.2, quiet.shape)
-    return np.concatenate([quiet.astype(np.float32), mel], axis=1), count / 100
-
-
-def _batch(
-    examples: list[TimedExample], tokenizer: Qwen2Tokenizer, generator: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, list[list[list[int]]], Tensor]:
-    later = [_later(masked(example.mel, generator), generator) for example in examples]
-    longest = -(-max(mel.shape[1] for mel, _ in later) // 100) * 100
-    mel = np.zeros((len(later), 128, longest), dtype=np.float32)
-    for row, (part, _) in zip(mel, later, strict=True):
-        row[:, : part.shape[1]] = part
-    return (
-        torch.from_numpy(mel),
-        torch.tensor([part.shape[1] for part, _ in later]),
-        torch.tensor([float(part.max()) for part, _ in later]),
-        [word_tokens(tokenizer, example.language, example.digits) for example in examples],
-        soft_classes(
-            np.concatenate([(e.spans + shift).ravel() for e, (_, shift) in zip(examples, later, strict=True)])
-        ),
-    )
-
-
-def _batches(examples: list[TimedExample], rng: random.Random) -> Iterator[list[TimedExample]]:
-    """Endless batches of similar length, so that little is padded."""
-    while True:
-        order = rng.sample(examples, len(examples))
-        chunks = []
-        for start in range(0, len(order) - BATCH, BATCH * 20):
-            part = sorted(order[start : start + BATCH * 20], key=lambda one: one.mel.shape[1])
-            chunks += [part[i : i + BATCH] for i in range(0, len(part), BATCH)]
-        rng.shuffle(chunks)
-        yield from chunks
-
-
-def train_aligner(
-    examples: list[TimedExample], start_from: Path, run: Path, steps: int, rate: float, seed: int
-) -> None:
-    """Train for `steps` steps, resuming from `run`/state.pt; writes the checkpoint to `run`/checkpoint.
-
-    start_from: a recognizer's checkpoint folder.
-    """
-    torch.manual_seed(seed)
+def new_aligner() -> tuple[TinyAligner, Qwen2Tokenizer]:
     tokenizer = aligner_tokenizer()
-    model = TinyAligner(aligner_config(tokenizer), tokenizer)
-    model.begin_with(start_from)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: (
-            min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * float(np.cos(np.pi * min(1.0, step / steps)))) + 0.003
-        ),
-    )
-    run.mkdir(parents=True, exist_ok=True)
-    saved, first = run / "state.pt", 0
-    if saved.exists():
-        state = torch.load(saved, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        first = state["step"]
-    generator = np.random.default_rng(seed + first)
-    source = _batches(examples, random.Random(seed + first))
-    model.train()
-    mean = {"time": 0.0, "place": 0.0, "off_ms": 0.0}
-    started = time.monotonic()
-    progress = trange(first, steps, desc=run.name, mininterval=10.0)
-    for step in progress:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            mel, frames, clip_max, words, targets = _batch(next(source), tokenizer, generator)
-            told = model(mel, frames, clip_max, words)
-            rows = torch.cat([torch.arange(count) for count in model.num_rows(frames)])
-            time_loss = nn.functional.cross_entropy(told.classes, targets)
-            place_loss = nn.functional.cross_entropy(told.places, rows.clamp(max=NUM_CLASSES - 1))
-            loss = time_loss + PLACE_WEIGHT * place_loss
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+    return TinyAligner(aligner_config(tokenizer), tokenizer), tokenizer
+
+
+def train_encoder(examples: list[TimedExample], run: Path, steps: int, seed: int) -> None:
+    """Train the encoder from nothing: which word each row is part of, and where in it words start and end."""
+    torch.manual_seed(seed)
+    model = Hearing(new_aligner()[0])
+    parameters = [*model.aligner.asr.encoder.parameters(), *model.head.parameters()]
+    training = Run(model, parameters, run, steps, ENCODER_RATE)
+    generator = np.random.default_rng(seed + training.first)
+
+    def losses(part: list[TimedExample]) -> tuple[Tensor, dict[str, float]]:
+        mel, frames, clip_max, shifts = mel_batch(part, generator)
+        heard = model.aligner.embed(mel, frames, clip_max)
+        truth = [row_truth(one, shift, len(rows)) for one, shift, rows in zip(part, shifts, heard, strict=True)]
+        words = torch.from_numpy(np.concatenate([word for word, _ in truth]))
+        edges = torch.from_numpy(np.concatenate([edge for _, edge in truth]))
+        told = model.head(torch.cat(heard)).float()
+        word_loss = nn.functional.cross_entropy(told[:, :NUM_WORDS], words)
+        edge_loss = nn.functional.binary_cross_entropy_with_logits(told[:, NUM_WORDS:], edges)
+        right = (told[:, :NUM_WORDS].argmax(-1) == words)[words > 0].float().mean().item()
+        return word_loss + edge_loss, {"word": word_loss.item(), "edge": edge_loss.item(), "right": right}
+
+    rng = random.Random(seed + training.first)
+    training.go(batches(examples, ENCODER_BATCH, lambda one: one.mel.shape[1], rng), losses)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the encoder made of a clip: rows float16 [rows, hidden]; its words' token ids, and their times' classes."""
+
+    rows: NDArray[np.float16]
+    words: list[list[int]]
+    targets: Tensor
+
+
+def _heard(model: TinyAligner, tokenizer: Qwen2Tokenizer, examples: list[TimedExample], seed: int) -> list[Heard]:
+    """Every clip HEARD_TIMES times: the encoder is done, so it need not hear them in every step."""
+    generator = np.random.default_rng(seed)
+    order = sorted(examples, key=lambda one: one.mel.shape[1])
+    parts = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    made = []
+    for number, part in tqdm([(n, p) for n in range(HEARD_TIMES) for p in parts], desc="hear", mininterval=20.0):
+        mel, frames, clip_max, shifts = mel_batch(part, generator, change=number > 0)
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            rows = model.embed(mel, frames, clip_max)
+        for one, shift, clip in zip(part, shifts, rows, strict=True):
+            words = word_tokens(tokenizer, one.language, one.digits)
+            made.append(Heard(clip.half().numpy().copy(), words, soft_classes((one.spans + shift).ravel())))
+    return made
+
+
+def train_times(examples: list[TimedExample], encoder: Path, run: Path, steps: int, seed: int) -> None:
+    """Train what tells the times, on the encoder of `encoder`, which stays as it is; writes `run`/checkpoint."""
+    torch.manual_seed(seed)
+    model, tokenizer = new_aligner()
+    hearing = Hearing(model)
+    hearing.load_state_dict(torch.load(encoder / "state.pt", weights_only=True)["model"])
+    training = Run(model, (p for name, p in model.named_parameters() if "encoder" not in name), run, steps, RATE)
+    clips = _heard(model.eval(), tokenizer, examples, seed)
+
+    def losses(part: list[Heard]) -> tuple[Tensor, dict[str, float]]:
+        rows = [torch.from_numpy(clip.rows).float() for clip in part]
+        noise = NOISE * float(torch.cat(rows).std())
+        told = model.tell([clip + noise * torch.randn_like(clip) for clip in rows], [clip.words for clip in part])
+        targets = torch.cat([clip.targets for clip in part])
+        places = torch.cat([torch.arange(len(clip)) for clip in rows]).clamp(max=NUM_CLASSES - 1)
+        time_loss = nn.functional.cross_entropy(told.classes, targets)
+        place_loss = nn.functional.cross_entropy(told.places, places)
         off = (told.classes.argmax(-1) - targets.argmax(-1)).abs().float().mean().item() * CLASS_MS
-        for name, value in (("time", time_loss.item()), ("place", place_loss.item()), ("off_ms", off)):
-            mean[name] += 0.02 * (value - mean[name])
-        if step % 50 == 0:
-            progress.set_postfix({name: f"{value:.3f}" for name, value in mean.items()})
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            state |= {"schedule": schedule.state_dict(), "step": step + 1, "seconds": time.monotonic() - started}
-            torch.save(state, saved.with_suffix(".new"))
-            saved.with_suffix(".new").replace(saved)
-            save_aligner(model, tokenizer, run / "checkpoint")
+        return time_loss + PLACE_WEIGHT * place_loss, {
+            "time": time_loss.item(),
+            "place": place_loss.item(),
+            "off_ms": off,
+        }
+
+    rng = random.Random(seed + training.first)
+    training.go(batches(clips, BATCH, lambda clip: len(clip.rows) + 4 * len(clip.words), rng), losses)
+    save_aligner(model, tokenizer, run / "checkpoint")
