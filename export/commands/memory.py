@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from export.errors import ExportError
 from export.rooms import MODEL_REPOSITORY
-from export.sizing.dimensions import SIZES, Checkpoint, read_dimensions
+from export.sizing.dimensions import ALIGNERS, SIZES, Checkpoint, read_dimensions
 from export.sizing.gpus import GPUS
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     exported = "left out: what is exported"
     parser.add_argument("--checkpoint", choices=SIZES, help=exported)
     parser.add_argument("--fast-checkpoint", choices=SIZES, help=f"the smaller of two sizes; {exported}")
+    parser.add_argument(
+        "--aligner", choices=ALIGNERS, help="count a forced aligner of this size; left out: the exported one"
+    )
     parser.add_argument("--repository", type=Path, default=MODEL_REPOSITORY)
 
 
@@ -38,8 +41,11 @@ def memory(arguments: Namespace) -> bool:
     except ExportError:
         if arguments.fast_checkpoint or arguments.profile.endswith(("two_sizes", "speculative")):
             raise
+    aligner = ALIGNERS[arguments.aligner] if arguments.aligner else None
+    if not aligner and (arguments.repository / "aligner" / "1" / "checkpoint" / "config.json").is_file():
+        aligner = _dimensions(None, arguments.repository, "aligner")
     total = (arguments.gpu_mb or GPUS[arguments.gpu].memory_mb) * MIB
-    found = memory_of_profile(arguments.repository, arguments.profile, total, large, fast)
+    found = memory_of_profile(arguments.repository, arguments.profile, total, large, fast, aligner)
     name = f"a GPU of {arguments.gpu_mb} MiB" if arguments.gpu_mb else GPUS[arguments.gpu].name
     print(told(found, f"{arguments.profile}, {large.name}, {name}"))
     if found.missing:
@@ -54,8 +60,8 @@ def told(found: ProfileMemory, title: str) -> str:
     lines = [f"{title}; estimated, in GiB"]
     for device in found.devices:
         here = [part for part in found.parts if part.device == device]
-        lines += [f"  GPU {device}  {part.model:<14}{part.what:<42}{_gib(part.size):>6}" for part in here]
-        lines += [f"  GPU {device}  {'sum':<56}{_gib(found.used(device)):>6} of {_gib(found.gpu_bytes)}"]
+        lines += [f"  GPU {device}  {part.model:<17}{part.what:<42}{_gib(part.size):>6}" for part in here]
+        lines += [f"  GPU {device}  {'sum':<59}{_gib(found.used(device)):>6} of {_gib(found.gpu_bytes)}"]
     for one in found.caches:
         least = f"{_gib(one.at_least)} GiB ({one.sequences(one.at_least)})" if one.at_least else "too little to start"
         lines += [

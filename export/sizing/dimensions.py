@@ -83,6 +83,10 @@ SIZES = {
     "1.7b": Checkpoint("1.7b", Decoder(151_936, 2048, 6144, 28, 16, 8, 128), Encoder(24, 1024, 4096, 480, 2048)),
 }
 
+# Qwen3-ForcedAligner-0.6B: the smaller's language model behind an encoder as deep and wide as the larger's. Its head is
+# over thousands of classes of time.
+ALIGNERS = {"0.6b": Checkpoint("aligner", SIZES["0.6b"].decoder, Encoder(24, 1024, 4096, 480, 1024))}
+
 
 def read_dimensions(folder: Path, name: str) -> Checkpoint:
     """Those of an exported checkpoint's config.json, in either layout. Raises ExportError where there is none."""

@@ -15,7 +15,7 @@ from export.encoder.plan import FULL, PROFILES
 from export.errors import ExportError
 from export.rooms import room
 from export.sizing.dimensions import Checkpoint, Decoder, Encoder
-from frontend.triton.profiles import ProfileError, backends_of, config_of
+from frontend.triton.profiles import ALIGN, ALIGNER_ENCODER, ProfileError, backends_of, config_of
 
 MIB = 2**20
 # What the driver keeps of a card that nothing runs on: nvidia-smi shows 300 to 450 MiB.
@@ -30,6 +30,7 @@ SCRATCH = 256 * MIB
 GRAPHS = 256 * MIB
 # Rows of a step whose logits are computed: one for each sequence, and drafts to verify.
 LOGIT_ROWS = 512
+ALIGNER = "aligner"
 HALF, SINGLE = 2, 4
 STEP = "activations and graphs of a step"
 
@@ -88,17 +89,31 @@ class ProfileMemory:
 
 
 def memory_of_profile(
-    repository: Path, profile: str, gpu_bytes: int, large: Checkpoint, fast: Checkpoint
+    repository: Path,
+    profile: str,
+    gpu_bytes: int,
+    large: Checkpoint,
+    fast: Checkpoint,
+    aligner: Checkpoint | None = None,
 ) -> ProfileMemory:
-    """Raises ExportError where the profile uses no GPU, or a cache does not fit into what is free for it."""
+    """aligner: of a server that has one, whether or not one is exported.
+
+    Raises ExportError where the profile uses no GPU, or a cache does not fit into what is free for it.
+    """
     try:
-        rooms = {model: config_of(repository, model, profile) for model in backends_of(repository, profile)}
+        names = set(backends_of(repository, profile)) - {ALIGN, ALIGNER, ALIGNER_ENCODER}
+        names |= {ALIGNER, ALIGNER_ENCODER} if aligner else set()
+        rooms = {model: config_of(repository, model, profile) for model in sorted(names)}
     except ProfileError as error:
         raise ExportError(str(error)) from error
     parts: list[Part] = []
     for model, config in rooms.items():
         checkpoint = fast if model.endswith("_fast") else large
-        if model.startswith("encoder"):
+        if aligner and model == ALIGNER:
+            parts += _aligner(config, aligner)
+        elif aligner and model == ALIGNER_ENCODER:
+            parts += _encoder(model, config, aligner.encoder)
+        elif model.startswith("encoder"):
             parts += _encoder(model, config, checkpoint.encoder)
         if model.startswith("decoder"):
             parts += _decoder(model, config, checkpoint, fast)
@@ -111,7 +126,8 @@ def memory_of_profile(
         if device is not None:
             networks = [(fast if model.endswith("_fast") else large).decoder]
             networks += [fast.decoder] if _parameters(config).draft_checkpoint else []
-            caches.append(_cache(model, device, _parameters(config), parts, gpu_bytes, networks))
+            others = _kept_for_aligner(parts)
+            caches.append(_cache(model, device, _parameters(config), parts, gpu_bytes, networks, others))
     parts += [Part(one.device, one.model, "KV cache", one.at_most) for one in caches]
     return ProfileMemory(parts, caches, gpu_bytes)
 
@@ -170,21 +186,40 @@ def _decoder(model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint) 
     yield Part(device, model, STEP, step + GRAPHS)
 
 
+def _aligner(config: Any, checkpoint: Checkpoint) -> Iterator[Part]:
+    texts = {name: value.string_value for name, value in config.parameters.items()}
+    parameters = room(ALIGNER, "parameters").Parameters.from_texts(texts)
+    device = _gpu(parameters.device)
+    if device is None:
+        return
+    yield Part(device, ALIGNER, "CUDA context", CUDA_CONTEXT)
+    yield Part(device, ALIGNER, "weights", HALF * checkpoint.decoder.num_weights)
+    rows = parameters.max_rows_per_run
+    size = checkpoint.decoder.activations(rows, HALF) + SCRATCH
+    yield Part(device, ALIGNER, f"activations, {rows} rows", size)
+
+
+def _kept_for_aligner(parts: list[Part]) -> int:
+    """As `serving/neighbours.py` says it; 0 where there is none."""
+    weights = sum(one.size for one in parts if one.model in (ALIGNER, ALIGNER_ENCODER) and one.what == "weights")
+    return weights + room("decoder", "serving.neighbours").WORK_BYTES if weights else 0
+
+
 def _cache(
-    model: str, device: int, parameters: Any, parts: list[Part], gpu_bytes: int, networks: list[Decoder]
+    model: str, device: int, parameters: Any, parts: list[Part], gpu_bytes: int, networks: list[Decoder], others: int
 ) -> CacheRange:
-    """As `serving/budget.py` decides it. parts: of all models, without caches."""
+    """As `serving/budget.py` decides it. parts: of all models, without caches; others: bytes kept for an aligner."""
     budget = room("decoder", "serving.budget")
+    here = [part for part in parts if part.device == device]
+    own = sum(one.size for one in here if one.model in ("", model) and one.what != STEP)
     token_bytes = sum(HALF * one.values_per_token for one in networks)
     wish = budget.parse_wish(parameters.kv_cache_mb)
 
     def size(taken: int) -> int:
-        memory = budget.Memory("gpu", gpu_bytes, max(0, gpu_bytes - taken))
+        memory = budget.Memory("gpu", gpu_bytes, max(0, gpu_bytes - taken)).beside(own, others)
         return token_bytes * int(budget.cache_tokens(wish, memory, token_bytes, parameters.max_running))
 
-    here = [part for part in parts if part.device == device]
     # Its own weights and context are there when it looks; what a step takes comes after.
-    own = sum(one.size for one in here if one.model in ("", model) and one.what != STEP)
     everything = sum(one.size for one in here)
     try:
         at_most = size(own)

@@ -72,7 +72,7 @@ class TinyAligner(nn.Module):
         self._before, self._after = [token("<|audio_start|>")], [token("<|audio_end|>")]
 
     def embed(self, mel: Tensor, frames: Tensor, clip_max: Tensor) -> list[Tensor]:
-        """The rows of audio of each clip, float [rows, hidden]. mel, frames, clip_max as `TinyAsr.encode` takes them."""
+        """Each clip's rows of audio, float [rows, hidden]. mel, frames, clip_max as `TinyAsr.encode` takes them."""
         embeddings, _, rows = self.asr.encode(mel, frames, clip_max)
         return [clip[:count] for clip, count in zip(embeddings, rows.tolist(), strict=True)]
 

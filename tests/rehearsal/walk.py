@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ def build(user: User) -> None:
 
 def export(user: User) -> None:
     """The exporter's files are the cloning user's, and everybody's to read."""
-    user.types("docker compose run --rm exporter-cpu all export/tiny/tiny")
+    user.types("docker compose run --rm exporter-cpu all export/tiny/tiny --aligner export/tiny/tiny-aligner")
     user.types("docker compose run --rm exporter-cpu all --fast export/tiny/tiny-fast")
     for path in made(user.clone):
         check(path.stat().st_uid == user.uid, f"{path} belongs to {path.stat().st_uid}, not to {user.uid}")
@@ -57,6 +58,8 @@ def made(clone: Path) -> list[Path]:
         repository / "encoder" / "1" / "model.onnx",
         repository / "decoder" / "1" / "checkpoint" / "model.safetensors",
         repository / "decoder_fast" / "1" / "checkpoint" / "model.safetensors",
+        repository / "encoder_aligner" / "1" / "model.onnx",
+        repository / "aligner" / "1" / "checkpoint" / "model.safetensors",
         repository / "vad" / "1" / "silero_vad.onnx",
     ]
 
@@ -64,6 +67,14 @@ def made(clone: Path) -> list[Path]:
 def up(user: User, variables: str = "") -> None:
     user.types(f"{variables} docker compose --profile cpu up --detach".strip())
     user.until("curl --silent --fail localhost:$ASR_PORT/health/ready", "ready")
+
+
+def word_times(user: User) -> None:
+    """An aligner that was exported is served without another word."""
+    fields = "-F response_format=verbose_json -F 'timestamp_granularities[]=word'"
+    words = json.loads(user.types(f"{ASK} {fields}"))["words"]
+    check(" ".join(word["word"] for word in words) == ENGLISH, f"other words: {words}")
+    check(all(word["end"] > word["start"] for word in words), f"no times: {words}")
 
 
 def clients(user: User) -> None:

@@ -15,7 +15,7 @@ from export.encoder.block_encoder import BlockEncoder, EncoderConfig
 from export.encoder.plan import PROFILES
 from export.errors import ExportError
 from export.rooms import MODEL_REPOSITORY
-from export.sizing.dimensions import SIZES, read_dimensions
+from export.sizing.dimensions import ALIGNERS, SIZES, read_dimensions
 from export.sizing.gpus import GPUS
 from export.sizing.profile_memory import MIB, memory_of_profile
 from tests.conftest import ROOT, TINY
@@ -99,6 +99,25 @@ def test_every_gpu_profile_fits_into_24_gb(profile, name):
     assert sum(one.at_most for one in found.caches if one.device == 0) < SMALLEST_24_GB
 
 
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("profile", ["cuda", "tensorrt", "onnx", "rtx", "two_gpus"])
+def test_the_profiles_of_one_size_fit_beside_an_aligner(profile, name):
+    found = memory_of_profile(MODEL_REPOSITORY, profile, SMALLEST_24_GB, SIZES[name], SIZES["0.6b"], ALIGNERS["0.6b"])
+    assert {"aligner", "encoder_aligner"} <= {one.model for one in found.parts}
+    assert not found.missing
+    assert all(one.sequences(one.at_least) >= 16 for one in found.caches)
+
+
+def test_two_sizes_and_an_aligner_want_a_larger_gpu():
+    def missing(gpu):
+        size = GPUS[gpu].memory_mb * MIB
+        large, fast, aligner = SIZES["1.7b"], SIZES["0.6b"], ALIGNERS["0.6b"]
+        return memory_of_profile(MODEL_REPOSITORY, "tensorrt_two_sizes", size, large, fast, aligner).missing
+
+    assert missing("rtx4090")
+    assert not missing("l40s")
+
+
 @pytest.mark.parametrize("profile", ["tensorrt", "cuda", "two_gpus"])
 def test_the_small_checkpoint_fits_into_16_gb(profile):
     found = memory_of_profile(MODEL_REPOSITORY, profile, GPUS["t4"].memory_mb * MIB, SIZES["0.6b"], SIZES["0.6b"])
@@ -143,7 +162,7 @@ def test_the_command_adds_up_without_pytorch():
 
     done = export("--gpu", "rtx4090")
     assert done.returncode == 0, done.stderr
-    assert "decoder_fast  KV cache" in done.stdout
+    assert "decoder_fast     KV cache" in done.stdout
     assert "of 24.0" in done.stdout
     small = export("--gpu-mb", "16384")
     assert small.returncode == 1

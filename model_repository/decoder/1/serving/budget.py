@@ -5,7 +5,7 @@ Pure functions of figures that `memory` reads; all sizes in bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # A spoken answer of 30 s at its longest: its embeddings, and the prompt and answer around it.
 TOKENS_OF_30_S = 30 * 13 + 26 + 30 * 13 + 64
@@ -44,6 +44,11 @@ class Memory:
         if self.kind == "cpu":
             return self.free
         return max(0, self.free - GPU_RESERVE - int(GPU_RESERVE_OF_TOTAL * self.total))
+
+    def beside(self, own: int, others: int) -> Memory:
+        """With no more free than there will be once another model has its `others` bytes, whether or not it has them
+        already. own: what this process has taken itself."""
+        return replace(self, free=min(self.free, max(0, self.total - own - others)))
 
     @property
     def default_share(self) -> float:

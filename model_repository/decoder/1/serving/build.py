@@ -20,6 +20,7 @@ from ..network.shapes import Shapes
 from ..parameters import Parameters
 from .budget import TOKENS_OF_30_S, Memory, cache_tokens, chosen_dtype, parse_wish, step_bytes
 from .memory import memory_of
+from .neighbours import aligner_bytes
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -58,7 +59,7 @@ def build(parameters: Parameters, folder: Path) -> Built:
         torch.set_float32_matmul_precision("high" if parameters.tf32 else "highest")
     network = _network(parameters, checkpoint, device, dtype)
     draft = _draft_network(parameters, folder, checkpoint, device, dtype)
-    memory = _left_by_steps(parameters, network, draft)
+    memory = _left_by_steps(parameters, network, draft, aligner_bytes(folder))
     cache, draft_cache = _caches(parameters.kv_cache_mb, parameters.max_running, memory, network, draft)
     limits = SchedulerLimits(
         max_running=parameters.max_running,
@@ -136,11 +137,14 @@ def _draft_network(
     return _network(parameters, draft, device, dtype)
 
 
-def _left_by_steps(parameters: Parameters, network: Qwen3, draft: Qwen3 | None) -> Memory:
-    """What is free beside the weights, which are there, and the steps, which come."""
+def _left_by_steps(parameters: Parameters, network: Qwen3, draft: Qwen3 | None, others: int) -> Memory:
+    """What is free beside the weights, which are there, and the steps, which come. others: bytes that another model
+    takes, which may be there or not."""
     memory = memory_of(network.device)
     if memory.kind == "cpu":
         return memory
+    own = torch.cuda.memory_reserved(network.device)
+    memory = memory.beside(own, others)
     rows, sequences = max(parameters.max_step_tokens, parameters.max_running), parameters.max_running
     shapes = len([*Shapes([*parameters.decode_batches], rows, sequences)]) if parameters.cuda_graphs else 0
     taken = 0
