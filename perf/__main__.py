@@ -15,11 +15,13 @@ from perf.results import NoFigures, check_json
 def _on_the_servers_machine() -> dict[str, Command]:
     """What looks at the server's own processes; whoever only sends sound need not have the packages for it."""
     try:
+        from perf.align import benchmark as align
         from perf.chaos import benchmark as chaos
         from perf.parts import responses
     except ModuleNotFoundError:
         return {}
     return {
+        "align": ("word times: right, costly, late", align.add_arguments, align.run),
         "responses": ("what the decoder's responses cost its process", responses.add_arguments, responses.run),
         "chaos": ("faults under load, and a ledger of what was sent and answered", chaos.add_arguments, chaos.run),
     }

@@ -1,0 +1,1 @@
+"""`python -m perf align`: how right, how costly and how late word times are."""
