@@ -50,6 +50,12 @@ STRANGERS = {"tiny": "held-out", "tiny-fast": "held-out-taught"}
 POOLS = {"held-out": (40, 1, 0.0), "final": (16, 2, 0.04)}
 
 
+ALIGNER = "tiny-aligner"
+# It never hears the stranger, at any stage: there is one model of it. Shards of 500 utterances, seed; steps of its
+# encoder, and of what tells the times.
+TIMED_POOL, ENCODER_STEPS, TIME_STEPS = (24, 3), 3_000, 7_000
+
+
 def leave_out(stage: str) -> str | None:
     return HELD_OUT_SPEAKER if stage == "held-out" else None
 
@@ -59,6 +65,11 @@ def prepare(arguments: argparse.Namespace) -> None:
     from export.tiny.voices import prepare_banks
 
     prepare_banks(arguments.speech, arguments.work / "banks")
+    if arguments.size == ALIGNER:
+        from export.tiny.timed_pool import make_timed_pool
+
+        make_timed_pool(arguments.work / "pools" / "timed", arguments.work / "banks", HELD_OUT_SPEAKER, *TIMED_POOL)
+        return
     for stage, (shards, seed, long_share) in POOLS.items():
         make_pool(
             arguments.work / "pools" / stage, arguments.work / "banks", leave_out(stage), shards, seed, long_share
@@ -68,11 +79,15 @@ def prepare(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     import torch
 
+    torch.set_num_threads(arguments.threads)
+    runs = arguments.work / "runs"
+    if arguments.size == ALIGNER:
+        train_aligner(arguments.work / "pools" / "timed", runs)
+        return
+
     from export.tiny.pool import load_pool
     from export.tiny.training import train as run_training
 
-    torch.set_num_threads(arguments.threads)
-    runs = arguments.work / "runs"
     for stage in STAGES[arguments.size]:
         if arguments.stage not in (None, stage.name):
             continue
@@ -87,14 +102,34 @@ def train(arguments: argparse.Namespace) -> None:
     last = STAGES[arguments.size][-1]
     if arguments.stage not in (None, last.name):
         return
-    shipped = runs / f"{arguments.size}-{last.name}" / "checkpoint"
-    target = HERE / arguments.size
+    ship(runs / f"{arguments.size}-{last.name}" / "checkpoint", arguments.size)
+
+
+def train_aligner(pool: Path, runs: Path) -> None:
+    from export.tiny.aligner_training import train_encoder, train_times
+    from export.tiny.timed_pool import load_timed_pool
+
+    examples = load_timed_pool(pool)
+    encoder, times = runs / f"{ALIGNER}-encoder", runs / f"{ALIGNER}-times"
+    train_encoder(examples, encoder, ENCODER_STEPS, seed=0)
+    train_times(examples, encoder, times, TIME_STEPS, seed=0)
+    ship(times / "checkpoint", ALIGNER)
+
+
+def ship(checkpoint: Path, size: str) -> None:
+    target = HERE / size
     target.mkdir(exist_ok=True)
-    for file in shipped.iterdir():
+    for file in checkpoint.iterdir():
         shutil.copy(file, target / file.name)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
+    if arguments.size == ALIGNER:
+        from export.tiny.aligner_evaluation import evaluate_aligner
+
+        evaluate_aligner(arguments.work / "banks", HELD_OUT_SPEAKER, HERE / ALIGNER, arguments.json)
+        return
+
     from export.tiny.evaluation import evaluate as run_evaluation
 
     folders = {}
@@ -109,7 +144,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m export.tiny", description=__doc__)
     parser.add_argument("command", choices=["prepare", "train", "evaluate"])
-    parser.add_argument("--size", choices=["tiny", "tiny-fast"], default="tiny")
+    parser.add_argument("--size", choices=["tiny", "tiny-fast", ALIGNER], default="tiny")
     parser.add_argument("--stage", help="train this stage alone, whose predecessors are there")
     parser.add_argument(
         "--speech", type=Path, default=ROOT.parent / "shared" / "speech", help="folder of fsdd/recordings"

@@ -66,6 +66,7 @@ class Speaking:
         had."""
         if self._of_one_size(self._latest, end):
             self._final = self._latest
+            self._ask_ahead(end, settings)
             return True
         try:
             heard = await self.utterance.hypothesis(end, _options(settings), final=True, ahead=True)
@@ -74,9 +75,7 @@ class Speaking:
             await asyncio.sleep(RETRY_FIRST_S)
             return False
         self._final = heard, end
-        if settings.word_timestamps == "final":
-            self._drop_words()
-            self._words = asyncio.create_task(self._find_words(heard, end))
+        self._ask_ahead(end, settings)
         if not self._limits.two_sizes and (self._latest is None or self._latest[1] < end):
             self._tell_partial(heard, end, settings)
         return True
@@ -130,6 +129,12 @@ class Speaking:
     async def _find_words(self, heard: Heard, end: int) -> events.Event:
         """At the priority of live work: the final waits."""
         return await self._aligning.words(self._said(heard, end), WAITED_FOR)
+
+    def _ask_ahead(self, end: int, settings: Settings) -> None:
+        """Ask for the words that the final is to have in it, for it waits for them."""
+        if settings.word_timestamps == "final" and self._final is not None:
+            self._drop_words()
+            self._words = asyncio.create_task(self._find_words(self._final[0], end))
 
     def _drop_words(self) -> None:
         words, self._words = self._words, None

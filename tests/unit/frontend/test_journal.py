@@ -199,3 +199,30 @@ def test_sound_of_many_small_requests_is_kept_in_few_pieces():
     assert b"".join(sent.pcm16 for sent in again[:10]) == sound
     assert again[10].parameters == {"command": "flush"}
     assert [sent.position for sent in again] == [*range(0, 10 * SECOND, SECOND), 10 * SECOND, 10 * SECOND]
+
+
+def test_words_that_were_to_follow_are_told_as_lost_and_no_others():
+    journal = filled(10)
+    journal.told({**final(1, 0, SECOND), "words_follow": True})
+    journal.told({**final(2, 2 * SECOND, 3 * SECOND), "words_follow": True})
+    journal.told(final(3, 4 * SECOND, 5 * SECOND))
+    word = {"word": "one", "start": 0.1, "end": 0.4, "confidence": 0.9}
+    journal.told({"type": "words", "utterance": 1, "words": [word]})
+    (lost,) = journal.lost_words()
+    assert (lost["type"], lost["utterance"], lost["words"]) == ("words", 2, [])
+    assert lost["words_error"]
+    assert journal.lost_words() == []
+
+
+def test_words_of_a_stream_that_goes_on_are_told_in_the_sessions_time():
+    journal = filled(10)
+    journal.told(final(1, 0, 2 * SECOND))
+    begin, first, *_ = journal.again()
+    journal.told(final(1, SECOND, 2 * SECOND))
+    word = {"word": "one", "start": 1.25, "end": 1.5, "confidence": 0.9}
+    told = journal.told({"type": "words", "utterance": 1, "words": [word]})
+    assert told["utterance"] == 2
+    moved = first.position / SECOND
+    assert told["words"] == [{**word, "start": round(1.25 + moved, 3), "end": round(1.5 + moved, 3)}]
+    # The event that came is the stream's own, and stays as it was.
+    assert word["start"] == 1.25
