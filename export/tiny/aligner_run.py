@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
+
+Batch = TypeVar("Batch")
 
 SAVE_EVERY = 250
 WARM_UP = 300
@@ -39,7 +42,7 @@ class Run:
             self.schedule.load_state_dict(state["schedule"])
             self.first = state["step"]
 
-    def go(self, source: Iterator, losses: Callable[[object], tuple[Tensor, dict[str, float]]]) -> None:
+    def go(self, source: Iterator[Batch], losses: Callable[[Batch], tuple[Tensor, dict[str, float]]]) -> None:
         """Take a step for each of what `source` gives. losses: the loss of a batch, and figures to show."""
         mean: dict[str, float] = {}
         self.model.train()

@@ -43,6 +43,7 @@ class Backend:
         # Somebody waits for Triton, or works with it.
         self._wanted = asyncio.Event()
         self._active = 0
+        self._had_aligner = False
         self._last_used = time.monotonic()
         self._supervisor: asyncio.Task[None] | None = None
         self._served = False
@@ -142,8 +143,10 @@ class Backend:
 
     @property
     def has_aligner(self) -> bool:
-        """Whether words can have times here: where the models are not known, as soon as Triton has it ready."""
-        return profiles.ALIGN in self.models or self.states.get(profiles.ALIGN) == READY
+        """Whether words can have times here: where the models are not known, since Triton had it ready. A model that is
+        loaded again is waited for, and not denied."""
+        self._had_aligner = self._had_aligner or self.states.get(profiles.ALIGN) == READY
+        return profiles.ALIGN in self.models or self._had_aligner
 
     @property
     def lost(self) -> dict[str, str]:

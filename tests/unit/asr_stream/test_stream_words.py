@@ -1,6 +1,7 @@
 """Words of live finals: told behind them or inside of them, in order, and whatever becomes of the aligner."""
 
 import asyncio
+import itertools
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ async def evenly(pcm, text):
     """Every word as long as the others."""
     words = text.split()
     edges = np.linspace(0, pcm.size, len(words) + 1).astype(int).tolist()
-    return [(word, *span, 0.5) for word, span in zip(words, zip(edges, edges[1:], strict=False), strict=True)]
+    return [(word, *span, 0.5) for word, span in zip(words, itertools.pairwise(edges), strict=True)]
 
 
 async def heard(local, english, answer, mode, times=1):

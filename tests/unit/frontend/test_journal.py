@@ -217,7 +217,7 @@ def test_words_that_were_to_follow_are_told_as_lost_and_no_others():
 def test_words_of_a_stream_that_goes_on_are_told_in_the_sessions_time():
     journal = filled(10)
     journal.told(final(1, 0, 2 * SECOND))
-    begin, first, *_ = journal.again()
+    _, first, *_ = journal.again()
     journal.told(final(1, SECOND, 2 * SECOND))
     word = {"word": "one", "start": 1.25, "end": 1.5, "confidence": 0.9}
     told = journal.told({"type": "words", "utterance": 1, "words": [word]})
