@@ -14,7 +14,7 @@ ALIGNER ?= $(TINY_ALIGNER)
 unless_named = $(if $(filter file,$(origin $(1))),$(2))
 # Rooms are folders named after versions; the type checker gets them under names that can be imported.
 ROOMS := .cache/rooms
-ROOM_NAMES := vad features encoder decoder asr_stream aligner
+ROOM_NAMES := vad features encoder decoder asr_stream aligner speakers
 
 # What is installed for: `cuda` where an NVIDIA GPU can be used, else `cpu`. DEVICE=cpu keeps off the GPU, and EXTRA=rtx is
 # for the profile of that name. When the choice changes, the environment is made anew: the packages exclude each other.
@@ -35,7 +35,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(if $(INSTALLED_BEFORE),--clear )$(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRA),export,train,tracing,dev]' 'numpy<2; python_version < "3.13"'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 silero-vad==6.2.3 hibari-tts==0.2.1
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0 silero-vad==6.2.3 hibari-tts==0.2.1 resemblyzer==0.1.4
 	@touch $@
 
 # A checkpoint that is named is the one that is served. Otherwise what is exported already stays, whatever was pulled
@@ -43,11 +43,11 @@ $(INSTALLED): pyproject.toml
 models: setup
 	@$(BIN)/python -m export ensure $(CHECKPOINT) $(call unless_named,CHECKPOINT,--keep-other) \
 		--fast-checkpoint $(FAST_CHECKPOINT) $(call unless_named,FAST_CHECKPOINT,--keep-other-fast) \
-		--aligner $(ALIGNER) $(call unless_named,ALIGNER,--keep-other-aligner)
+		--aligner $(ALIGNER) $(call unless_named,ALIGNER,--keep-other-aligner) --speakers
 
 # The tests know what tiny hears.
 tiny: setup
-	@$(BIN)/python -m export ensure $(TINY) --fast-checkpoint $(FAST_TINY) --aligner $(TINY_ALIGNER) --refuse-other
+	@$(BIN)/python -m export ensure $(TINY) --fast-checkpoint $(FAST_TINY) --aligner $(TINY_ALIGNER) --speakers --refuse-other
 
 demo: models
 	$(BIN)/python -m perf demo

@@ -17,6 +17,7 @@ COMMANDS: dict[str, Command] = {
         checkpoints.export_all,
     ),
     "ensure": ("`all`, where another checkpoint or none is exported", arguments.for_ensure, checkpoints.ensure),
+    "speakers": ("the speaker encoder, by which speakers are told apart", arguments.for_speakers, checkpoints.speakers),
     "encoder": ("the encoder's ONNX file: fp32, fp16, bf16", arguments.for_encoder, checkpoints.encoder),
     "quantize": ("an int8 or fp8 encoder, calibrated on speech", arguments.for_quantize, engines.quantize),
     "tensorrt": ("a TensorRT plan for the GPU at hand", arguments.for_tensorrt, engines.tensorrt),

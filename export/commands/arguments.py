@@ -52,6 +52,14 @@ def for_all(parser: ArgumentParser) -> None:
     parser.add_argument("--aligner", metavar="CHECKPOINT", help="a forced aligner, by which words have times, as well")
 
 
+def for_speakers(parser: ArgumentParser) -> None:
+    _repository(parser)
+    parser.add_argument("--onnx", type=Path, help="another speaker encoder; left out: that of the package resemblyzer")
+    parser.add_argument(
+        "--record", type=Path, help="what describes it: tensors, features, distances (export/README.md)"
+    )
+
+
 def for_ensure(parser: ArgumentParser) -> None:
     for_all(parser)
     other = parser.add_mutually_exclusive_group()
@@ -60,6 +68,7 @@ def for_ensure(parser: ArgumentParser) -> None:
     parser.add_argument("--fast-checkpoint", help="the same for the small checkpoint of two, right after")
     parser.add_argument("--keep-other-fast", action="store_true", help="another small one that is there already stays")
     parser.add_argument("--keep-other-aligner", action="store_true", help="another aligner that is there already stays")
+    parser.add_argument("--speakers", action="store_true", help="a speaker encoder as well, where none is there")
 
 
 def for_encoder(parser: ArgumentParser) -> None:

@@ -40,7 +40,25 @@ def ensure(arguments: Namespace) -> bool:
         for place, checkpoint, keep in asked
         if checkpoint
     ]
-    return any(done)
+    return _ensure_speakers(arguments) or any(done)
+
+
+def speakers(arguments: Namespace) -> None:
+    """The network that tells voices apart, and what describes it."""
+    from export.speakers import export_speakers, speaker_folder
+
+    name = export_speakers(arguments.repository, arguments.onnx, arguments.record)
+    print(f"speakers {speaker_folder(arguments.repository)} ({name})")
+
+
+def _ensure_speakers(arguments: Namespace) -> bool:
+    from export.speakers import is_exported
+
+    if not arguments.speakers or is_exported(arguments.repository):
+        return False
+    arguments.onnx = arguments.record = None
+    speakers(arguments)
+    return True
 
 
 def _ensure(checkpoint: str, repository: Path, place: Place, other: Other) -> bool:

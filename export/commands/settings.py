@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from export.rooms import room
 
-PYTHON_ROOMS = ("vad", "features", "encoder", "decoder", "asr_stream", "aligner")
+PYTHON_ROOMS = ("vad", "features", "encoder", "decoder", "asr_stream", "aligner", "speakers")
 
 
 def add_arguments(parser: ArgumentParser) -> None:

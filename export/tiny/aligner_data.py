@@ -68,6 +68,13 @@ def row_truth(example: TimedExample, shift: float, count: int) -> tuple[NDArray[
     return words, np.stack([shared.sum(1).clip(max=1), *inside], axis=1).astype(np.float32)
 
 
+def words_begun(spans: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """How many words have begun by the end of each of a clip's `count` rows: int64 [count]."""
+    row = np.arange(count)
+    last = row // ROWS_A_SECOND + np.minimum((row % ROWS_A_SECOND + 1) * ROW_SECONDS, 1.0)
+    return (spans[None, :, 0] < last[:, None]).sum(axis=1)
+
+
 def later(mel: NDArray[np.float32], generator: np.random.Generator) -> tuple[NDArray[np.float32], float]:
     """The clip behind up to some seconds of what its first frames hold, and how many seconds."""
     room = MOST_FRAMES - mel.shape[1]

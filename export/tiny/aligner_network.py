@@ -21,8 +21,9 @@ NUM_CLASSES = 384
 TIMESTAMP = "<timestamp>"
 # As tiny, and three layers more: the first ones learn where in the clip they are.
 SIZE = NetworkSize(4, 128, 384, 24, 6, 128, 384, heads=4, kv_heads=2)
-# The layer behind which rows of audio know their place, as far as training asks for it.
-PLACED_LAYER = 2
+# The layers behind which rows of audio know their place and how many words have begun, as far as training asks for it.
+PLACED_LAYER, COUNTED_LAYER = 2, 4
+MOST_COUNTED = 32
 # The audio, then every word with two tokens whose rows tell its start and its end; an aligner knows no roles.
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}{%- for part in message.content -%}"
@@ -50,15 +51,16 @@ def aligner_config(tokenizer: Qwen2Tokenizer) -> Qwen3ASRConfig:
 
 @dataclass(frozen=True)
 class Placed:
-    """classes: float32 [times, NUM_CLASSES], of every word's start and end in order; places: float32 [rows,
-    NUM_CLASSES], of every valid row of audio in order, which only training asks for."""
+    """classes: float32 [times, NUM_CLASSES], of every word's start and end in order. What only training asks for, of
+    every row of audio in order: places float32 [rows, NUM_CLASSES], and counts [rows, MOST_COUNTED] of words so far."""
 
     classes: Tensor
     places: Tensor
+    counts: Tensor
 
 
 class TinyAligner(nn.Module):
-    """Encoder, language model, the head over times, and a throw-away one over the places of audio rows."""
+    """Encoder, language model, the head over times, and throw-away ones over audio rows."""
 
     def __init__(self, config: Qwen3ASRConfig, tokenizer: Qwen2Tokenizer) -> None:
         super().__init__()
@@ -67,6 +69,7 @@ class TinyAligner(nn.Module):
         self.asr = TinyAsr(config, 1)
         self.score = nn.Linear(config.text_config.hidden_size, NUM_CLASSES, bias=False)
         self.place = nn.Linear(config.text_config.hidden_size, NUM_CLASSES)
+        self.count = nn.Linear(config.text_config.hidden_size, MOST_COUNTED)
         token = tokenizer.convert_tokens_to_ids
         self._audio_pad, self._timestamp = token("<|audio_pad|>"), token(TIMESTAMP)
         self._before, self._after = [token("<|audio_start|>")], [token("<|audio_end|>")]
@@ -90,7 +93,9 @@ class TinyAligner(nn.Module):
         # Padding lies to the right, so causality alone keeps it out.
         states = self.asr.decoder(inputs_embeds=inputs, use_cache=False, output_hidden_states=True)
         classes = self.score(states.last_hidden_state[id_tensor == self._timestamp])
-        return Placed(classes.float(), self.place(states.hidden_states[PLACED_LAYER][is_audio]).float())
+        places = self.place(states.hidden_states[PLACED_LAYER][is_audio])
+        counts = self.count(states.hidden_states[COUNTED_LAYER][is_audio])
+        return Placed(classes.float(), places.float(), counts.float())
 
 
 def save_aligner(model: TinyAligner, tokenizer: Qwen2Tokenizer, folder: Path) -> None:

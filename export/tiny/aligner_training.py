@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import Qwen2Tokenizer
 
-from export.tiny.aligner_data import batches, mel_batch, row_truth, soft_classes, word_tokens
+from export.tiny.aligner_data import batches, mel_batch, row_truth, soft_classes, word_tokens, words_begun
 from export.tiny.aligner_network import (
     CLASS_MS,
+    MOST_COUNTED,
     NUM_CLASSES,
     TinyAligner,
     aligner_config,
@@ -30,7 +32,9 @@ ENCODER_BATCH, ENCODER_RATE = 24, 1.5e-3
 BATCH, RATE = 32, 2e-3
 # Digits of each language and no word; and the three figures beside them (`aligner_data.row_truth`).
 NUM_WORDS, NUM_EDGES = 1 + 10 * len(WORDS), 3
-PLACE_WEIGHT = 0.3
+PLACE_WEIGHT, COUNT_WEIGHT = 0.3, 0.5
+# Which word is which is learned by counting, and that on few words first.
+FEW_WORDS, FEW_STEPS = 6, 1_200
 # How often the encoder hears every clip, changed each time but the first; and the noise on what it made of it.
 HEARD_TIMES = 3
 NOISE = 0.05
@@ -76,11 +80,13 @@ def train_encoder(examples: list[TimedExample], run: Path, steps: int, seed: int
 
 @dataclass(frozen=True)
 class Heard:
-    """What the encoder made of a clip: rows float16 [rows, hidden]; its words' token ids, and their times' classes."""
+    """What the encoder made of a clip: rows float16 [rows, hidden]; its words' token ids, their times' classes, and how
+    many words have begun by each row."""
 
     rows: NDArray[np.float16]
     words: list[list[int]]
     targets: Tensor
+    begun: NDArray[np.int64]
 
 
 def _heard(model: TinyAligner, tokenizer: Qwen2Tokenizer, examples: list[TimedExample], seed: int) -> list[Heard]:
@@ -95,7 +101,9 @@ def _heard(model: TinyAligner, tokenizer: Qwen2Tokenizer, examples: list[TimedEx
             rows = model.embed(mel, frames, clip_max)
         for one, shift, clip in zip(part, shifts, rows, strict=True):
             words = word_tokens(tokenizer, one.language, one.digits)
-            made.append(Heard(clip.half().numpy().copy(), words, soft_classes((one.spans + shift).ravel())))
+            spans = one.spans + shift
+            begun = words_begun(spans, len(clip)).clip(max=MOST_COUNTED - 1)
+            made.append(Heard(clip.half().numpy().copy(), words, soft_classes(spans.ravel()), begun))
     return made
 
 
@@ -104,7 +112,9 @@ def train_times(examples: list[TimedExample], encoder: Path, run: Path, steps: i
     torch.manual_seed(seed)
     model, tokenizer = new_aligner()
     hearing = Hearing(model)
-    hearing.load_state_dict(torch.load(encoder / "state.pt", weights_only=True)["model"])
+    # The heads that the encoder's training did without are as new.
+    known = torch.load(encoder / "state.pt", weights_only=True)["model"]
+    hearing.load_state_dict({**hearing.state_dict(), **{k: v for k, v in known.items() if ".encoder." in k}})
     training = Run(model, (p for name, p in model.named_parameters() if "encoder" not in name), run, steps, RATE)
     clips = _heard(model.eval(), tokenizer, examples, seed)
 
@@ -116,13 +126,18 @@ def train_times(examples: list[TimedExample], encoder: Path, run: Path, steps: i
         places = torch.cat([torch.arange(len(clip)) for clip in rows]).clamp(max=NUM_CLASSES - 1)
         time_loss = nn.functional.cross_entropy(told.classes, targets)
         place_loss = nn.functional.cross_entropy(told.places, places)
+        begun = torch.from_numpy(np.concatenate([clip.begun for clip in part]))
+        count_loss = nn.functional.cross_entropy(told.counts, begun)
         off = (told.classes.argmax(-1) - targets.argmax(-1)).abs().float().mean().item() * CLASS_MS
-        return time_loss + PLACE_WEIGHT * place_loss, {
-            "time": time_loss.item(),
-            "place": place_loss.item(),
-            "off_ms": off,
-        }
+        figures = {"time": time_loss, "place": place_loss, "count": count_loss}
+        loss = time_loss + PLACE_WEIGHT * place_loss + COUNT_WEIGHT * count_loss
+        return loss, {**{name: value.item() for name, value in figures.items()}, "off_ms": off}
+
+    def length(clip: Heard) -> int:
+        return len(clip.rows) + 4 * len(clip.words)
 
     rng = random.Random(seed + training.first)
-    training.go(batches(clips, BATCH, lambda clip: len(clip.rows) + 4 * len(clip.words), rng), losses)
+    few = batches([clip for clip in clips if len(clip.words) <= FEW_WORDS], BATCH, length, rng)
+    all_of_them = batches(clips, BATCH, length, rng)
+    training.go(chain(islice(few, max(0, FEW_STEPS - training.first)), all_of_them), losses)
     save_aligner(model, tokenizer, run / "checkpoint")

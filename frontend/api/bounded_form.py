@@ -18,6 +18,9 @@ from frontend.errors import CLIENT_CLOSED_REQUEST, ApiError
 MAX_FIELDS = 300
 # Of all fields beside the file: the longest prompt and keywords, in the widest characters, and some more.
 MAX_FIELD_BYTES = 400_000
+# Of references of known speakers, four of ten seconds, beside them.
+MAX_REFERENCE_BYTES = 4 * 3_400_000
+REFERENCES = (b"known_speaker_references", b"known_speaker_references[]")
 # Beside one file; a client that sends it twice under two names is told that the second one is not wanted.
 MAX_FILES = 1
 CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"iso-8859-1")
@@ -77,11 +80,15 @@ class _Parser(MultiPartParser):
     """Bounds the fields all together as well."""
 
     def __init__(self, headers: Headers, stream: Any) -> None:
-        super().__init__(headers, stream, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-        self._field_bytes = 0
+        super().__init__(headers, stream, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_REFERENCE_BYTES)
+        self._field_bytes = self._reference_bytes = 0
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._current_part.file is None:
+        if self._current_part.file is None and self._current_part.field_name.encode() in REFERENCES:
+            self._reference_bytes += end - start
+            if self._reference_bytes > MAX_REFERENCE_BYTES:
+                raise MultiPartException(f"the references have more than {MAX_REFERENCE_BYTES} bytes")
+        elif self._current_part.file is None:
             self._field_bytes += end - start
             if self._field_bytes > MAX_FIELD_BYTES:
                 raise MultiPartException(f"the fields have more than {MAX_FIELD_BYTES} bytes")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from fastapi import File, Form, UploadFile
 
+from frontend.api.speakers_request import MOST_KNOWN, MOST_SPEAKERS
+
 # Characters of a word that names something, of all words to expect, and of a strategy's json.
 MAX_NAME, MAX_CONTEXT, MAX_STRATEGY = 100, 20_000, 2_000
 MAX_LANGUAGES, MAX_KEYWORDS = 50, 200
@@ -23,7 +25,7 @@ Prompt = Annotated[
     str | None,
     Form(max_length=MAX_CONTEXT, description=f"Names and words to expect; with keywords {MAX_CONTEXT} characters."),
 ]
-Format = Annotated[str, Form(max_length=MAX_NAME, description="json, text, srt, verbose_json or vtt.")]
+Format = Annotated[str, Form(max_length=MAX_NAME, description="json, text, srt, verbose_json, vtt or diarized_json.")]
 Temperature = Annotated[
     float,
     Form(ge=0, le=1, allow_inf_nan=False, description="0 to 1; 0 takes the likeliest token each time."),
@@ -35,5 +37,18 @@ LineCount = Annotated[int | None, Form(ge=1, le=MAX_LINES, description="Of srt a
 WordsPerLine = Annotated[int | None, Form(ge=1, le=MAX_WORDS, description="Of srt and vtt: words of a line.")]
 HighlightWords = Annotated[bool, Form(description="Of srt and vtt: a cue for each word, which it underlines.")]
 Karaoke = Annotated[bool, Form(description="Of vtt: the time of each word inside of its cue.")]
+Diarize = Annotated[bool, Form(description="Tell who speaks: in verbose_json, srt, vtt, or a stream's segments.")]
+MinSpeakers = Annotated[int | None, Form(ge=1, le=MOST_SPEAKERS, description="So many speak at least.")]
+MaxSpeakers = Annotated[int | None, Form(ge=1, le=MOST_SPEAKERS, description="So many speak at most.")]
+KnownNames = Annotated[
+    list[str] | None,
+    Form(alias="known_speaker_names[]", description=f"What known speakers are called, {MOST_KNOWN} at most."),
+]
+KnownReferences = Annotated[
+    list[str] | None,
+    Form(
+        alias="known_speaker_references[]", description="2 to 10 s of speech of each, in the same order, as data URLs."
+    ),
+]
 Stream = Annotated[bool, Form(description="Answer with server-sent events.")]
 Debug = Annotated[bool, Form(description="Add meta.timings_ms.")]

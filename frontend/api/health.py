@@ -31,6 +31,7 @@ async def health(request: Request) -> JSONResponse:
     body["live_sessions"] = request.app.state.drain.num_sessions
     body["profile"] = backend.profile
     body["word_timestamps"] = backend.has_aligner
+    body["speakers"] = backend.has_speakers
     client = backend.current
     # What has to be loaded, and whether it is; `models` is all that the repository has.
     body["needed"] = readiness or dict.fromkeys(backend.models, False)

@@ -26,6 +26,9 @@ def whole(request: TranscriptionRequest, transcript: Transcript, seconds: float,
         return PlainTextResponse(srt(transcript.segments, request.layout, seconds))
     if request.response_format == "vtt":
         return PlainTextResponse(vtt(transcript.segments, request.layout, seconds), media_type="text/vtt")
+    if request.response_format == "diarized_json":
+        body = _diarized(transcript, seconds)
+        return JSONResponse({**body, "meta": meta} if request.debug else body)
     if request.response_format == "verbose_json":
         body = _verbose(request, transcript, seconds)
         return JSONResponse({**body, "meta": meta} if request.debug else body)
@@ -48,12 +51,35 @@ async def events(
         one = piece.segment
         if one is None or not one.text:
             continue
-        name = f"seg_{len(transcript.segments) - 1}"
-        if request.segments:
-            body = {"id": name, "start": round(one.start, 3), "end": round(one.end, 3), "text": one.text}
-            yield event({"type": "transcript.text.segment", **body, "speaker": ""})
-        if request.words:
-            yield event({"type": "transcript.text.words", "id": name, **words_of([one])})
+        parts = one.parts or (one,)
+        for number, part in enumerate(parts, len(transcript.segments) - len(parts)):
+            if request.segments or request.speakers is not None:
+                yield event(_segment_event(number, part))
+            if request.tells_words:
+                yield event({"type": "transcript.text.words", "id": f"seg_{number}", **words_of([part])})
+
+
+def _segment_event(number: int, part: Timed) -> dict[str, Any]:
+    """A segment as OpenAI's events and diarized answers have it."""
+    return {
+        "type": "transcript.text.segment",
+        "id": f"seg_{number}",
+        "start": round(part.start, 3),
+        "end": round(part.end, 3),
+        "text": part.text,
+        "speaker": part.speaker,
+        **({"speaker_error": part.speaker_error} if part.speaker_error else {}),
+    }
+
+
+def _diarized(transcript: Transcript, seconds: float) -> dict[str, Any]:
+    return {
+        "task": "transcribe",
+        "duration": round(seconds, 3),
+        "text": transcript.text,
+        "segments": [_segment_event(number, one) for number, one in enumerate(transcript.segments)],
+        "usage": {"type": "duration", "seconds": round(seconds)},
+    }
 
 
 def done(request: TranscriptionRequest, transcript: Transcript, meta: dict[str, Any]) -> str:
@@ -118,8 +144,10 @@ def usage(transcript: Transcript) -> dict[str, Any]:
 
 
 def _verbose(request: TranscriptionRequest, transcript: Transcript, seconds: float) -> dict[str, Any]:
-    words = words_of(transcript.segments) if request.words else {}
-    segments = {} if request.words and not request.segments else {"segments": _segments(request, transcript)}
+    words = words_of(transcript.segments) if request.tells_words else {}
+    # Who speaks is told by segments.
+    is_left_out = request.tells_words and not request.segments and request.speakers is None
+    segments = {} if is_left_out else {"segments": _segments(request, transcript)}
     return {
         "task": "transcribe",
         "language": transcript.languages[0].lower() if transcript.languages else "",
@@ -145,6 +173,7 @@ def _segments(request: TranscriptionRequest, transcript: Transcript) -> list[dic
             "compression_ratio": _compression(timed.text),
             # The model tells speech from none by the language it names: a segment with text has speech.
             "no_speech_prob": 0.0,
+            **({} if request.speakers is None else {"speaker": timed.speaker}),
         }
         for number, timed in enumerate(transcript.segments)
     ]

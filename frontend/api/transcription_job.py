@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import threading
 import time
@@ -20,8 +21,10 @@ from starlette.formparsers import MultiPartParser
 from frontend.api.transcription_answers import done, event, events, whole
 from frontend.api.transcription_request import TranscriptionRequest
 from frontend.audio.decode_pool import DecodePool, DecodersBusy, DecodeTimeout
-from frontend.audio.decoding import AudioError, AudioTooLong, decode_parts
+from frontend.audio.decoding import AudioError, AudioTooLong, decode, decode_parts
 from frontend.audio.recordings import Options, Piece, Recording, Transcript
+from frontend.audio.segments import SAMPLE_RATE_HZ
+from frontend.audio.speakers import Wanted
 from frontend.audio.wav import plain_parts
 from frontend.errors import CLIENT_CLOSED_REQUEST, ApiError, error_body, from_triton
 from frontend.observe.metrics import Metrics
@@ -36,6 +39,8 @@ T = TypeVar("T")
 DISCONNECT_POLL_S = 0.5
 # Larger uploads lie on the disk.
 IN_MEMORY_BYTES = MultiPartParser.spool_max_size
+# Of somebody's speech by which they are known.
+LEAST_REFERENCE_S, MOST_REFERENCE_S = 2.0, 10.0
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -100,6 +105,9 @@ class _Job:
                     self.metrics.first_text(self.elapsed_s)
                 self.transcript.add(piece)
                 yield piece
+        if self.recording.speakers is not None:
+            # Who spoke is known best at the end.
+            self.transcript.segments = self.recording.speakers.final(self.transcript.segments)
         self.metrics.stages(self.transcript.timings_ms())
 
 
@@ -130,6 +138,7 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
         patience_s=min(settings.segment_timeout_s, settings.request_timeout_s),
         deltas=wanted.stream,
         words=wanted.words,
+        speakers=await _speakers(wanted, request.app.state.decoders),
     )
     async with backend.use():
         recording = Recording(backend.connected, parts, options, settings.segments_at_a_time, pool)
@@ -140,6 +149,27 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
         finally:
             # A thread that still decodes goes on with somebody else's.
             over.set()
+
+
+async def _speakers(wanted: TranscriptionRequest, pool: DecodePool) -> Wanted | None:
+    """With the references decoded. Raises ApiError 400 where one is no speech of 2 to 10 s."""
+    if wanted.speakers is None:
+        return None
+    names, param = wanted.speakers.names, "known_speaker_references"
+    references = []
+    for name, sound in zip(names, wanted.speakers.references, strict=True):
+        try:
+            pcm = await pool.run(lambda sound=sound: decode(io.BytesIO(sound), 2 * MOST_REFERENCE_S))  # type: ignore[misc]
+        except (AudioError, DecodeTimeout) as error:
+            raise ApiError(400, f"the reference of {name!r}: {error}", param=param) from error
+        except DecodersBusy as error:
+            raise _as_api_error(error, 0) from error
+        seconds = pcm.size / SAMPLE_RATE_HZ
+        if not LEAST_REFERENCE_S <= round(seconds, 1) <= MOST_REFERENCE_S:
+            message = f"the reference of {name!r} has {seconds:.1f} s; it has to have 2 to 10"
+            raise ApiError(400, message, param=param)
+        references.append(pcm)
+    return Wanted(names, tuple(references), wanted.speakers.at_least, wanted.speakers.at_most)
 
 
 def _check_room(pool: DecodePool) -> None:

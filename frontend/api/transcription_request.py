@@ -7,27 +7,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.api.form_fields import MAX_CONTEXT, MAX_KEYWORDS, MAX_LANGUAGES, MAX_NAME
+from frontend.api.speakers_request import SpeakersRequest
 from frontend.api.strict_json import is_text, parsed
 from frontend.audio.segments import SegmentRules
 from frontend.audio.subtitles import SubtitleLayout
 from frontend.errors import ApiError
 
-FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 TIMED_FORMATS = ("srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
 NO_WORDS = "word_timestamps_unavailable"
 NO_WORDS_HERE = "word times are not served here: no forced aligner is exported (python -m export all --aligner)"
+NO_SPEAKERS = "speakers_unavailable"
+NO_SPEAKERS_HERE = "speakers are not told apart here: no speaker encoder is exported (python -m export speakers)"
 INCLUDES = ("logprobs",)
 # Of values that are names of a few.
 MAX_FEW = 10
 # Subtitles stay readable, and a click on a segment finds its words.
 TIMED_RULES = SegmentRules(max_s=12.0, early_s=3.0, pause_ms=350)
+# Where words have no times a segment is one speaker's: it ends where somebody else may begin.
+TURN_RULES = SegmentRules(max_s=12.0, early_s=0.5, pause_ms=350)
 
 
 @dataclass(frozen=True)
 class TranscriptionRequest:
     """A checked request. context: prompt and keywords as the model takes them; segments: a stream tells them, timed;
-    words: they have times; layout: of subtitles."""
+    words: they have times, and tells_words: these are told; layout: of subtitles; speakers: who says it is told."""
 
     response_format: str
     stream: bool
@@ -39,7 +44,9 @@ class TranscriptionRequest:
     rules: SegmentRules | None
     segments: bool = False
     words: bool = False
+    tells_words: bool = False
     layout: SubtitleLayout = field(default_factory=SubtitleLayout)
+    speakers: SpeakersRequest | None = None
 
 
 def checked_request(
@@ -56,10 +63,12 @@ def checked_request(
     chunking_strategy: str | None = None,
     debug: bool = False,
     layout: SubtitleLayout | None = None,
+    speakers: SpeakersRequest | None = None,
     has_aligner: bool = False,
+    has_speakers: bool = False,
 ) -> TranscriptionRequest:
     """Raises ApiError 400 where a field is none that can be served, or fields do not go together. has_aligner: words
-    can have times here."""
+    can have times here; has_speakers: speakers can be told apart."""
     layout = layout or SubtitleLayout()
     _check_texts(
         language=[language or ""],
@@ -71,12 +80,18 @@ def checked_request(
     )
     if not 0 <= temperature <= 1:
         raise ApiError(400, "temperature must lie between 0 and 1", param="temperature")
-    if response_format == "diarized_json":
-        raise ApiError(400, "diarized_json is not served: speakers are not told apart", param="response_format")
     if response_format not in FORMATS:
         raise ApiError(400, f"response_format must be one of {', '.join(FORMATS)}", param="response_format")
-    if stream and response_format not in ("json", "text"):
-        raise ApiError(400, "stream goes with the response_format json or text", param="response_format")
+    if stream and response_format not in ("json", "text", "diarized_json"):
+        message = "stream goes with the response_format json, text or diarized_json"
+        raise ApiError(400, message, param="response_format")
+    diarized = response_format == "diarized_json"
+    speakers = speakers or (SpeakersRequest() if diarized else None)
+    if speakers is not None and not (diarized or stream or response_format in TIMED_FORMATS):
+        message = "speakers go with the response_format diarized_json, verbose_json, srt or vtt, or with stream"
+        raise ApiError(400, message, param=speakers.named or "response_format")
+    if speakers is not None and not has_speakers:
+        raise ApiError(400, NO_SPEAKERS_HERE, param=speakers.named or "response_format", code=NO_SPEAKERS)
     _check_known("include", include, INCLUDES)
     if include and response_format != "json":
         raise ApiError(400, "include goes with the response_format json", param="include")
@@ -92,6 +107,8 @@ def checked_request(
     rules = _rules(chunking_strategy)
     if rules is None and (response_format in TIMED_FORMATS or timestamp_granularities):
         rules = TIMED_RULES
+    if speakers is not None and _rules(chunking_strategy) is None:
+        rules = TIMED_RULES if has_aligner else TURN_RULES
     return TranscriptionRequest(
         response_format=response_format,
         stream=stream,
@@ -103,8 +120,11 @@ def checked_request(
         rules=rules,
         # As OpenAI has it: who asks for words alone gets no segments.
         segments="segment" in timestamp_granularities,
-        words=words or layout.needs_words,
+        # Words tell where in a segment somebody else begins.
+        words=words or layout.needs_words or (speakers is not None and has_aligner),
         layout=layout,
+        tells_words=words or layout.needs_words,
+        speakers=speakers,
     )
 
 

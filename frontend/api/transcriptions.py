@@ -15,12 +15,17 @@ from frontend.api.form_fields import (
     MAX_NAME,
     MAX_STRATEGY,
     Debug,
+    Diarize,
     Format,
     HighlightWords,
     Karaoke,
+    KnownNames,
+    KnownReferences,
     Language,
     LineCount,
     LineWidth,
+    MaxSpeakers,
+    MinSpeakers,
     Name,
     Prompt,
     Stream,
@@ -29,6 +34,7 @@ from frontend.api.form_fields import (
     WordsPerLine,
 )
 from frontend.api.models import check_model
+from frontend.api.speakers_request import NAMES, REFERENCES, checked_speakers
 from frontend.api.transcription_job import answer
 from frontend.api.transcription_request import checked_request
 from frontend.audio.subtitles import SubtitleLayout
@@ -65,6 +71,11 @@ async def transcribe(
     max_words_per_line: WordsPerLine = None,
     highlight_words: HighlightWords = False,
     karaoke: Karaoke = False,
+    diarize: Diarize = False,
+    known_speaker_names: KnownNames = None,
+    known_speaker_references: KnownReferences = None,
+    min_speakers: MinSpeakers = None,
+    max_speakers: MaxSpeakers = None,
     stream: Stream = False,
     debug: Debug = False,
 ) -> Response:
@@ -72,6 +83,13 @@ async def transcribe(
     backend: Backend = request.app.state.backend
     check_model(model, backend, request.app.state.settings)
     form = await request.form()
+    speakers = checked_speakers(
+        known_speaker_names or _texts(form, NAMES),
+        known_speaker_references or _texts(form, REFERENCES),
+        min_speakers,
+        max_speakers,
+        diarize=diarize,
+    )
     wanted = checked_request(
         response_format=response_format,
         stream=stream,
@@ -85,7 +103,9 @@ async def transcribe(
         chunking_strategy=chunking_strategy or _chunking(form),
         debug=debug,
         layout=SubtitleLayout(max_line_width, max_line_count, max_words_per_line, highlight_words, karaoke),
+        speakers=speakers,
         has_aligner=backend.has_aligner,
+        has_speakers=backend.has_speakers,
     )
     return await answer(request, file, wanted)
 

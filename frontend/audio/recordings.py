@@ -15,6 +15,7 @@ from frontend.audio.attempts import Losses, attempts
 from frontend.audio.decode_pool import DecodePool
 from frontend.audio.joining import separator
 from frontend.audio.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
+from frontend.audio.speakers import PATIENCE_S, Speakers, Wanted
 from frontend.audio.timed import Timed, Token
 from frontend.audio.word_times import WordTimes
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
@@ -29,7 +30,8 @@ DROPPED = ("cancelled", "evicted")
 class Options:
     """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would; patience_s:
     of one segment, with all attempts where Triton is lost or has no place; deltas: text comes as it is heard, otherwise
-    each segment's at once, which is cheaper; words: when each was said, with its segment."""
+    each segment's at once, which is cheaper; words: when each was said, with its segment; speakers: who says it, of a
+    recording that is cut (`rules`)."""
 
     request_id: str
     language: str | None = None
@@ -40,6 +42,7 @@ class Options:
     patience_s: float = 300.0
     deltas: bool = True
     words: bool = False
+    speakers: Wanted | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Transcript:
         if piece.segment is not None and piece.result is not None:
             self.results.append(piece.result)
             if piece.segment.text:
-                self.segments.append(piece.segment)
+                self.segments += piece.segment.parts or [piece.segment]
 
     @property
     def languages(self) -> list[str]:
@@ -108,6 +111,13 @@ class Recording:
         self._pool = pool
         self._words = WordTimes(
             connected, priority=options.priority, request_id=options.request_id, patience_s=options.patience_s
+        )
+        self.speakers = (
+            None
+            if options.speakers is None
+            else Speakers(
+                connected, options.speakers, options.priority, options.request_id, min(options.patience_s, PATIENCE_S)
+            )
         )
         self.seconds = 0.0
 
@@ -222,6 +232,9 @@ class Recording:
             queue.put_nowait(None)
         except Exception as error:
             queue.put_nowait(error)
+        finally:
+            if self.speakers is not None:
+                await self.speakers.done(number)
 
     async def _heard(self, segment: Segment, number: int) -> AsyncGenerator[Piece, None]:
         options = self._options
@@ -260,16 +273,20 @@ class Recording:
                             continue
                         added, fresh = text[len(told) :], tokens[num_told:]
                         told, num_told = text, len(tokens)
-                        timed = None if result is None else Timed(start, end, result["text"], tokens)
-                        if timed is None or result is None or not options.words or not timed.text:
+                        timed = None if result is None else Timed(start, end, result["text"], tokens, segment=number)
+                        if timed is None or result is None or not self._is_asked_more(timed):
                             yield Piece(added, fresh, timed, result)
                             continue
-                        # Text does not wait for the times of its words.
+                        # Text does not wait for the times of its words, nor for who says it.
                         yield Piece(added, fresh)
                         heard = timed, result
                 if heard is not None:
                     timed, result = heard
-                    yield Piece("", (), await self._words.added(timed, segment, result["language"]), result)
+                    if options.words:
+                        timed = await self._words.added(timed, segment, result["language"])
+                    if self.speakers is not None:
+                        timed = await self.speakers.added(number, timed, segment)
+                    yield Piece("", (), timed, result)
                 return
             except (TritonUnavailable, TritonRefused) as error:
                 losses.add(error)
@@ -277,3 +294,7 @@ class Recording:
                     # Who is not admitted is told so at once.
                     raise
         raise losses.given_up(NO_TIME)
+
+    def _is_asked_more(self, timed: Timed) -> bool:
+        """Whether more is to be found out of a text."""
+        return bool(timed.text) and (self._options.words or self.speakers is not None)

@@ -47,10 +47,11 @@ class SegmentRules:
 
 @dataclass(frozen=True)
 class Segment:
-    """Samples of a recording from number `start` on."""
+    """Samples of a recording from number `start` on; probabilities: of speech in each 512 of them, where it was cut."""
 
     start: int
     pcm: Floats
+    probabilities: Floats | None = None
 
     @property
     def end(self) -> int:
@@ -109,4 +110,7 @@ def _trimmed(start: int, pcm: Floats, judged: list[float], rules: SegmentRules) 
     padding = rules.padding_ms * 16
     first = max(0, voiced[0] * WINDOW - padding)
     last = min(pcm.size, (voiced[-1] + 1) * WINDOW + padding)
-    return Segment(start + first, pcm[first:last])
+    # Of whole windows, as they lie in it.
+    window = -(-first // WINDOW)
+    heard = np.array(judged[window : last // WINDOW], dtype=np.float32)
+    return Segment(start + first, pcm[first:last], np.pad(heard, (int(first % WINDOW > 0), 0)))

@@ -57,12 +57,14 @@ class SubtitleLayout:
 
 @dataclass(frozen=True)
 class Cue:
-    """What is shown from `start` to `end`, in seconds. lines: of words, or one text where words are not known."""
+    """What is shown from `start` to `end`, in seconds. lines: of words, or one text where words are not known; speaker:
+    who says it, where that was asked for."""
 
     start: float
     end: float
     lines: tuple[tuple[Word, ...], ...] = ()
     text: str = ""
+    speaker: str = ""
 
     @property
     def words(self) -> list[Word]:
@@ -77,13 +79,13 @@ def srt(segments: Iterable[Timed], layout: SubtitleLayout | None = None, seconds
     """seconds: of the recording, which the last cue does not outlast; 0: not known."""
     layout = layout or SubtitleLayout()
     shown = [
-        one
+        (*one, f"{_joined(cue.speaker)}: " if cue.speaker else "")
         for cue in cues(segments, layout, seconds)
         for one in (_lit(cue, str) if layout.highlight_words else [(cue.start, cue.end, cue.plain)])
     ]
     lines = [
-        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n"
-        for number, (start, end, text) in enumerate(shown, 1)
+        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{said}{text}\n"
+        for number, (start, end, text, said) in enumerate(shown, 1)
     ]
     return "\n".join(lines)
 
@@ -96,7 +98,9 @@ def vtt(segments: Iterable[Timed], layout: SubtitleLayout | None = None, seconds
         shown = [(cue.start, cue.end, _sung(cue) if layout.karaoke else _escaped(cue.plain))]
         if layout.highlight_words:
             shown = _lit(cue, _escaped)
-        lines += [f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text}\n" for start, end, text in shown]
+        # WebVTT's voice spans end with their cue.
+        voice = f"<v {_escaped(_joined(cue.speaker))}>" if cue.speaker else ""
+        lines += [f"{_clock(start, '.')} --> {_clock(end, '.')}\n{voice}{text}\n" for start, end, text in shown]
     return "\n".join(["WEBVTT\n", *lines])
 
 
@@ -106,10 +110,10 @@ def cues(segments: Iterable[Timed], layout: SubtitleLayout, seconds: float = 0.0
     found: list[Cue] = []
     for one in map(_on_one_line, segments):
         if not layout.needs_words or not one.words:
-            found.append(Cue(one.start, one.end, text=one.text))
+            found.append(Cue(one.start, one.end, text=one.text, speaker=one.speaker))
             continue
         found += [
-            Cue(lines[0][0].start, max(lines[-1][-1].end, lines[0][0].start), tuple(lines))
+            Cue(lines[0][0].start, max(lines[-1][-1].end, lines[0][0].start), tuple(lines), speaker=one.speaker)
             for lines in _cut(one.words, layout)
         ]
     if not layout.needs_words:

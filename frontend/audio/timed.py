@@ -19,7 +19,8 @@ class Token:
 @dataclass(frozen=True)
 class Timed:
     """Text from `start` to `end`, in seconds, and the tokens it was decoded from. words: where they were asked for;
-    words_error: why they are not known."""
+    words_error: why they are not known. Where speakers were asked for: segment, its number in the recording; turn, its
+    number there; speaker, a name or a letter; speaker_error, why that is not known; parts, where there are several."""
 
     start: float
     end: float
@@ -27,3 +28,8 @@ class Timed:
     tokens: tuple[Token, ...] = ()
     words: tuple[Word, ...] = ()
     words_error: str = ""
+    segment: int = 0
+    turn: int = -1
+    speaker: str = ""
+    speaker_error: str = ""
+    parts: tuple[Timed, ...] = ()

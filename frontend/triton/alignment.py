@@ -46,7 +46,7 @@ async def aligned(
     except Unanswered as error:
         raise TritonUnavailable(str(error)) from error
     except grpc.aio.AioRpcError as error:
-        raise _told(client, error) from error
+        raise told_by(client, error) from error
     except grpc.aio.UsageError as error:
         # The channel was closed between two calls.
         raise TritonUnavailable(str(error)) from error
@@ -58,7 +58,8 @@ async def aligned(
     return [Word.of(text, start, end, one) for text, (start, end), one in told]
 
 
-def _told(client: TritonClient, error: grpc.aio.AioRpcError) -> Exception:
+def told_by(client: TritonClient, error: grpc.aio.AioRpcError) -> Exception:
+    """What to raise where a call has failed."""
     details = f"{error.code().name.lower()}: {error.details()}"
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return TritonUnavailable(details)

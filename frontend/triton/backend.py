@@ -43,7 +43,8 @@ class Backend:
         # Somebody waits for Triton, or works with it.
         self._wanted = asyncio.Event()
         self._active = 0
-        self._had_aligner = False
+        # Models that a server had ready whose models are not known.
+        self._had: set[str] = set()
         self._last_used = time.monotonic()
         self._supervisor: asyncio.Task[None] | None = None
         self._served = False
@@ -145,8 +146,17 @@ class Backend:
     def has_aligner(self) -> bool:
         """Whether words can have times here: where the models are not known, since Triton had it ready. A model that is
         loaded again is waited for, and not denied."""
-        self._had_aligner = self._had_aligner or self.states.get(profiles.ALIGN) == READY
-        return profiles.ALIGN in self.models or self._had_aligner
+        return self._serves(profiles.ALIGN)
+
+    @property
+    def has_speakers(self) -> bool:
+        """Whether speakers can be told apart here, likewise."""
+        return self._serves(profiles.SPEAKERS)
+
+    def _serves(self, model: str) -> bool:
+        if self.states.get(model) == READY:
+            self._had.add(model)
+        return model in self.models or model in self._had
 
     @property
     def lost(self) -> dict[str, str]:

@@ -28,7 +28,7 @@ STALLED_TIMES = 10.0
 # Those that are nothing but what they are made of.
 ENSEMBLES = ("asr", "asr_step", "align")
 # Those that compute nothing for their question: other requests do not keep them from an answer.
-AT_ONCE = ("decoder", "asr_stream", "aligner")
+AT_ONCE = ("decoder", "asr_stream", "aligner", "speakers")
 # Those whose every computation takes a moment: where others stand before a question, their number goes up.
 SOON = ("vad", "features")
 
@@ -91,6 +91,11 @@ async def probe(stub: Any, model: str, timeout_s: float, stall_s: float = math.i
         add_input(request, "EMBEDDINGS", "FP32", [1, 0, 1], b"")
         add_input(request, "FRAMES", "INT32", [1, 1], bytes(4))
         add_input(request, "TEXT", "BYTES", [1], bytes(4))
+        return await _unary(stub, request, timeout_s)
+    if kind == "speakers":
+        # Nothing is said in it.
+        add_input(request, "PCM", "FP32", [1], bytes(4))
+        add_input(request, "SPANS", "INT32", [0, 2], b"")
         return await _unary(stub, request, timeout_s)
     # An ensemble is nothing but what it is made of.
     return Answer.ALIVE

@@ -25,12 +25,15 @@ SERVED = ("asr", "asr_stream")
 LOADED = ("asr", "asr_step", "asr_stream")
 # Where an aligner is exported: when each word was said.
 ALIGN = "align"
+# Where a speaker encoder is exported: who spoke.
+SPEAKERS = "speakers"
 # Parameters of a live session that name more of them.
 ASKED_BY_STREAMS = ("fast_step",)
 PLATFORMS = {"tensorrt_plan": "tensorrt", "onnxruntime_onnx": "onnxruntime", "ensemble": "ensemble"}
 # By backend, what an exported encoder is.
 ENGINES = {"tensorrt": "model.plan", "onnxruntime": "model.onnx", "python": "model.onnx"}
 ALIGNER_ENCODER, ALIGNER_WEIGHTS = "encoder_aligner", "aligner/1/checkpoint/model.safetensors"
+SPEAKER_FILES = ("speakers.onnx", "speakers.json")
 # Part of every server, a backend of no folder.
 BUILT_IN = "ensemble"
 
@@ -70,7 +73,8 @@ def models_of(repository: Path, profile: str = DEFAULT) -> tuple[str, ...]:
     speaks_to = _parameters(config_of(repository, "asr_stream", profile))
     beside = [speaks_to[name] for name in ASKED_BY_STREAMS if speaks_to.get(name)]
     aligned = (ALIGN,) if has_aligner(repository, profile) else ()
-    return (*LOADED, *dict.fromkeys(beside), *aligned)
+    told_apart = (SPEAKERS,) if has_speakers(repository) else ()
+    return (*LOADED, *dict.fromkeys(beside), *aligned, *told_apart)
 
 
 def has_aligner(repository: Path, profile: str = DEFAULT) -> bool:
@@ -82,6 +86,11 @@ def has_aligner(repository: Path, profile: str = DEFAULT) -> bool:
     engine = ENGINES.get(PLATFORMS.get(config.platform, config.backend), ENGINES["python"])
     versions = (repository / ALIGNER_ENCODER).glob("[0-9]*")
     return (repository / ALIGNER_WEIGHTS).is_file() and any((one / engine).is_file() for one in versions)
+
+
+def has_speakers(repository: Path) -> bool:
+    """Whether all is there that a server loads to tell speakers apart."""
+    return all((repository / SPEAKERS / "1" / "checkpoint" / name).is_file() for name in SPEAKER_FILES)
 
 
 def backends_of(repository: Path, profile: str = DEFAULT) -> dict[str, str]:

@@ -1,0 +1,79 @@
+"""Who speaks in a stretch of a conversation: the model `speakers`."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2
+
+from frontend.observe import tracing
+from frontend.triton.alignment import told_by
+from frontend.triton.client import MAX_NAME, TritonClient, TritonUnavailable
+from frontend.triton.messages import add_input, outputs_of, set_parameter
+from frontend.triton.profiles import SPEAKERS
+from frontend.triton.renewals import Unanswered
+
+
+@dataclass(frozen=True)
+class Apart:
+    """turns: [T, 2], samples of the stretch; turn_of_span: the number of the turn that each span is in; speakers: of
+    the conversation's newest turns, by number; state: to ask with next."""
+
+    turns: NDArray[np.int32]
+    turn_of_span: list[int]
+    speakers: dict[int, int]
+    state: bytes
+
+
+async def told_apart(
+    client: TritonClient,
+    pcm: NDArray[np.float32],
+    *,
+    spans: NDArray[np.int32] | None = None,
+    probabilities: NDArray[np.float32] | None = None,
+    state: bytes = b"",
+    known: bool = False,
+    limits: dict[str, int] | None = None,
+    priority: int = 2,
+    request_id: str = "",
+    timeout_s: float = 60.0,
+) -> Apart:
+    """pcm: float32 [samples], 16 kHz mono. spans: [N, 2], where something is said in it, or vad's probabilities of it.
+    state: of the answer before, none at the beginning. known: it is somebody's reference. limits: min_speakers and
+    max_speakers, where they are given. Raises TritonRefused or TritonUnavailable."""
+    request = service_pb2.ModelInferRequest(model_name=SPEAKERS, id=f"{request_id[:MAX_NAME]}.{secrets.token_hex(8)}")
+    add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
+    if spans is not None:
+        add_input(request, "SPANS", "INT32", [len(spans), 2], np.ascontiguousarray(spans, dtype="<i4").tobytes())
+    elif probabilities is not None:
+        raw = np.ascontiguousarray(probabilities, dtype="<f4").tobytes()
+        add_input(request, "SPEECH_PROB", "FP32", [probabilities.size], raw)
+    if state:
+        add_input(request, "STATE", "UINT8", [len(state)], state)
+    parameters: dict[str, Any] = {"priority_level": priority, **({"known": True} if known else {}), **(limits or {})}
+    for name, value in parameters.items():
+        set_parameter(request, name, value)
+    try:
+        call = client.stub.ModelInfer(request, timeout=timeout_s, metadata=tracing.metadata())
+        response = await client.renewals.answer(call, time.monotonic())
+    except Unanswered as error:
+        raise TritonUnavailable(str(error)) from error
+    except grpc.aio.AioRpcError as error:
+        raise told_by(client, error) from error
+    except grpc.aio.UsageError as error:
+        # The channel was closed between two calls.
+        raise TritonUnavailable(str(error)) from error
+    raw_outputs = outputs_of(response)
+    speakers = np.frombuffer(raw_outputs["SPEAKERS"], dtype="<i4").reshape(-1, 2).tolist()
+    return Apart(
+        np.frombuffer(raw_outputs["TURNS"], dtype="<i4").reshape(-1, 2),
+        np.frombuffer(raw_outputs["TURN_OF_SPAN"], dtype="<i4").tolist(),
+        dict(speakers),
+        raw_outputs["STATE"],
+    )

@@ -1,0 +1,1 @@
+../../vad/1/answers.py
