@@ -9,8 +9,8 @@ from typing import Any
 from frontend.api.strict_json import is_text
 
 # Characters at most. `asr_stream` knows which languages there are.
-TEXTS = {"language": 100, "context": 20_000, "vad": 3, "word_timestamps": 5}
-WORD_TIMESTAMPS = ("off", "event", "final")
+TEXTS = {"language": 100, "context": 20_000, "vad": 3, "word_timestamps": 5, "speakers": 5}
+BESIDE_FINALS = ("off", "event", "final")
 # Lowest and highest. Of partial_interval_ms a server may ask for more.
 NUMBERS: dict[str, tuple[float, float]] = {
     "threshold": (0.05, 0.95),
@@ -46,8 +46,8 @@ def _wrong_text(name: str, value: Any) -> str | None:
         return f"{name} must be a text, not {_short(value)}"
     if name == "vad" and value not in ("on", "off"):
         return f"vad must be on or off, not {_short(value)}"
-    if name == "word_timestamps" and value not in WORD_TIMESTAMPS:
-        return f"word_timestamps must be one of {', '.join(WORD_TIMESTAMPS)}, not {_short(value)}"
+    if name in ("word_timestamps", "speakers") and value not in BESIDE_FINALS:
+        return f"{name} must be one of {', '.join(BESIDE_FINALS)}, not {_short(value)}"
     if len(value) > TEXTS[name]:
         return f"{name} has {len(value)} characters; {TEXTS[name]} are the most"
     return None

@@ -25,7 +25,7 @@ from frontend.api.realtime_events import (
 from frontend.api.realtime_feed import Feed
 from frontend.api.realtime_session import TRANSCRIPTION, RealtimeSession
 from frontend.api.realtime_turns import Turns
-from frontend.api.transcription_request import NO_WORDS, NO_WORDS_HERE
+from frontend.api.transcription_request import NO_SPEAKERS, NO_SPEAKERS_HERE, NO_WORDS, NO_WORDS_HERE
 from frontend.api.ws_transcribe import NORMAL, REFUSED, TRY_AGAIN_LATER
 from frontend.audio.live_audio import TARGET_HZ, LiveAudio
 from frontend.guard.ahead import Turns as MessageTurns
@@ -181,6 +181,8 @@ class Connection:
         updated = before.updated(event.get("session"), self._names)
         if updated.word_timestamps != "off" and not self._websocket.app.state.backend.has_aligner:
             raise RealtimeMistake(NO_WORDS_HERE, param=f"{TRANSCRIPTION}.word_timestamps", code=NO_WORDS)
+        if updated.speakers != "off" and not self._websocket.app.state.backend.has_speakers:
+            raise RealtimeMistake(NO_SPEAKERS_HERE, param=f"{TRANSCRIPTION}.speakers", code=NO_SPEAKERS)
         if (updated.kind, updated.rate_hz) != (before.kind, before.rate_hz):
             await self._live.send(self._rest() + self._audio.finish())
             self._audio = LiveAudio(updated.kind, updated.rate_hz)

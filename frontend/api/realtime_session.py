@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from frontend.api.languages import LANGUAGES, is_language
-from frontend.api.live_settings import WORD_TIMESTAMPS
+from frontend.api.live_settings import BESIDE_FINALS
 from frontend.api.models import is_served, knows_turn_detection, not_served
 from frontend.api.realtime_events import RealtimeMistake, is_text
 from frontend.audio.live_audio import RATES_HZ, TARGET_HZ
@@ -37,6 +37,7 @@ class RealtimeSession:
     keywords: tuple[str, ...] = ()
     delay: str | None = None
     word_timestamps: str = "off"
+    speakers: str = "off"
     wants_vad: bool = True
     threshold: float = 0.5
     prefix_padding_ms: int = 300
@@ -89,6 +90,7 @@ class RealtimeSession:
             "silence_ms": self.silence_duration_ms,
             "agreement": AGREEMENT[self.delay or "low"],
             "word_timestamps": self.word_timestamps,
+            "speakers": self.speakers,
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -107,8 +109,9 @@ class RealtimeSession:
         }
         given = {"languages": list(self.languages), "keywords": list(self.keywords), "delay": self.delay}
         transcription.update({name: value for name, value in given.items() if value})
-        if self.word_timestamps != "off":
-            transcription["word_timestamps"] = self.word_timestamps
+        for name in ("word_timestamps", "speakers"):
+            if getattr(self, name) != "off":
+                transcription[name] = getattr(self, name)
         return {
             "id": self.session_id,
             "object": "realtime.transcription_session",
@@ -170,12 +173,14 @@ class RealtimeSession:
                 message = f"delay must be one of {', '.join(AGREEMENT)}"
                 raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.delay")
             changed = replace(changed, delay=delay)
-        if "word_timestamps" in wanted:
-            when = wanted["word_timestamps"] or "off"
-            if not isinstance(when, str) or when not in WORD_TIMESTAMPS:
-                message = f"word_timestamps must be one of {', '.join(WORD_TIMESTAMPS)}"
-                raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.word_timestamps")
-            changed = replace(changed, word_timestamps=when)
+        for name in ("word_timestamps", "speakers"):
+            if name in wanted:
+                when = wanted[name] or "off"
+                if not isinstance(when, str) or when not in BESIDE_FINALS:
+                    message = f"{name} must be one of {', '.join(BESIDE_FINALS)}"
+                    raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.{name}")
+                told: dict[str, Any] = {name: when}
+                changed = replace(changed, **told)
         return changed
 
     def _with_turns(self, turns: Any) -> RealtimeSession:

@@ -12,12 +12,15 @@ from frontend.audio.joining import separator
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
+# Utterances whose items are remembered for what is told of their speakers later, as many as `asr_stream` corrects.
+MOST_CORRECTED = 200
+
 
 @dataclass
 class _Item:
     """A turn. by_vad: its ends are found here, and told; otherwise it lasts until the client commits it, and a long one
-    is several utterances. text: of those that are final; shown: what deltas have told; words: of finals that brought
-    theirs."""
+    is several utterances. text: of those that are final; shown: what deltas have told; words, speakers: of finals that
+    brought theirs."""
 
     by_vad: bool
     name: str = field(default_factory=lambda: new_id("item"))
@@ -27,6 +30,7 @@ class _Item:
     languages: list[str] = field(default_factory=list)
     words: list[dict[str, Any]] = field(default_factory=list)
     words_error: str = ""
+    speakers: list[str] = field(default_factory=list)
     committed: bool = False
     failed: bool = False
 
@@ -45,6 +49,8 @@ class Turns:
         self._open: _Item | None = None
         # By utterance: items of finals whose words follow.
         self._followed: dict[int, str] = {}
+        # Of all that may be told to be somebody else's.
+        self._spoken: dict[int, str] = {}
         self._previous: str | None = None
         # Whether the commit that is being obeyed has ended an utterance.
         self._ended_one = False
@@ -63,10 +69,17 @@ class Turns:
             item = self._item(number, by_vad)
             if event.get("words_follow"):
                 self._followed[number] = item.name
+            if event.get("speaker_follows") or "speaker" in event:
+                self._spoken[number] = item.name
+                while len(self._spoken) > MOST_CORRECTED:
+                    self._spoken.pop(next(iter(self._spoken)))
             await self._final(item, event)
             self._items.pop(number, None)
         elif kind == "words" and (name := self._followed.pop(number, None)) is not None:
             await self._say(f"{TRANSCRIPTION}.words", item_id=name, content_index=0, **_words(event))
+        elif kind == "speaker" and (name := self._spoken.get(number)) is not None:
+            told = {key: value for key, value in event.items() if key not in ("type", "utterance")}
+            await self._say(f"{TRANSCRIPTION}.speaker", item_id=name, content_index=0, **told)
         elif kind == "flushed":
             await self._flushed(by_vad)
         elif kind == "reset":
@@ -114,6 +127,7 @@ class Turns:
         item.seconds += event["end"] - event["start"]
         item.words += event.get("words", [])
         item.words_error = item.words_error or event.get("words_error", "")
+        item.speakers += [event["speaker"]] if event.get("speaker") else []
         if event.get("language"):
             item.languages = list(dict.fromkeys([*item.languages, event["language"]]))
         if not event["revised"]:
@@ -140,6 +154,8 @@ class Turns:
             languages=as_codes(item.languages),
             usage={"type": "duration", "seconds": round(item.seconds, 3)},
             **(_words(vars(item)) if item.words or item.words_error else {}),
+            # A long turn is several utterances: the first one's.
+            **({"speaker": item.speakers[0]} if item.speakers else {}),
         )
 
     async def _failed(self, item: _Item, message: str) -> None:

@@ -16,6 +16,8 @@ def later(event: dict[str, Any], samples: int) -> dict[str, Any]:
         if f"{name}_sample" in event:
             event[f"{name}_sample"] += samples
             event[name] = round(event[f"{name}_sample"] / SAMPLE_RATE_HZ, 6)
+    if event.get("turns"):
+        event["turns"] = [later(turn, samples) for turn in event["turns"]]
     if samples and event.get("words"):
         seconds = samples / SAMPLE_RATE_HZ
         event["words"] = [

@@ -29,6 +29,7 @@ PIECE_BYTES = 2 * SAMPLE_RATE_HZ
 # More than the longest utterance of the usual settings; `asr_stream` takes 120 s at a time.
 LONGEST = 110 * SAMPLE_RATE_HZ
 WORDS_LOST = "the server that was to find them was lost"
+SPEAKER_LOST = "the server that was to tell was lost"
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,11 @@ class Journal:
         self._started: dict[int, int] = {}
         self._stopped: set[int] = set()
         self._stable: dict[int, str] = {}
-        # Finals whose words were to follow.
+        # Finals whose words were to follow, and whose speakers.
         self._wordless: set[int] = set()
+        self._speakerless: set[int] = set()
+        # Speakers that have been told: another stream begins behind their letters, for it knows nobody's voice.
+        self._num_speakers = 0
 
     def note(self, pcm16: bytes, parameters: Mapping[str, Any], *, end: bool) -> int:
         """A request that is sent: int16 samples at 16 kHz, settings or a command. Returns its number, by which it may
@@ -111,12 +115,21 @@ class Journal:
         begins_with_sound = bool(self._sent and self._sent[0].pcm16)
         settings["unheard_samples"] = max(0, self._anew - self._base) if begins_with_sound else 0
         settings["told_samples"] = max(0, self._needed - self._base) if begins_with_sound and not self._is_whole else 0
+        if self._num_speakers:
+            settings["told_speakers"] = self._num_speakers
         return [Sent(self._base, parameters=settings), *self._sent]
 
-    def lost_words(self) -> list[dict[str, Any]]:
+    def lost_beside(self) -> list[dict[str, Any]]:
         """Of a stream that was lost: the events that were to follow its finals, whose sound is kept no more."""
-        lost, self._wordless = sorted(self._wordless), set()
-        return [{"type": "words", "utterance": one, "words": [], "words_error": WORDS_LOST} for one in lost]
+        wordless, speakerless = sorted(self._wordless), sorted(self._speakerless)
+        self._wordless, self._speakerless = set(), set()
+        return [
+            *({"type": "words", "utterance": one, "words": [], "words_error": WORDS_LOST} for one in wordless),
+            *(
+                {"type": "speaker", "utterance": one, "speaker": "", "speaker_error": SPEAKER_LOST}
+                for one in speakerless
+            ),
+        ]
 
     def doubt(self) -> bool:
         """The settings were refused all together, one of them as it was before: leave the newest ones out; false where
@@ -127,6 +140,7 @@ class Journal:
         """The event as it is to be told: in the session's time, with nothing said twice; None where it was told."""
         event = self._in_the_sessions_time(event)
         kind, number = event["type"], event.get("utterance", 0)
+        self._count_speakers(event)
         if kind == "speech_started":
             if number in self._started:
                 return None
@@ -140,6 +154,8 @@ class Journal:
         elif kind == "final" or (kind == "error" and number):
             if event.get("words_follow"):
                 self._wordless.add(number)
+            if event.get("speaker_follows"):
+                self._speakerless.add(number)
             if kind == "final":
                 event["revised"] = not event["text"].startswith(self._stable.get(number, ""))
             self._finals = max(self._finals, number)
@@ -152,6 +168,8 @@ class Journal:
             self._stable.pop(number, None)
         elif kind == "words":
             self._wordless.discard(number)
+        elif kind == "speaker":
+            self._speakerless.discard(number)
         elif kind in ("flushed", "reset"):
             self._answered("flush" if kind == "flushed" else "reset")
             self._anew, self._is_whole = event["end_sample"], True
@@ -159,6 +177,10 @@ class Journal:
             self._finals = max([self._finals, *self._started])
             self._started.clear()
         return event
+
+    def _count_speakers(self, event: dict[str, Any]) -> None:
+        named = [event.get("speaker", ""), *(turn["speaker"] for turn in event.get("turns", ()))]
+        self._num_speakers = max(self._num_speakers, *map(_place_of, named))
 
     def _in_the_sessions_time(self, event: dict[str, Any]) -> dict[str, Any]:
         event = later(event, self._base)
@@ -232,3 +254,11 @@ class Journal:
 def _is_sound(sent: Sent) -> bool:
     """Whether it is nothing else."""
     return bool(sent.pcm16) and not sent.parameters and not sent.end
+
+
+def _place_of(letters: str) -> int:
+    """1 for A, 26 for Z, 27 for AA, 0 for nobody."""
+    place = 0
+    for letter in letters:
+        place = 26 * place + ord(letter) - ord("A") + 1
+    return place

@@ -175,8 +175,8 @@ class LastingSession:
                             self._delays.told(told, time.monotonic())
                         yield told
                     if event["type"] == "resumed":
-                        for words in self._journal.lost_words():
-                            yield words
+                        for lost in self._journal.lost_beside():
+                            yield lost
                     if event["type"] == "closed" or (event["type"] == "error" and event.get("fatal")):
                         return
                 raise TritonUnavailable("the live stream ended")

@@ -22,6 +22,7 @@ from .silero import Silero
 MAX_CHUNK_S = 60
 # In the model repository.
 ALIGNER_WEIGHTS = Path("aligner/1/checkpoint/model.safetensors")
+SPEAKER_ENCODER = Path("speakers/1/checkpoint/speakers.onnx")
 URL_VARIABLE = "ASR_STREAM_TRITON_URL"
 
 
@@ -36,8 +37,11 @@ class Adapter:
         metrics = Metrics(pb_utils, args["model_name"], args["model_instance_name"])
         # Where it is exported, the server loads it (frontend/triton/profiles.py).
         can_align = bool(parameters.aligner) and (folder.parents[1] / ALIGNER_WEIGHTS).is_file()
+        has_voices = bool(parameters.speakers) and (folder.parents[1] / SPEAKER_ENCODER).is_file()
         detector = Silero(folder / "silero_vad.onnx")
-        self.runner = Runner(url, parameters, detector, most, metrics.publish, can_align=can_align)
+        self.runner = Runner(
+            url, parameters, detector, most, metrics.publish, can_align=can_align, has_voices=has_voices
+        )
         self.runner.start()
 
     def execute(self, requests: list[Any]) -> None:

@@ -24,12 +24,14 @@ TOO_MANY = "the words of too many utterances wait"
 
 @dataclass(frozen=True)
 class Said:
-    """A final: number of its utterance, the session's sample that it begins with, its sound and text."""
+    """A final: number of its utterance, the session's sample that it begins with, its sound and text. judged: what the
+    detector of speech said of it, where it was asked."""
 
     number: int
     start: int
     pcm: Floats
     heard: Heard
+    judged: Floats | None = None
 
 
 class Aligning:

@@ -10,6 +10,7 @@ from .utterance import Utterance
 
 Event = dict[str, Any]
 NO_WORDS = "word times are not served here: no forced aligner is exported (python -m export all --aligner)"
+NO_SPEAKERS = "speakers are not told apart here: no speaker encoder is exported (python -m export speakers)"
 # Codes of errors: the request or setting is at fault; the other models are away; the session does not exist; a mistake
 # of ours. A frontend has one more, `busy`.
 INVALID, UNAVAILABLE, SESSION_UNKNOWN, FAILED = "invalid", "unavailable", "session_unknown", "failed"
@@ -93,3 +94,13 @@ def lost(utterance: Utterance | None, end: int, failed: RoomFailed) -> Event:
 def debug(utterance: Utterance, heard: Heard) -> Event:
     """For those who asked for it: what the utterance has cost, the decoder's result and its tokens."""
     return {"meta": {**vars(utterance.work), "decoder": heard.result, "token_ids": heard.token_ids}}
+
+
+def speaker_event(number: int, told: Event) -> Event:
+    """told: `speaker`, `turns` where there are several, and `speaker_error` where it is not known."""
+    return {"type": "speaker", "utterance": number, **told}
+
+
+def turn(speaker: str, start: int, end: int) -> Event:
+    """Somebody's part of an utterance."""
+    return {"speaker": speaker, **at("start", start), **at("end", end)}

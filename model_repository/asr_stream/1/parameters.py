@@ -19,6 +19,9 @@ class Parameters(Declared):
     aligner: str = parameter(
         "align", "The model that finds when words were said, where one is exported; empty: words have no times."
     )
+    speakers: str = parameter(
+        "speakers", "The model that tells speakers apart, where one is exported; empty: nobody is told who speaks."
+    )
     max_sessions: int = parameter(512, "Live sessions at a time; more are refused.", low=1)
     max_backlog_s: float = parameter(
         120.0, "Audio of one session that may wait to be heard; a client that sends faster is told so.", low=0

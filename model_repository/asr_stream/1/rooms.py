@@ -50,6 +50,17 @@ class Heard:
     result: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Voiced:
+    """What the room `speakers` answered: numbers of the turns in a stretch, and first and last sample of each; who
+    speaks in the newest turns of all, by number; the state to ask with next."""
+
+    numbers: list[int]
+    turns: list[tuple[int, int]]
+    speakers: dict[int, int]
+    state: bytes
+
+
 class Rooms(Protocol):
     """The other models. What is awaited has a deadline and raises RoomFailed."""
 
@@ -64,6 +75,13 @@ class Rooms(Protocol):
 
     async def align(self, pcm: Floats, text: str, language: str, priority: int) -> list[TimedWord]:
         """The words of a text that is said in float32 samples, all of which are speech. priority: of the request."""
+
+    @property
+    def has_voices(self) -> bool:
+        """Whether speakers can be told apart."""
+
+    async def voices(self, pcm: Floats, judged: Floats | None, state: bytes, priority: int) -> Voiced:
+        """Who speaks in float32 samples. judged: what the detector of speech says of them; state: of the last answer."""
 
     def end_session(self, name: str, *, fast: bool) -> None:
         """Forget what the decoder keeps for a session. Nobody waits for it: what is not used is forgotten anyway."""

@@ -116,10 +116,11 @@ class Runner:
         publish: Callable[[Counts, int], None],
         *,
         can_align: bool = False,
+        has_voices: bool = False,
     ) -> None:
         """url: of the server's gRPC. detector: of speech. most: sessions at a time. publish: called with counts,
-        twice a second. can_align: whether there is an aligner."""
-        self._can_align = can_align
+        twice a second. can_align: whether there is an aligner; has_voices: whether a room tells speakers apart."""
+        self._beside = {"can_align": can_align, "has_voices": has_voices}
         self._publish = publish
         self._counts = Counts()
         self._url = url
@@ -236,7 +237,7 @@ class Runner:
                 logger.exception("metrics could not be published")
 
     async def _open(self) -> None:
-        self._rooms = TritonRooms(self._url, self._parameters, self._name, can_align=self._can_align)
+        self._rooms = TritonRooms(self._url, self._parameters, self._name, **self._beside)
         self._watcher = self._loop.create_task(self._watch())
 
     async def _close(self) -> None:

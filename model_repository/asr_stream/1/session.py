@@ -26,6 +26,7 @@ from .rooms import Floats, RoomFailed, Rooms
 from .settings import Overlap, Settings
 from .speaking import Speaking
 from .utterance import Utterance
+from .voices import Voices
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Session:
         self._floor = overlap.told
         self._speaking: Speaking | None = None
         self._aligning = Aligning(rooms, speak)
+        self._voices = Voices(rooms, speak, overlap.speakers)
         self._num_utterances = 0
         self._pacing = Pacing(limits.min_partial_interval_ms / 1000)
 
@@ -95,7 +97,7 @@ class Session:
         try:
             if await self._is_understood(self._settings, fatal=True):
                 reason = await self._until_closed()
-                await self._aligning.settle()
+                await asyncio.gather(self._aligning.settle(), self._voices.settle())
         except asyncio.CancelledError:
             reason = "cancelled"
             raise
@@ -106,6 +108,7 @@ class Session:
             self._inbox.ended = True
             speaking, self._speaking = self._speaking, None
             self._aligning.cancel()
+            self._voices.cancel()
             self._say({"type": "closed", "reason": reason, **at("end", self._buffer.end)})
             if speaking is not None:
                 speaking.forget()
@@ -160,6 +163,9 @@ class Session:
         if settings.word_timestamps != "off" and not self._rooms.can_align:
             self._say(events.error(events.INVALID, events.NO_WORDS, fatal=fatal))
             return False
+        if settings.speakers != "off" and not self._rooms.has_voices:
+            self._say(events.error(events.INVALID, events.NO_SPEAKERS, fatal=fatal))
+            return False
         if settings.language or settings.context:
             try:
                 await self._rooms.check(settings.language, settings.context)
@@ -196,6 +202,7 @@ class Session:
     async def _judge_to_an_end(self) -> bool:
         """True where an utterance has ended; what follows is to be judged anew."""
         for probability in self._listening.probabilities():
+            self._voices.judged.add(self._endpointer.position, probability)
             transition = self._endpointer.push(probability, self._settings)
             if transition is not None and transition.kind == "started":
                 self._open(max(self._floor, transition.sample - self._settings.padding))
@@ -215,7 +222,7 @@ class Session:
             self._rooms,
             two_sizes=self._limits.two_sizes,
         )
-        self._speaking = Speaking(utterance, self._say, self._limits, self._aligning)
+        self._speaking = Speaking(utterance, self._say, self._limits, self._aligning, self._voices)
         self._pacing.begin(start)
         self._buffer.drop_before(start)
         self._say({"type": "speech_started", "utterance": self._num_utterances, **at("start", start)})

@@ -10,12 +10,14 @@ SAMPLE_RATE_HZ = 16_000
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 # Characters of the texts that a session may send; the decoder has its own bound, in tokens.
 MAX_LENGTHS = {"language": 100, "context": 20_000}
-WORD_TIMESTAMPS = ("off", "event", "final")
+# When something more is told of a final that takes time to be found: never, behind it, or inside of it.
+BESIDE_FINALS = ("off", "event", "final")
 COMMANDS = ("flush", "reset")
 # Triton's own, and what says what a request is rather than how the session goes on.
-OTHER = ("command", "hold", "canary", "unheard_samples", "told_samples")
+OTHER = ("command", "hold", "canary", "unheard_samples", "told_samples", "told_speakers")
 # Of a session that goes on from another one, and begins a little before where that one was.
 MAX_OVERLAP = 10 * SAMPLE_RATE_HZ
+MAX_SPEAKERS = 1_000
 TRITONS = "triton_"
 
 
@@ -28,7 +30,8 @@ class Settings:
     speech. min_speech_ms: less is no speech. silence_ms: a pause this long ends an utterance. max_utterance_s: a longer
     one is cut at its quietest place. partial_interval_ms: new audio between two steps. agreement: hypotheses in a row
     that have to agree on a word before it is stable. word_timestamps: `off`; `event`: when each word of a final was
-    said follows it; `final`: the final waits for that. debug: timings and counts in events.
+    said follows it; `final`: the final waits for that. speakers: the same for who speaks. debug: timings and counts in
+    events.
     """
 
     language: str = ""
@@ -42,14 +45,16 @@ class Settings:
     partial_interval_ms: int = 450
     agreement: int = 2
     word_timestamps: str = "off"
+    speakers: str = "off"
     debug: bool = False
 
     def __post_init__(self) -> None:
         if self.vad not in ("on", "off"):
             raise ValueError(f"vad must be on or off, not {self.vad[:20]!r}")
-        if self.word_timestamps not in WORD_TIMESTAMPS:
-            known = ", ".join(WORD_TIMESTAMPS)
-            raise ValueError(f"word_timestamps must be one of {known}, not {self.word_timestamps[:20]!r}")
+        for name in ("word_timestamps", "speakers"):
+            if getattr(self, name) not in BESIDE_FINALS:
+                known = ", ".join(BESIDE_FINALS)
+                raise ValueError(f"{name} must be one of {known}, not {getattr(self, name)[:20]!r}")
         for name, most in MAX_LENGTHS.items():
             if len(getattr(self, name)) > most:
                 raise ValueError(f"{name} has {len(getattr(self, name))} characters; {most} are the most")
@@ -142,20 +147,22 @@ def checked_canary(parameters: Mapping[str, Any]) -> bool:
 @dataclass(frozen=True)
 class Overlap:
     """What a session that goes on from another one begins with. unheard: so many samples the detector of speech is not
-    to hear, as it began anew behind them; told: so many are part of utterances that have their final."""
+    to hear, as it began anew behind them; told: so many are part of utterances that have their final; speakers: so many
+    have letters already."""
 
     unheard: int = 0
     told: int = 0
+    speakers: int = 0
 
 
 def checked_overlap(parameters: Mapping[str, Any], *, start: bool) -> Overlap:
-    """The parameters `unheard_samples` and `told_samples`, 0 where they are left out. ValueError but for the first
-    request of a session."""
-    names = ("unheard_samples", "told_samples")
-    samples = [int(_converted(name, parameters.get(name, 0), int)) for name in names]
-    for name, value in zip(names, samples, strict=True):
-        if not 0 <= value <= MAX_OVERLAP:
-            raise ValueError(f"{name} must lie between 0 and {MAX_OVERLAP}, not {value}")
+    """The parameters `unheard_samples`, `told_samples` and `told_speakers`, 0 where they are left out. ValueError but
+    for the first request of a session."""
+    most = {"unheard_samples": MAX_OVERLAP, "told_samples": MAX_OVERLAP, "told_speakers": MAX_SPEAKERS}
+    told = [int(_converted(name, parameters.get(name, 0), int)) for name in most]
+    for (name, highest), value in zip(most.items(), told, strict=True):
+        if not 0 <= value <= highest:
+            raise ValueError(f"{name} must lie between 0 and {highest}, not {value}")
         if value and not start:
             raise ValueError(f"{name} belongs to a session's first request")
-    return Overlap(*samples)
+    return Overlap(*told)

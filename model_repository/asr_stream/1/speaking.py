@@ -12,13 +12,17 @@ from . import events
 from .aligning import Aligning, Said
 from .parameters import Parameters
 from .retrying import RETRY_FIRST_S, retried
-from .rooms import Heard, RoomFailed
+from .rooms import Heard, RoomFailed, Voiced
 from .settings import Settings
 from .stable_text import StableText
 from .utterance import Options, Utterance
+from .voices import Voices
 
-# Priorities of requests for words: those that a final waits for, and those that follow it.
+# Priorities of requests for words and speakers: those that a final waits for, and those that follow it.
 WAITED_FOR, FOLLOWING = 1, 2
+
+# What a final says of what follows it.
+FOLLOW = {"word_timestamps": "words_follow", "speakers": "speaker_follows"}
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +31,18 @@ class Speaking:
     """An utterance, its newest hypothesis, and what of its text is stable."""
 
     def __init__(
-        self, utterance: Utterance, say: Callable[[dict[str, Any]], None], limits: Parameters, aligning: Aligning
+        self,
+        utterance: Utterance,
+        say: Callable[[dict[str, Any]], None],
+        limits: Parameters,
+        aligning: Aligning,
+        voices: Voices,
     ) -> None:
         self.utterance = utterance
         self._aligning = aligning
+        self._voices = voices
+        # Who speaks in the final that is known ahead, likewise.
+        self._speaker: asyncio.Task[Voiced | str] | None = None
         # The words of the final that is known ahead, where it is to have them.
         self._words: asyncio.Task[events.Event] | None = None
         self._say = say
@@ -83,7 +95,7 @@ class Speaking:
     def forget_hypotheses(self) -> None:
         """What was heard under other settings says nothing about the same samples under these."""
         self._latest = self._final = None
-        self._drop_words()
+        self._drop_asked()
 
     def _of_one_size(self, heard: tuple[Heard, int] | None, end: int) -> bool:
         """Whether a partial up to this sample is its final as well."""
@@ -116,34 +128,51 @@ class Speaking:
         if settings.word_timestamps == "final":
             is_ahead = self._words is not None and known is not None and known is self._final
             said |= await (self._words if is_ahead and self._words is not None else self._find_words(heard, end))
-        following = settings.word_timestamps == "event" and bool(heard.text)
-        if following:
-            said["words_follow"] = True
+        if settings.speakers == "final":
+            is_ahead = self._speaker is not None and known is not None and known is self._final
+            asked = self._speaker if is_ahead and self._speaker is not None else self._find_speaker(heard, end)
+            said |= self._voices.take(self._said(heard, end), await asked)
+        following = [name for name in ("word_timestamps", "speakers") if getattr(settings, name) == "event"]
+        following = following if heard.text else []
+        said |= {FOLLOW[name]: True for name in following}
         self._say({**said, **self._debug(heard, settings)})
-        if following:
+        if "word_timestamps" in following:
             self._aligning.follow(self._said(heard, end), FOLLOWING)
+        if "speakers" in following:
+            self._voices.follow(self._said(heard, end), FOLLOWING)
+        elif settings.speakers == "final":
+            self._voices.correct()
 
     def _said(self, heard: Heard, end: int) -> Said:
-        return Said(self.utterance.number, self.start, self.utterance.pcm(end), heard)
+        judged = self._voices.judged.of(self.start, end)
+        return Said(self.utterance.number, self.start, self.utterance.pcm(end), heard, judged)
 
     async def _find_words(self, heard: Heard, end: int) -> events.Event:
         """At the priority of live work: the final waits."""
         return await self._aligning.words(self._said(heard, end), WAITED_FOR)
 
-    def _ask_ahead(self, end: int, settings: Settings) -> None:
-        """Ask for the words that the final is to have in it, for it waits for them."""
-        if settings.word_timestamps == "final" and self._final is not None:
-            self._drop_words()
-            self._words = asyncio.create_task(self._find_words(self._final[0], end))
+    async def _find_speaker(self, heard: Heard, end: int) -> Voiced | str:
+        return await self._voices.ask(self._said(heard, end), WAITED_FOR)
 
-    def _drop_words(self) -> None:
-        words, self._words = self._words, None
-        if words is not None:
-            words.cancel()
+    def _ask_ahead(self, end: int, settings: Settings) -> None:
+        """Ask for the words and the speaker that the final is to have in it, for it waits for them."""
+        self._drop_asked()
+        if self._final is None:
+            return
+        if settings.word_timestamps == "final":
+            self._words = asyncio.create_task(self._find_words(self._final[0], end))
+        if settings.speakers == "final":
+            self._speaker = asyncio.create_task(self._find_speaker(self._final[0], end))
+
+    def _drop_asked(self) -> None:
+        for asked in (self._words, self._speaker):
+            if asked is not None:
+                asked.cancel()
+        self._words = self._speaker = None
 
     def forget(self) -> None:
         """Let the decoder free what it keeps."""
-        self._drop_words()
+        self._drop_asked()
         self.utterance.forget()
 
     def _debug(self, heard: Heard, settings: Settings) -> dict[str, Any]:

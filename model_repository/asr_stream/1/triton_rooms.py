@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 
 from .channel import channel
 from .parameters import Parameters
-from .rooms import Floats, Heard, Question, TimedWord
+from .rooms import Floats, Heard, Question, TimedWord, Voiced
 from .wire import NoAnswer, Wire
 
 # Live speech goes first in every room.
@@ -26,11 +26,14 @@ NO_AUDIO = {"EMBEDDINGS": np.zeros((1, 0, 1), dtype=np.float32), "FRAMES": np.ze
 class TritonRooms:
     """Made and used on one event loop."""
 
-    def __init__(self, url: str, models: Parameters, name: str, *, can_align: bool = False) -> None:
+    def __init__(
+        self, url: str, models: Parameters, name: str, *, can_align: bool = False, has_voices: bool = False
+    ) -> None:
         """url: of the server's gRPC. models: their names. name: unique among all who ask this server. can_align:
-        whether there is an aligner."""
+        whether there is an aligner; has_voices: whether a room tells speakers apart."""
         self._models = models
         self.can_align = can_align
+        self.has_voices = has_voices
         self._channel = channel(url)
         self._wire = Wire(self._channel, name)
 
@@ -79,6 +82,18 @@ class TritonRooms:
         sure = np.frombuffer(raw["CONFIDENCE"], dtype="<f4").tolist()
         texts = _texts(raw["WRITTEN"])
         return [(word, first, last, one) for word, (first, last), one in zip(texts, spans, sure, strict=True)]
+
+    async def voices(self, pcm: Floats, judged: Floats | None, state: bytes, priority: int) -> Voiced:
+        request = _request(self._models.speakers, PCM=pcm, **({} if judged is None else {"SPEECH_PROB": judged}))
+        request.parameters["priority_level"].int64_param = priority
+        if state:
+            _add(request, "STATE", "UINT8", [len(state)], state)
+        answer = await self._wire.ask(request, self._models.step_timeout_s)
+        raw = dict(zip((tensor.name for tensor in answer.outputs), answer.raw_output_contents, strict=True))
+        turns = np.frombuffer(raw["TURNS"], dtype="<i4").reshape(-1, 2).tolist()
+        numbers = list(dict.fromkeys(np.frombuffer(raw["TURN_OF_SPAN"], dtype="<i4").tolist()))
+        speakers = dict(np.frombuffer(raw["SPEAKERS"], dtype="<i4").reshape(-1, 2).tolist())
+        return Voiced(numbers, [(first, last) for first, last in turns], speakers, raw["STATE"])
 
     def end_session(self, name: str, *, fast: bool) -> None:
         self._wire.tell(_command(self._decoder(fast), {"end_session": name}))

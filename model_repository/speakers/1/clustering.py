@@ -59,10 +59,11 @@ def clustered(voices: Floats, seconds: Floats, limits: Limits, record: Record) -
 
 
 def _founded(voices: Floats, seconds: Floats, limits: Limits, record: Record) -> list[Floats]:
-    """First speakers, by turns that are long enough."""
+    """First speakers, by turns that are long enough; while there are none, by the longest."""
     enough = np.flatnonzero(seconds >= LEAST_TURN_S)
-    if len(enough) < max(2, limits.at_least):
-        enough = np.arange(len(voices))
+    least = max(1, limits.at_least)
+    if len(enough) < least:
+        enough = np.sort(np.argsort(-seconds, kind="stable")[:least])
     chosen, weights = voices[enough], seconds[enough]
     if len(chosen) == 1:
         return [chosen[0]]

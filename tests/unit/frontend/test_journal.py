@@ -208,10 +208,10 @@ def test_words_that_were_to_follow_are_told_as_lost_and_no_others():
     journal.told(final(3, 4 * SECOND, 5 * SECOND))
     word = {"word": "one", "start": 0.1, "end": 0.4, "confidence": 0.9}
     journal.told({"type": "words", "utterance": 1, "words": [word]})
-    (lost,) = journal.lost_words()
+    (lost,) = journal.lost_beside()
     assert (lost["type"], lost["utterance"], lost["words"]) == ("words", 2, [])
     assert lost["words_error"]
-    assert journal.lost_words() == []
+    assert journal.lost_beside() == []
 
 
 def test_words_of_a_stream_that_goes_on_are_told_in_the_sessions_time():
