@@ -83,8 +83,11 @@ def _diarized(transcript: Transcript, seconds: float) -> dict[str, Any]:
 
 
 def done(request: TranscriptionRequest, transcript: Transcript, meta: dict[str, Any]) -> str:
-    """transcript.text.done: the whole text, and usage."""
-    return event({"type": "transcript.text.done", **_text(request, transcript, meta)})
+    """transcript.text.done: the whole text, and usage; of speakers, who spoke in each segment that was told, which is
+    known best at the end."""
+    named = [{"id": f"seg_{number}", "speaker": name} for number, name in enumerate(transcript.speakers)]
+    told = {"speakers": named} if request.speakers is not None else {}
+    return event({"type": "transcript.text.done", **_text(request, transcript, meta), **told})
 
 
 def _text(request: TranscriptionRequest, transcript: Transcript, meta: dict[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class _Job:
                 yield piece
         if self.recording.speakers is not None:
             # Who spoke is known best at the end.
-            self.transcript.segments = self.recording.speakers.final(self.transcript.segments)
+            self.transcript.speakers, self.transcript.segments = self.recording.speakers.final(self.transcript.segments)
         self.metrics.stages(self.transcript.timings_ms())
 
 

@@ -57,12 +57,13 @@ class Piece:
 
 @dataclass
 class Transcript:
-    """All of a recording, as its pieces come."""
+    """All of a recording, as its pieces come. speakers: at the end, who spoke in each segment as they came."""
 
     text: str = ""
     segments: list[Timed] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
+    speakers: list[str] = field(default_factory=list)
 
     def add(self, piece: Piece) -> None:
         self.text += piece.text

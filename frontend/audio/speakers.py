@@ -96,14 +96,14 @@ class Speakers:
             self._next = max(self._next, number + 1)
             self._moved.notify_all()
 
-    def final(self, segments: Sequence[Timed]) -> list[Timed]:
-        """A whole recording's segments: who spoke is known best at its end. Letters are in the order of appearance, as
-        those of some that turned out to be one are free."""
+    def final(self, segments: Sequence[Timed]) -> tuple[list[str], list[Timed]]:
+        """A whole recording's segments as it is known at its end who spoke: the speaker of each, and neighbours joined.
+        Letters are in the order of appearance, as those of some that turned out to be one are free."""
         unnamed = len(self.wanted.names)
         seen = [self.of_turn[one.turn] for one in segments if one.turn in self.of_turn]
         others = [speaker for speaker in dict.fromkeys(seen) if speaker >= unnamed]
         order = {speaker: place for place, speaker in enumerate(others, unnamed)}
-        return self._joined(segments, order)
+        return [self._name(one, order) for one in segments], self._joined(segments, order)
 
     def _name(self, timed: Timed, order: dict[int, int]) -> str:
         speaker = self.of_turn.get(timed.turn)

@@ -1,4 +1,5 @@
 import { clock, complain, element, server, settings } from "/static/parts.js";
+import { Speakers } from "/static/speakers.js";
 import { subtitles } from "/static/subtitles.js";
 import { Words } from "/static/words.js";
 
@@ -7,6 +8,7 @@ export class FileTranscript {
   constructor() {
     const drop = element("drop");
     this.words = new Words(element("player"));
+    this.speakers = new Speakers();
     element("file").addEventListener("change", (event) => event.target.files[0] && this.send(event.target.files[0]));
     for (const name of ["dragover", "dragleave", "drop"]) {
       drop.addEventListener(name, (event) => {
@@ -25,6 +27,7 @@ export class FileTranscript {
     this.aborter = new AbortController();
     this.segments = [];
     this.words.clear();
+    this.speakers.clear();
     this.name = file.name.replace(/\.[^.]*$/, "");
     complain("");
     element("transcript").textContent = "";
@@ -37,6 +40,7 @@ export class FileTranscript {
     form.append("stream", "true");
     form.append("timestamp_granularities[]", "segment");
     if (server.wordTimestamps) form.append("timestamp_granularities[]", "word");
+    if (server.speakers) form.append("diarize", "true");
     const { language, context } = settings();
     if (language) form.append("language", language);
     if (context) form.append("prompt", context);
@@ -88,6 +92,7 @@ export class FileTranscript {
       segment.words = event.words;
       this.words.show(element("segments").lastElementChild.lastElementChild, segment.text, event.words);
     } else if (event.type === "transcript.text.done") {
+      for (const { id, speaker } of event.speakers ?? []) this.spoken(id, speaker);
       element("progress").value = 1;
       const took = performance.now() - started;
       const time = took < 1000 ? `${Math.round(took)} ms` : `${(took / 1000).toFixed(1)} s`;
@@ -98,6 +103,15 @@ export class FileTranscript {
     } else if (event.type === "error") {
       throw new Error(event.error.message);
     }
+  }
+
+  // Who speaks is known best at the end.
+  spoken(id, speaker) {
+    const index = this.segments.findIndex((segment) => segment.id === id);
+    if (index < 0) return;
+    this.segments[index].speaker = speaker;
+    const tag = element("segments").children[index].querySelector(".speaker");
+    if (tag) this.speakers.mark(tag, speaker);
   }
 
   line(segment) {
@@ -112,13 +126,30 @@ export class FileTranscript {
     });
     const text = document.createElement("span");
     text.textContent = segment.text;
-    line.append(when, text);
+    line.append(when);
+    if (server.speakers) line.append(this.speakers.tag(segment.speaker, element("segments")));
+    line.append(text);
     element("segments").append(line);
+  }
+
+  named() {
+    return this.segments.map((one) => ({ ...one, speaker: one.speaker && this.speakers.name(one.speaker) }));
+  }
+
+  // A line for each speaker's turn, where they are known.
+  plain() {
+    const turns = [];
+    for (const { speaker, text } of this.named()) {
+      if (turns.length && turns.at(-1).speaker === speaker) turns.at(-1).text += ` ${text}`;
+      else turns.push({ speaker, text });
+    }
+    if (!turns.some(({ speaker }) => speaker)) return `${this.text}\n`;
+    return turns.map(({ speaker, text }) => `${speaker ? `${speaker}: ` : ""}${text}\n`).join("");
   }
 
   download(format) {
     const link = document.createElement("a");
-    const text = format === "txt" ? `${this.text}\n` : subtitles(this.segments, format);
+    const text = format === "txt" ? this.plain() : subtitles(this.named(), format);
     link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
     link.download = `${this.name}.${format === "karaoke" ? "karaoke.vtt" : format}`;
     link.click();

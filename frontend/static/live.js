@@ -1,4 +1,5 @@
 import { clock, complain, element, server, settings } from "/static/parts.js";
+import { Speakers } from "/static/speakers.js";
 import { withWords } from "/static/words.js";
 
 // A word that tells its time to whoever points at it.
@@ -14,6 +15,7 @@ function timed(word) {
 export class LiveCaptions {
   constructor() {
     this.button = element("microphone");
+    this.speakers = new Speakers();
     this.button.addEventListener("click", () => (this.socket ? this.stop() : this.start()));
     element("flush").addEventListener("click", () => this.command({ action: "flush" }));
     element("settings").addEventListener("change", () => this.command({ action: "config", ...settings() }));
@@ -35,11 +37,14 @@ export class LiveCaptions {
     this.sent = [];
     this.samples = 0;
     this.lines = new Map();
+    this.tags = new Map();
+    this.speakers.clear();
     this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/transcribe`);
     this.socket.onopen = () => {
       // When each word was said is told behind a final, where the server knows it.
       const words = server.wordTimestamps ? { word_timestamps: "event" } : {};
-      this.command({ action: "config", partial_interval_ms: 300, ...words, ...settings() });
+      const speakers = server.speakers ? { speakers: "event" } : {};
+      this.command({ action: "config", partial_interval_ms: 300, ...words, ...speakers, ...settings() });
       this.connect();
     };
     this.socket.onmessage = (message) => this.show(JSON.parse(message.data));
@@ -94,6 +99,10 @@ export class LiveCaptions {
       const text = this.lines.get(event.utterance);
       text?.replaceChildren(...withWords(text.textContent, event.words, timed));
       this.lines.delete(event.utterance);
+    } else if (event.type === "speaker") {
+      // Of an utterance that has just ended, or of an earlier one that is somebody else's, as it turns out.
+      const tag = this.tags.get(event.utterance);
+      if (tag) this.speakers.mark(tag, event.speaker);
     } else if (event.type === "error") {
       complain(event.message);
     }
@@ -112,7 +121,13 @@ export class LiveCaptions {
     when.textContent = clock(event.start);
     const text = document.createElement("span");
     text.textContent = event.text;
-    line.append(when, text);
+    line.append(when);
+    if (event.speaker_follows) {
+      const tag = this.speakers.tag("", element("captions"));
+      this.tags.set(event.utterance, tag);
+      line.append(tag);
+    }
+    line.append(text);
     if (event.words_follow) this.lines.set(event.utterance, text);
     line.lang = event.language ?? "";
     element("captions").append(line);

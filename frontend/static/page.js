@@ -18,6 +18,7 @@ async function watchServer() {
   try {
     const health = await (await fetch("/health")).json();
     server.wordTimestamps = health.word_timestamps === true;
+    server.speakers = health.speakers === true;
     element("server").textContent = health.status === "ready" ? `${health.model}, ready` : health.status;
   } catch {
     element("server").textContent = "the server does not answer";

@@ -1,7 +1,7 @@
 export const element = (id) => document.getElementById(id);
 
 // What the server can do, as far as the page knows by now.
-export const server = { wordTimestamps: false };
+export const server = { wordTimestamps: false, speakers: false };
 
 export function clock(seconds) {
   const minutes = Math.floor(seconds / 60);

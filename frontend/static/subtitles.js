@@ -20,16 +20,20 @@ function sung({ start, end, text, words = [] }) {
   return parts.map((part, index) => (index % 2 ? part : escaped(part))).join("");
 }
 
-// Segments ({start, end, text, words}) as srt, vtt, or karaoke: WebVTT with the times of words.
+// Segments ({start, end, text, words, speaker}) as srt, vtt, or karaoke: WebVTT with the times of words.
 export function subtitles(segments, format) {
   if (format === "srt") {
     return segments
-      .map(({ start, end, text }, index) => `${index + 1}\n${time(start, ",")} --> ${time(end, ",")}\n${text}\n`)
+      .map(({ start, end, text, speaker }, index) => {
+        const said = speaker ? `${speaker}: ${text}` : text;
+        return `${index + 1}\n${time(start, ",")} --> ${time(end, ",")}\n${said}\n`;
+      })
       .join("\n");
   }
   const cues = segments.map((one) => {
     const text = format === "karaoke" ? sung(one) : escaped(one.text);
-    return `${time(one.start, ".")} --> ${time(one.end, ".")}\n${text}\n`;
+    const voice = one.speaker ? `<v ${escaped(one.speaker)}>` : "";
+    return `${time(one.start, ".")} --> ${time(one.end, ".")}\n${voice}${text}\n`;
   });
   return `WEBVTT\n\n${cues.join("\n")}`;
 }

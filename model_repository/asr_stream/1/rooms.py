@@ -81,7 +81,7 @@ class Rooms(Protocol):
         """Whether speakers can be told apart."""
 
     async def voices(self, pcm: Floats, judged: Floats | None, state: bytes, priority: int) -> Voiced:
-        """Who speaks in float32 samples. judged: what the detector of speech says of them; state: of the last answer."""
+        """Who speaks in float32 samples. judged: what the detector says of them; state: of the last answer."""
 
     def end_session(self, name: str, *, fast: bool) -> None:
         """Forget what the decoder keeps for a session. Nobody waits for it: what is not used is forgotten anyway."""
