@@ -51,8 +51,10 @@ export class Speakers {
       tag.focus();
     };
     field.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") finish(true);
-      if (event.key === "Escape") finish(false);
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      // Or the key would click the tag that gets the focus.
+      event.preventDefault();
+      finish(event.key === "Enter");
     });
     field.addEventListener("blur", () => finish(true));
     tag.replaceWith(field);

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
 import numpy as np
@@ -39,13 +38,15 @@ async def told_apart(
     probabilities: NDArray[np.float32] | None = None,
     state: bytes = b"",
     known: bool = False,
+    spans_are_turns: bool = False,
     limits: dict[str, int] | None = None,
     priority: int = 2,
     request_id: str = "",
     timeout_s: float = 60.0,
 ) -> Apart:
     """pcm: float32 [samples], 16 kHz mono. spans: [N, 2], where something is said in it, or vad's probabilities of it.
-    state: of the answer before, none at the beginning. known: it is somebody's reference. limits: min_speakers and
+    state: of the answer before, none at the beginning. known: it is somebody's reference. spans_are_turns: each of them
+    is a turn of its own. limits: min_speakers and
     max_speakers, where they are given. Raises TritonRefused or TritonUnavailable."""
     request = service_pb2.ModelInferRequest(model_name=SPEAKERS, id=f"{request_id[:MAX_NAME]}.{secrets.token_hex(8)}")
     add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
@@ -56,7 +57,12 @@ async def told_apart(
         add_input(request, "SPEECH_PROB", "FP32", [probabilities.size], raw)
     if state:
         add_input(request, "STATE", "UINT8", [len(state)], state)
-    parameters: dict[str, Any] = {"priority_level": priority, **({"known": True} if known else {}), **(limits or {})}
+    flags = {"known": known, "spans_are_turns": spans_are_turns}
+    parameters = {
+        "priority_level": priority,
+        **{name: True for name, value in flags.items() if value},
+        **(limits or {}),
+    }
     for name, value in parameters.items():
         set_parameter(request, name, value)
     try:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from export.checkpoint import Checkpoint
-from export.encoder.engines import EncoderEngine, open_engine
-from export.encoder.onnx_export import example, export_encoder
 from export.rooms import room
-from perf.models.random_checkpoint import write_checkpoint
 from perf.models.random_model import SIZES, decoder_weights
-from perf.parts.decoder_setting import TOKENS_PER_S, Setting
-from perf.parts.decoder_setting import run as decode
+from perf.parts.transcribing import BLOCK_S, Transcribing, encoder_of, encoding
+from perf.parts.turns import in_turns
 
 aligning, prompt = room("aligner", "aligning"), room("aligner", "prompt")
 qwen3, quantization = room("decoder", "network.qwen3"), room("decoder", "network.quantization")
-# Of a clip: full blocks of speech at the pace of conversation, and the language's name before the text.
-BLOCKS, BLOCK_S, WORDS_PER_S, LANGUAGE_TOKENS = 2, 8, 2.5, 4
+BLOCKS, WORDS_PER_S = 2, 2.5
 NUM_CLASSES = 5_000
 ROWS_OF_BLOCK = 104
 
@@ -33,48 +25,17 @@ def cost(*, quick: bool) -> dict[str, float]:
     """align.cost_over_transcription: seconds of an alignment over those of a transcription of the same clip, alone on
     the machine, in turns; and of both the parts. ONNX Runtime's encoders, the decoder's and the aligner's engines."""
     sizes = ("small", "small") if quick else ("0.6b", "aligner")
-    with tempfile.TemporaryDirectory() as name:
-        encoders = [_encoder(Path(name), size) for size in sizes]
-    seconds = BLOCKS * BLOCK_S
-    dimensions = SIZES[sizes[0]]
-    setting = Setting(dimensions, torch.device("cpu"), torch.float32, quick, decoder_weights(dimensions.decoder))
-    engine = setting.engine()
-    aligner = _aligner(sizes[1])
-    clip = _clip(seconds, SIZES[sizes[1]].decoder.hidden_size)
-    tokens = LANGUAGE_TOKENS + TOKENS_PER_S * seconds
-    mel, frames, clip_max = (one.numpy() for one in example(BLOCKS, 800, seed=0))
-    frames[:] = 800
-    steps: dict[str, Callable[[], Any]] = {
-        "transcription_encoder": lambda: encoders[0].encode(mel, frames, clip_max),
-        "transcription_decoder": lambda: decode(engine, [setting.sequence(seconds, tokens)]),
-        "encoder": lambda: encoders[1].encode(mel, frames, clip_max),
-        "aligner": lambda: aligner.tell([clip]),
-    }
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    try:
-        for number in tqdm(range(3 if quick else 6), desc="cost", leave=False):
-            for name, step in steps.items():
-                started = time.perf_counter()
-                step()
-                if number:
-                    times[name].append(time.perf_counter() - started)
-    finally:
-        engine.stop()
-    spent = {name: np.array(one) for name, one in times.items()}
-    ratios = (spent["encoder"] + spent["aligner"]) / (spent["transcription_encoder"] + spent["transcription_decoder"])
+    with tempfile.TemporaryDirectory() as name, Transcribing(Path(name), sizes[0], BLOCKS, quick=quick) as other:
+        aligner = _aligner(sizes[1])
+        clip = _clip(other.seconds, SIZES[sizes[1]].decoder.hidden_size)
+        own = {"encoder": encoding(encoder_of(Path(name), sizes[1]), BLOCKS), "aligner": lambda: aligner.tell([clip])}
+        spent = in_turns({**other.steps, **own}, 2 if quick else 5, "cost")
+    transcribed = sum(spent[step] for step in other.steps)
     return {
-        "align.cost_over_transcription": float(np.median(ratios)),
-        "align.cost_clip_s": seconds,
-        **{f"align.{name}_s": float(np.median(one)) for name, one in spent.items()},
+        "align.cost_over_transcription": float(np.median(sum(spent[step] for step in own) / transcribed)),
+        "align.cost_clip_s": other.seconds,
+        **{f"align.{step}_s": float(np.median(one)) for step, one in spent.items()},
     }
-
-
-def _encoder(folder: Path, size: str) -> EncoderEngine:
-    checkpoint, path = folder / size, folder / f"{size}.onnx"
-    if not path.is_file():
-        write_checkpoint(checkpoint, size, "native")
-        export_encoder(Checkpoint(checkpoint), path)
-    return open_engine(str(path), Checkpoint(checkpoint))
 
 
 def _aligner(size: str) -> Any:

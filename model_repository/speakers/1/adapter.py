@@ -52,14 +52,14 @@ class Adapter(Room["Stretch"]):
         state = _optional(request, "STATE")
         width = self._encoder.width
         talk = Conversation(width) if state is None else Conversation.from_bytes(state.tobytes(), width)
-        is_known = bool(parameters.get("known", False))
+        is_known, divided = (_flag(parameters, name) for name in ("known", "spans_are_turns"))
         spans = self._spans(request, pcm)
         if not len(spans):
             if is_known:
                 raise ValueError("PCM holds no speech to know somebody by")
             answer.give(**_answered(talk, spans, []))
             return None
-        return Stretch(self._encoder, pcm, spans, talk, limits, is_known, priority, answer)
+        return Stretch(self._encoder, pcm, spans, talk, limits, priority, answer, is_known=is_known, divided=divided)
 
     def _spans(self, request: Any, pcm: Floats) -> NDArray[np.int32]:
         spans, judged = _optional(request, "SPANS"), _optional(request, "SPEECH_PROB")
@@ -105,15 +105,17 @@ class Stretch:
         spans: NDArray[np.int32],
         talk: Conversation,
         limits: Limits,
-        is_known: bool,
         priority: int,
         answer: Answer,
+        *,
+        is_known: bool,
+        divided: bool,
     ) -> None:
         self.priority = priority
         self._record = encoder.record
         self._spans, self._talk, self._limits, self._is_known = spans, talk, limits, is_known
         self._answer = answer
-        self._asking = turns_of(pcm, spans, encoder.record)
+        self._asking = turns_of(pcm, spans, encoder.record, divided=divided)
         self._windows = np.empty((0, 0, 0), dtype=np.float32)
         self._voices: list[Floats] = []
         self.begun = False
@@ -190,6 +192,13 @@ def _limits(parameters: dict[str, Any]) -> Limits:
     if 0 < found[1] < found[0]:
         raise ValueError(f"min_speakers is {found[0]}, more than max_speakers, {found[1]}")
     return Limits(*found)
+
+
+def _flag(parameters: dict[str, Any], name: str) -> bool:
+    value = parameters.get(name, False)
+    if str(value).lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"{name} must be true or false, not {str(value)[:40]!r}")
+    return str(value).lower() in ("true", "1")
 
 
 def _optional(request: Any, name: str) -> Any:

@@ -73,24 +73,10 @@ class Conversation:
         return np.stack([numbers, self.whose[self.entry_of]], axis=1).astype(np.int32)
 
     def _judge(self, limits: Limits, record: Record) -> None:
-        found = clustered(self.voices, self.seconds, limits, record)
-        count = int(found.max()) + 1 if found.size else 0
-        named = self._known(found, count, record)
+        found = clustered(self.voices, self.seconds, self.known, limits, record)
+        named = {number: number for number in range(len(self.known))}
         self._keep_names(found, named)
-        self.whose = np.array([named[one] for one in found], dtype=np.int32)
-
-    def _known(self, found: Numbers, count: int, record: Record) -> dict[int, int]:
-        """Of the speakers that were found, who is known."""
-        if not len(self.known) or not count:
-            return {}
-        named = {}
-        for number in range(count):
-            mine = found == number
-            centre = (self.voices[mine] * self.seconds[mine, None]).sum(axis=0)
-            apart = 1.0 - self.known @ (centre / max(1e-9, float(np.linalg.norm(centre))))
-            if apart.min() <= record.known:
-                named[number] = int(apart.argmin())
-        return named
+        self.whose = np.array([named[one] for one in found.tolist()], dtype=np.int32)
 
     def _keep_names(self, found: Numbers, named: dict[int, int]) -> None:
         """Give the others the numbers that most of their turns had, and the lowest free ones in the order of their

@@ -30,8 +30,9 @@ class HeardTurn:
     seconds: float
 
 
-def turns_of(pcm: Floats, spans: NDArray[np.int32], record: Record) -> Asking:
-    """The turns of `spans` [N, 2] in order. Yields windows float32 [windows, frames, mels] and takes their voices."""
+def turns_of(pcm: Floats, spans: NDArray[np.int32], record: Record, *, divided: bool = False) -> Asking:
+    """The turns of `spans` [N, 2] in order. Yields windows float32 [windows, frames, mels] and takes their voices.
+    divided: each span is a turn."""
     whole = features(pcm, record.features, record.num_mels)
     # How loud each frame is goes with it, until it is part of a window.
     whole = np.concatenate([whole, levels(pcm, len(whole))[:, None]], axis=1)
@@ -39,6 +40,9 @@ def turns_of(pcm: Floats, spans: NDArray[np.int32], record: Record) -> Asking:
     parts = [whole[start // HOP : max(start // HOP + 1, -(-end // HOP))] for start, end in spans.tolist()]
     groups: list[list[int]] = []
     for run in _runs(spans):
+        if divided:
+            groups += [[index] for index in run]
+            continue
         groups += yield from _divided(run, parts, frames, record)
     turns = []
     for group in groups:

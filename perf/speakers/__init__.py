@@ -1,0 +1,1 @@
+"""`python -m perf speakers`: how right it is who speaks, and what it costs."""
