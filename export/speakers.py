@@ -30,7 +30,8 @@ GE2E = {
     "turn": 0.27,
     "join": 0.31,
     "merge": 0.19,
-    "known": 0.3,
+    "known": 0.4,
+    "known_again": 0.34,
 }
 MELS, WIDTH, LAYERS = 40, 256, 3
 

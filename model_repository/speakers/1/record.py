@@ -17,8 +17,8 @@ class Record:
     window_s, hop_s: of the windows that are embedded. normalize_dbfs: quieter speech is made so loud; none: never.
 
     Distances, one less the cosine of two voices: turn, from which on two neighbours are two speakers; join, up to which
-    turns are one speaker's, on average; merge, up to which two speakers are one; known, up to which a speaker is one
-    that is known.
+    turns are one speaker's, on average; merge, up to which two speakers are one; known, up to which the nearest speaker is
+    one that is known, and known_again, up to which others are the same one.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Record:
     join: float
     merge: float
     known: float
+    known_again: float
     normalize_dbfs: float | None = None
 
     @classmethod
@@ -51,7 +52,7 @@ class Record:
         """Raises ValueError where a value makes no sense."""
         if self.features not in FEATURES:
             raise ValueError(f"{path}: features must be one of {', '.join(FEATURES)}, not {self.features!r}")
-        for name in ("num_mels", "window_s", "hop_s", "turn", "join", "merge", "known"):
+        for name in ("num_mels", "window_s", "hop_s", "turn", "join", "merge", "known", "known_again"):
             value: Any = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise ValueError(f"{path}: {name} must be a number above 0, not {value!r}")

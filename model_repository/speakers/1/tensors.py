@@ -1,6 +1,9 @@
-"""What the room takes and gives. Request parameters: priority_level, as everywhere; min_speakers and max_speakers, of
-the whole conversation, those that are known among them; known: true where PCM is somebody's reference; spans_are_turns: true where each of
-SPANS is a turn of its own, as found by somebody else."""
+"""What the room takes and gives.
+
+Request parameters: priority_level, as everywhere; min_speakers and max_speakers, of the whole conversation, those that
+are known among them; known: true where PCM is somebody's reference; spans_are_turns: true where each of SPANS is a turn
+of its own, as found by somebody else.
+"""
 
 from .declaration import Tensor
 
