@@ -7,9 +7,11 @@ import wave
 
 import numpy as np
 import pytest
+import soundfile
 from playwright.async_api import async_playwright, expect
 
-from tests.conftest import RECORDINGS
+from perf.speech.meetings import meeting
+from tests.conftest import HUMAN_SPEECH, RECORDINGS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
@@ -145,3 +147,33 @@ async def test_the_page_is_usable_by_keyboard_and_reader(page):
     assert all(names), names
     await page.keyboard.press("Tab")
     assert await page.evaluate("document.activeElement.id") == "language"
+
+
+async def test_speakers_have_colours_and_names_that_stay_in_downloads(page, tmp_path):
+    if not HUMAN_SPEECH.is_dir():
+        pytest.skip(f"human speech is not at {HUMAN_SPEECH}")
+    talk = tmp_path / "talk.wav"
+    soundfile.write(talk, meeting(2, 8, 6).pcm, 16_000)
+    await expect(page.locator("#server")).to_contain_text("ready")
+    await page.set_input_files("#file", talk)
+    await expect(page.locator("#file-status")).to_contain_text("Done", timeout=30_000)
+    tags = page.locator("#segments .speaker")
+    assert await tags.count() >= 4
+    names = await tags.all_inner_texts()
+    assert {"A", "B"} <= set(names)
+    colours = {
+        name: await tags.nth(names.index(name)).evaluate("tag => getComputedStyle(tag).backgroundColor")
+        for name in "AB"
+    }
+    assert colours["A"] != colours["B"]
+    await tags.nth(names.index("A")).click()
+    await page.get_by_label("Name of speaker A").fill("Anna <&>")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_label("Name of speaker A")).to_have_count(0)
+    assert await tags.all_inner_texts() == ["Anna <&>" if name == "A" else name for name in names]
+    for form, said in (("srt", "\nAnna <&>: "), ("vtt", "\n<v Anna &lt;&amp;&gt;>"), ("txt", "Anna <&>: ")):
+        async with page.expect_download() as downloading:
+            await page.locator(f'#downloads [data-format="{form}"]').click()
+        downloaded = tmp_path / form
+        await (await downloading.value).save_as(downloaded)
+        assert said in downloaded.read_text()

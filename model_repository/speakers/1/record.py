@@ -16,9 +16,9 @@ class Record:
     """features: mel_power (librosa's, not logarithmic) or kaldi_fbank (logarithmic, less its mean over the window).
     window_s, hop_s: of the windows that are embedded. normalize_dbfs: quieter speech is made so loud; none: never.
 
-    Distances, one less the cosine of two voices: turn, from which on two neighbours are two speakers; join, up to which
-    turns are one speaker's, on average; merge, up to which two speakers are one; known, up to which the nearest speaker is
-    one that is known, and known_again, up to which others are the same one.
+    Distances, one less the cosine of two voices: turn, from which on two neighbours are two speakers; join, up to
+    which turns are one speaker's, on average; merge, up to which two speakers are one; known, up to which the nearest
+    is one that is known, and known_again, up to which others are the same one.
     """
 
     name: str

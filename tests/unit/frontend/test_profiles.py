@@ -23,6 +23,7 @@ HAS_ALIGNER = profiles.has_aligner
 def _no_aligner(monkeypatch):
     """Whether one is exported here is another matter."""
     monkeypatch.setattr(profiles, "has_aligner", lambda *_: False)
+    monkeypatch.setattr(profiles, "has_speakers", lambda *_: False)
 
 
 @pytest.mark.parametrize(
