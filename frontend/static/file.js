@@ -133,7 +133,9 @@ export class FileTranscript {
   }
 
   named() {
-    return this.segments.map((one) => ({ ...one, speaker: one.speaker && this.speakers.name(one.speaker) }));
+    // Where one speaks alone, and has no name, it need not be said who.
+    const told = new Set(this.segments.map(({ speaker }) => speaker)).size > 1 || this.speakers.names.size > 0;
+    return this.segments.map((one) => ({ ...one, speaker: told && one.speaker && this.speakers.name(one.speaker) }));
   }
 
   // A line for each speaker's turn, where they are known.

@@ -19,7 +19,7 @@ from tests.audit.advisories import Finding, NoAdvisories, compare
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "audit"
 # Installed without their dependencies on purpose (Makefile): what serves does not use them.
-WITHOUT_DEPENDENCIES = ("nvidia-pytriton", "silero-vad", "hibari-tts")
+WITHOUT_DEPENDENCIES = ("nvidia-pytriton", "silero-vad", "hibari-tts", "resemblyzer")
 CLEAN, FOUND, UNKNOWN = 0, 1, 3
 TIMEOUT_S = 600
 NOT_COVERED = "not covered: Triton itself, CUDA, FFmpeg inside of PyAV, the containers' systems (SECURITY.md)"

@@ -16,7 +16,7 @@ PYTHON_ON_CPU = Server(frozenset({"python"}), "no GPU can be used")
 CONTAINER = Server(frozenset({"python", "onnxruntime", "tensorrt"}))
 
 
-HAS_ALIGNER = profiles.has_aligner
+HAS_ALIGNER, HAS_SPEAKERS = profiles.has_aligner, profiles.has_speakers
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,16 @@ def _no_aligner(monkeypatch):
     """Whether one is exported here is another matter."""
     monkeypatch.setattr(profiles, "has_aligner", lambda *_: False)
     monkeypatch.setattr(profiles, "has_speakers", lambda *_: False)
+
+
+def test_speakers_are_told_apart_where_an_encoder_and_its_record_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "has_speakers", HAS_SPEAKERS)
+    folder = tmp_path / "speakers" / "1" / "checkpoint"
+    folder.mkdir(parents=True)
+    (folder / "speakers.onnx").touch()
+    assert "speakers" not in profiles.models_of(tmp_path)
+    (folder / "speakers.json").touch()
+    assert profiles.models_of(tmp_path)[-1] == "speakers"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +131,7 @@ def test_the_command_that_the_container_asks(arguments, code, printed):
         [sys.executable, "-m", "frontend.triton.profiles", *arguments],
         cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
-    # Behind them, an aligner where one is exported.
-    assert (done.returncode, done.stdout.strip().removesuffix(" align")) == (code, printed)
+    # Behind them, an aligner and a speaker encoder where they are exported.
+    told = done.stdout.strip().removesuffix(" speakers").removesuffix(" align")
+    assert (done.returncode, told) == (code, printed)
     assert done.stderr.count("\n") == (code != 0)
