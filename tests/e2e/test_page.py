@@ -159,6 +159,8 @@ async def test_speakers_have_colours_and_names_that_stay_in_downloads(page, tmp_
     await expect(page.locator("#file-status")).to_contain_text("Done", timeout=30_000)
     tags = page.locator("#segments .speaker")
     assert await tags.count() >= 4
+    # A sound that is still being read when the page is closed is a failed request.
+    await page.wait_for_function("document.getElementById('player').readyState === 4")
     names = await tags.all_inner_texts()
     assert {"A", "B"} <= set(names)
     colours = {

@@ -79,6 +79,7 @@ def walked(user: User, ledger: Ledger, fault: str | None, *, gpu_images: bool) -
         ("up without keys", walk.up),
         ("a file by curl", walk.file_by_curl),
         ("word times", walk.word_times),
+        ("speakers", walk.speakers),
         ("clients", walk.clients),
         ("a live stream by WebSocket", walk.live_by_websocket),
         ("a gRPC client", walk.grpc_client),

@@ -46,6 +46,7 @@ def export(user: User) -> None:
     """The exporter's files are the cloning user's, and everybody's to read."""
     user.types("docker compose run --rm exporter-cpu all export/tiny/tiny --aligner export/tiny/tiny-aligner")
     user.types("docker compose run --rm exporter-cpu all --fast export/tiny/tiny-fast")
+    user.types("docker compose run --rm exporter-cpu speakers")
     for path in made(user.clone):
         check(path.stat().st_uid == user.uid, f"{path} belongs to {path.stat().st_uid}, not to {user.uid}")
         check(bool(path.stat().st_mode & 0o004), f"{path} cannot be read by the server's user")
@@ -60,6 +61,7 @@ def made(clone: Path) -> list[Path]:
         repository / "decoder_fast" / "1" / "checkpoint" / "model.safetensors",
         repository / "encoder_aligner" / "1" / "model.onnx",
         repository / "aligner" / "1" / "checkpoint" / "model.safetensors",
+        repository / "speakers" / "1" / "checkpoint" / "speakers.onnx",
         repository / "vad" / "1" / "silero_vad.onnx",
     ]
 
@@ -75,6 +77,12 @@ def word_times(user: User) -> None:
     words = json.loads(user.types(f"{ASK} {fields}"))["words"]
     check(" ".join(word["word"] for word in words) == ENGLISH, f"other words: {words}")
     check(all(word["end"] > word["start"] for word in words), f"no times: {words}")
+
+
+def speakers(user: User) -> None:
+    fields = "-F response_format=diarized_json"
+    segments = json.loads(user.types(f"{ASK} {fields}"))["segments"]
+    check({one["speaker"] for one in segments} == {"A"}, f"one person speaks, and these are told: {segments}")
 
 
 def clients(user: User) -> None:
