@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -20,9 +20,12 @@ MAX_FIELDS = 300
 MAX_FIELD_BYTES = 400_000
 # Of references of known speakers, four of ten seconds, beside them.
 MAX_REFERENCE_BYTES = 4 * 3_400_000
+# Of all requests of this process, which hold them in memory.
+MOST_HELD_BYTES = 64 * 2**20
 REFERENCES = (b"known_speaker_references", b"known_speaker_references[]")
 # Beside one file; a client that sends it twice under two names is told that the second one is not wanted.
 MAX_FILES = 1
+OVERLOADED = "server_overloaded"
 CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"iso-8859-1")
 
 
@@ -34,12 +37,13 @@ class BoundedRoute(APIRoute):
 
         async def bounded(request: Request) -> Response:
             upload = UploadRequest(request.scope, request.receive, request._send)
-            # Read before FastAPI would, who takes every error in it for the client's.
-            await upload.form()
             try:
+                # Read before FastAPI would, who takes every error in it for the client's.
+                await upload.form()
                 return await handle(upload)
             finally:
                 upload.is_handled = True
+                upload.let_go()
 
         return bounded
 
@@ -48,6 +52,9 @@ class UploadRequest(Request):
     """`form` reads a bounded one, once."""
 
     is_handled = False
+    # Bytes of references: of this request, and of all that are not answered yet.
+    held = 0
+    held_by_all: ClassVar[int] = 0
     _bounded: FormData | None = None
 
     def form(self, **_: Any) -> Any:
@@ -63,7 +70,7 @@ class UploadRequest(Request):
                 raise ApiError(400, "the form must be in UTF-8")
             try:
                 async with aclosing(self.stream()) as stream:
-                    self._bounded = await _Parser(self.headers, stream).parse()
+                    self._bounded = await _Parser(self.headers, stream, self.hold).parse()
             except MultiPartException as error:
                 raise ApiError(400, error.message) from error
             except ClientDisconnect as error:
@@ -75,12 +82,26 @@ class UploadRequest(Request):
                 raise ApiError(507, "the disk has no place for this upload: try again later") from error
         return self._bounded
 
+    def hold(self, num_bytes: int) -> None:
+        """Raises ApiError 503 where all requests together hold too much."""
+        if UploadRequest.held_by_all + num_bytes > MOST_HELD_BYTES:
+            raise ApiError(503, "too many references of speakers are being heard: try again soon", code=OVERLOADED)
+        UploadRequest.held_by_all += num_bytes
+        self.held += num_bytes
+
+    def let_go(self) -> None:
+        """What it held is answered."""
+        UploadRequest.held_by_all -= self.held
+        self.held = 0
+
 
 class _Parser(MultiPartParser):
     """Bounds the fields all together as well."""
 
-    def __init__(self, headers: Headers, stream: Any) -> None:
+    def __init__(self, headers: Headers, stream: Any, hold: Callable[[int], None]) -> None:
+        """hold: called with the bytes of references before they are kept."""
         super().__init__(headers, stream, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_REFERENCE_BYTES)
+        self._hold = hold
         self._field_bytes = self._reference_bytes = 0
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -88,6 +109,7 @@ class _Parser(MultiPartParser):
             self._reference_bytes += end - start
             if self._reference_bytes > MAX_REFERENCE_BYTES:
                 raise MultiPartException(f"the references have more than {MAX_REFERENCE_BYTES} bytes")
+            self._hold(end - start)
         elif self._current_part.file is None:
             self._field_bytes += end - start
             if self._field_bytes > MAX_FIELD_BYTES:

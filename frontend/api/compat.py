@@ -40,6 +40,7 @@ async def transcribe(
         timestamp_granularities=("segment", "word") if word_timestamps else (),
         debug=debug,
         has_aligner=backend.has_aligner,
+        has_speakers=backend.has_speakers,
     )
     return await answer(request, file, wanted)
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from frontend.triton.event_times import later
+from frontend.triton.journal import num_speakers
 from frontend.triton.lasting_session import LastingSession
 
 SAMPLE_RATE_HZ = 16_000
@@ -41,6 +42,8 @@ class Feed:
         self.sound_at = time.monotonic()
         # Of sessions that are over.
         self._base_samples = self._base_utterances = 0
+        # Who has a letter keeps it: what one session knows of voices is gone with it.
+        self._num_speakers = 0
         # Of this one.
         self._samples = self._utterances = 0
         self._ahead_s, self._ahead_at = 0.0, time.monotonic()
@@ -141,7 +144,8 @@ class Feed:
     def _next(self) -> LastingSession:
         session = self._begin()
         # What is refused with its first request ends a session.
-        session.send(parameters=self._first)
+        told = {"told_speakers": self._num_speakers} if self._num_speakers else {}
+        session.send(parameters={**self._first, **told})
         changed = {name: value for name, value in self._settings.items() if self._first[name] != value}
         if changed:
             session.send(parameters=changed)
@@ -166,6 +170,7 @@ class Feed:
 
     def _in_the_time_of_all(self, event: dict[str, Any]) -> dict[str, Any]:
         event = later(event, self._base_samples)
+        self._num_speakers = max(self._num_speakers, num_speakers(event))
         if event.get("utterance"):
             self._utterances = max(self._utterances, event["utterance"])
             event["utterance"] += self._base_utterances

@@ -14,7 +14,9 @@ from frontend.errors import ApiError
 MOST_KNOWN, MOST_SPEAKERS, MAX_SPEAKER_NAME = 4, 100, 64
 # Ten seconds of two channels at 48 kHz in 16 bits are 1.9 MB.
 MAX_REFERENCE_BYTES = 2_500_000
-DATA_URL = re.compile(r"data:(?:audio|video|application)/[\w.+-]{1,60}(?:;[\w.+-]{1,40}=[\w.+-]{1,60})*;base64,")
+# Of a data URL before its data.
+MAX_HEADER = 1_000
+DATA_URL = re.compile(r"data:(?:audio|video|application)/[\w.+-]{1,60}(?:;[\w.+-]{1,40}=[\w.+-]{1,60}){0,8};base64,")
 NAMES, REFERENCES = "known_speaker_names", "known_speaker_references"
 
 
@@ -57,6 +59,8 @@ def checked_speakers(
         raise ApiError(400, "two known speakers have one name", param=NAMES)
     if at_least and at_most and at_least > at_most:
         raise ApiError(400, f"min_speakers is {at_least}, more than max_speakers, {at_most}", param="min_speakers")
+    if at_most and at_most < len(names):
+        raise ApiError(400, f"max_speakers is {at_most}, and {len(names)} are known", param="max_speakers")
     return SpeakersRequest(
         tuple(name.strip() for name in names),
         tuple(map(_file_of, references)),
@@ -67,12 +71,12 @@ def checked_speakers(
 
 
 def _file_of(url: str) -> bytes:
+    if len(url) > MAX_REFERENCE_BYTES * 4 // 3 + MAX_HEADER:
+        raise ApiError(400, f"a reference has more than {MAX_REFERENCE_BYTES} bytes", param=REFERENCES)
     found = DATA_URL.match(url)
     if found is None:
         message = f"{REFERENCES} are data URLs of sound: data:audio/wav;base64,…"
         raise ApiError(400, message, param=REFERENCES)
-    if len(url) - found.end() > MAX_REFERENCE_BYTES * 4 // 3 + 4:
-        raise ApiError(400, f"a reference has more than {MAX_REFERENCE_BYTES} bytes", param=REFERENCES)
     try:
         return base64.b64decode(url[found.end() :], validate=True)
     except (binascii.Error, ValueError) as error:

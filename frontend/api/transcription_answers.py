@@ -67,9 +67,14 @@ def _segment_event(number: int, part: Timed) -> dict[str, Any]:
         "start": round(part.start, 3),
         "end": round(part.end, 3),
         "text": part.text,
-        "speaker": part.speaker,
-        **({"speaker_error": part.speaker_error} if part.speaker_error else {}),
+        **_speaker(part),
     }
+
+
+def _speaker(part: Timed) -> dict[str, str]:
+    """`speaker`, and why it is not known where it is not."""
+    error = {"speaker_error": part.speaker_error} if part.speaker_error else {}
+    return {"speaker": part.speaker, **error}
 
 
 def _diarized(transcript: Transcript, seconds: float) -> dict[str, Any]:
@@ -176,7 +181,7 @@ def _segments(request: TranscriptionRequest, transcript: Transcript) -> list[dic
             "compression_ratio": _compression(timed.text),
             # The model tells speech from none by the language it names: a segment with text has speech.
             "no_speech_prob": 0.0,
-            **({} if request.speakers is None else {"speaker": timed.speaker}),
+            **({} if request.speakers is None else _speaker(timed)),
         }
         for number, timed in enumerate(transcript.segments)
     ]

@@ -10,10 +10,11 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import anyio
+import numpy as np
 from fastapi import Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 from starlette.formparsers import MultiPartParser
@@ -23,7 +24,7 @@ from frontend.api.transcription_request import TranscriptionRequest
 from frontend.audio.decode_pool import DecodePool, DecodersBusy, DecodeTimeout
 from frontend.audio.decoding import AudioError, AudioTooLong, decode, decode_parts
 from frontend.audio.recordings import Options, Piece, Recording, Transcript
-from frontend.audio.segments import SAMPLE_RATE_HZ
+from frontend.audio.segments import SAMPLE_RATE_HZ, VAD_STATE, WINDOW, Floats, SegmentRules
 from frontend.audio.speakers import Wanted
 from frontend.audio.wav import plain_parts
 from frontend.errors import CLIENT_CLOSED_REQUEST, ApiError, error_body, from_triton
@@ -40,7 +41,7 @@ DISCONNECT_POLL_S = 0.5
 # Larger uploads lie on the disk.
 IN_MEMORY_BYTES = MultiPartParser.spool_max_size
 # Of somebody's speech by which they are known.
-LEAST_REFERENCE_S, MOST_REFERENCE_S = 2.0, 10.0
+LEAST_REFERENCE_S, MOST_REFERENCE_S, LEAST_SPEECH_S = 2.0, 10.0, 0.5
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -138,9 +139,16 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
         patience_s=min(settings.segment_timeout_s, settings.request_timeout_s),
         deltas=wanted.stream,
         words=wanted.words,
-        speakers=await _speakers(wanted, request.app.state.decoders),
     )
+    references = await _references(wanted, request.app.state.decoders)
     async with backend.use():
+        if wanted.speakers is not None:
+            judged = [
+                await _judged(backend, pcm, name) for pcm, name in zip(references, wanted.speakers.names, strict=True)
+            ]
+            speakers = wanted.speakers
+            told = Wanted(speakers.names, tuple(references), tuple(judged), speakers.at_least, speakers.at_most)
+            options = replace(options, speakers=told)
         recording = Recording(backend.connected, parts, options, settings.segments_at_a_time, pool)
         metrics: Metrics = request.app.state.metrics
         try:
@@ -151,10 +159,10 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
             over.set()
 
 
-async def _speakers(wanted: TranscriptionRequest, pool: DecodePool) -> Wanted | None:
-    """With the references decoded. Raises ApiError 400 where one is no speech of 2 to 10 s."""
+async def _references(wanted: TranscriptionRequest, pool: DecodePool) -> list[Floats]:
+    """Decoded. Raises ApiError 400 where one is no sound of 2 to 10 s."""
     if wanted.speakers is None:
-        return None
+        return []
     names, param = wanted.speakers.names, "known_speaker_references"
     references = []
     for name, sound in zip(names, wanted.speakers.references, strict=True):
@@ -169,7 +177,19 @@ async def _speakers(wanted: TranscriptionRequest, pool: DecodePool) -> Wanted | 
             message = f"the reference of {name!r} has {seconds:.1f} s; it has to have 2 to 10"
             raise ApiError(400, message, param=param)
         references.append(pcm)
-    return Wanted(names, tuple(references), wanted.speakers.at_least, wanted.speakers.at_most)
+    return references
+
+
+async def _judged(backend: Backend, pcm: Floats, name: str) -> Floats:
+    """What vad says of a reference. Raises ApiError 400 where nobody speaks in it."""
+    try:
+        probabilities, _ = await (await backend.connected()).vad(pcm, np.zeros(VAD_STATE, dtype=np.float32))
+    except (TritonRefused, TritonUnavailable) as error:
+        raise from_triton(error) from error
+    if np.count_nonzero(probabilities > SegmentRules().threshold) * WINDOW < LEAST_SPEECH_S * SAMPLE_RATE_HZ:
+        raise ApiError(400, f"the reference of {name!r} has no speech", param="known_speaker_references")
+    judged: Floats = probabilities
+    return judged
 
 
 def _check_room(pool: DecodePool) -> None:

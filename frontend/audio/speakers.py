@@ -22,17 +22,20 @@ Floats = NDArray[np.float32]
 NO_TIME = "the speakers of a segment were not found in time"
 # The most that a segment, whose text is known, waits to be told whose it is, with all attempts.
 PATIENCE_S = 60.0
+# The same where another segment waited in vain.
+LATER_PATIENCE_S = 5.0
 # Of somebody whose speech could not be told apart.
 UNKNOWN = ""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How to tell speakers apart: names of those that are known and their references, float32 at 16 kHz; how many there
-    are at least and at most, 0 where that is not known."""
+    """How to tell speakers apart: names of those that are known, their references, float32 at 16 kHz, and what vad says
+    of these; how many there are at least and at most, 0 where that is not known."""
 
     names: tuple[str, ...] = ()
     references: tuple[Floats, ...] = ()
+    judged: tuple[Floats, ...] = ()
     at_least: int = 0
     at_most: int = 0
 
@@ -66,11 +69,14 @@ class Speakers:
     patience_s: float = PATIENCE_S
     # Who speaks in each turn of the recording, as is known by now.
     of_turn: dict[int, int] = field(default_factory=dict)
-    error: str = ""
     _state: bytes = b""
     _is_known: bool = False
     _next: int = 0
+    _done: set[int] = field(default_factory=set)
     _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def __post_init__(self) -> None:
+        self._patience_s = self.patience_s
 
     async def added(self, number: int, timed: Timed, segment: Segment) -> Timed:
         """A segment's text with its speakers: `parts` where there are several. number: of the segment; the others are
@@ -82,9 +88,11 @@ class Speakers:
         try:
             apart = await self._asked(segment)
         except (TritonUnavailable, TritonRefused) as error:
-            # The text is known, and is told.
-            self.error = str(error)
-            return replace(timed, speaker_error=self.error)
+            # The text is known, and is told. A long recording would run out of its own time, waiting for each segment.
+            if not (isinstance(error, TritonRefused) and error.invalid):
+                self._patience_s = min(self.patience_s, LATER_PATIENCE_S)
+            return replace(timed, speaker_error=str(error))
+        self._patience_s = self.patience_s
         self.of_turn |= apart.speakers
         parts = _divided(timed, apart, segment) if timed.words else [replace(timed, turn=_longest(apart))]
         parts = self._joined(parts, {})
@@ -93,7 +101,11 @@ class Speakers:
     async def done(self, number: int) -> None:
         """Whatever became of the segment, the next one has its turn."""
         async with self._moved:
-            self._next = max(self._next, number + 1)
+            # It may be done before those in front of it, which have their turns first.
+            self._done.add(number)
+            while self._next in self._done:
+                self._done.remove(self._next)
+                self._next += 1
             self._moved.notify_all()
 
     def final(self, segments: Sequence[Timed]) -> tuple[list[str], list[Timed]]:
@@ -122,23 +134,27 @@ class Speakers:
 
     async def _asked(self, segment: Segment) -> Apart:
         if not self._is_known:
-            for reference in self.wanted.references:
-                self._state = (await self._attempted(reference, known=True)).state
-            self._is_known = True
-        apart = await self._attempted(segment.pcm, probabilities=segment.probabilities)
+            # All of them or none: their places are their names.
+            state = b""
+            for reference, judged in zip(self.wanted.references, self.wanted.judged, strict=True):
+                state = (await self._attempted(reference, state, probabilities=judged, known=True)).state
+            self._state, self._is_known = state, True
+        apart = await self._attempted(segment.pcm, self._state, probabilities=segment.probabilities)
         self._state = apart.state
         return apart
 
-    async def _attempted(self, pcm: Floats, *, probabilities: Floats | None = None, known: bool = False) -> Apart:
+    async def _attempted(
+        self, pcm: Floats, state: bytes, *, probabilities: Floats | None = None, known: bool = False
+    ) -> Apart:
         losses = Losses()
-        async for client, timeout_s in attempts(self.connected, self.patience_s):
+        async for client, timeout_s in attempts(self.connected, self._patience_s):
             try:
                 return await told_apart(
                     client,
                     pcm,
                     probabilities=probabilities,
                     known=known,
-                    state=self._state,
+                    state=state,
                     limits=self.wanted.limits,
                     priority=self.priority,
                     request_id=self.request_id,

@@ -89,6 +89,7 @@ class Journal:
         if changes or commands:
             self._num_requests += 1
             number = self._num_requests
+            self._num_speakers = max(self._num_speakers, int(changes.pop("told_speakers", 0)))
         if changes:
             self._changes.append((number, changes))
             if len(self._changes) > MOST_CHANGES:
@@ -140,7 +141,7 @@ class Journal:
         """The event as it is to be told: in the session's time, with nothing said twice; None where it was told."""
         event = self._in_the_sessions_time(event)
         kind, number = event["type"], event.get("utterance", 0)
-        self._count_speakers(event)
+        self._num_speakers = max(self._num_speakers, num_speakers(event))
         if kind == "speech_started":
             if number in self._started:
                 return None
@@ -177,10 +178,6 @@ class Journal:
             self._finals = max([self._finals, *self._started])
             self._started.clear()
         return event
-
-    def _count_speakers(self, event: dict[str, Any]) -> None:
-        named = [event.get("speaker", ""), *(turn["speaker"] for turn in event.get("turns", ()))]
-        self._num_speakers = max(self._num_speakers, *map(_place_of, named))
 
     def _in_the_sessions_time(self, event: dict[str, Any]) -> dict[str, Any]:
         event = later(event, self._base)
@@ -254,6 +251,11 @@ class Journal:
 def _is_sound(sent: Sent) -> bool:
     """Whether it is nothing else."""
     return bool(sent.pcm16) and not sent.parameters and not sent.end
+
+
+def num_speakers(event: Mapping[str, Any]) -> int:
+    """How many speakers have letters, as far as an event tells."""
+    return max(map(_place_of, [event.get("speaker", ""), *(turn["speaker"] for turn in event.get("turns", ()))]))
 
 
 def _place_of(letters: str) -> int:

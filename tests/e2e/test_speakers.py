@@ -166,6 +166,28 @@ async def test_a_reference_has_two_to_ten_seconds(service, english):
             assert has in answer.json()["error"]["message"]
 
 
+async def test_a_reference_in_which_nobody_speaks_is_refused(service, english):
+    url = "data:audio/wav;base64," + base64.b64encode(wav(np.zeros(48_000, dtype=np.float32))).decode()
+    fields = {"model": MODEL, "response_format": "diarized_json"}
+    fields |= {"known_speaker_names[]": "Ann", "known_speaker_references[]": url}
+    async with httpx.AsyncClient(base_url=service.url, timeout=60) as http:
+        answer = await http.post(PLACE, data=fields, files={"file": ("a.wav", wav(english))})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "the reference of 'Ann' has no speech"
+
+
+async def test_noise_among_speech_keeps_nobody_waiting(service, talk):
+    """Segments without text are done before those in front of them."""
+    rng = np.random.default_rng(0)
+    bursts = [(0.2 * rng.standard_normal(8_000)).astype(np.float32), np.zeros(16_000, dtype=np.float32)] * 12
+    pcm = np.concatenate([talk.pcm, *bursts, talk.pcm, *bursts])
+    fields = {"model": MODEL, "response_format": "diarized_json"}
+    async with httpx.AsyncClient(base_url=service.url, timeout=60) as http:
+        answer = await http.post(PLACE, data=fields, files={"file": ("a.wav", wav(pcm))})
+    assert answer.status_code == 200
+    assert all(one["speaker"] for one in answer.json()["segments"])
+
+
 async def sent(socket, pcm):
     data = np.round(np.clip(pcm, -1, 1) * 32_767).astype("<i2").tobytes()
     for start in range(0, len(data), 12_800):

@@ -103,6 +103,8 @@ ONE = np.array([[0, 100]], dtype=np.int32)
         ({}, {"SPANS": np.array([[0, 10**6]], dtype=np.int32)}, "SPANS lie outside of PCM"),
         ({}, {"SPANS": np.array([[50, 10]], dtype=np.int32)}, "SPANS lie outside of PCM, or end before"),
         ({}, {"SPANS": np.array([[50, 60], [10, 20]], dtype=np.int32)}, "SPANS are not in order"),
+        ({}, {"SPANS": np.tile(ONE, (200, 1))}, "in so much sound 1.. are the most"),
+        ({}, {"SPANS": np.tile(ONE * 600, (4, 1))}, "SPANS lie upon each other"),
         ({}, {"SPEECH_PROB": np.full(1_000, 0.9, np.float32)}, "SPEECH_PROB is not what vad says"),
         ({}, {"STATE": np.frombuffer(b"anything at all", dtype=np.uint8)}, "STATE did not come from this model"),
         ({"min_speakers": -1}, {}, "min_speakers must be a number"),

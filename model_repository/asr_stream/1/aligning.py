@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 # How long a final's words are asked for, where the aligner is away; and at the session's end, those of all.
 PATIENCE_S = 10.0
+# The same of a final that waits for them, where another one waited in vain: the session hears nothing meanwhile.
+LATER_PATIENCE_S = 1.0
 LAST_S = 5.0
 # Finals whose words wait: their sound is kept as long.
 MOST_WAITING = 8
@@ -42,9 +44,11 @@ class Aligning:
         self._say = say
         self._waiting: list[Said] = []
         self._worker: asyncio.Task[None] | None = None
+        self._in_vain = False
 
     async def words(self, said: Said, priority: int) -> events.Event:
-        """`words`, or `words_error` where they cannot be had; no later than PATIENCE_S."""
+        """`words`, or `words_error` where they cannot be had; no later than PATIENCE_S, and sooner where the last ones
+        could not be had either."""
         heard = said.heard
         if not heard.text:
             return {"words": []}
@@ -52,14 +56,17 @@ class Aligning:
         async def ask() -> list[TimedWord]:
             return await self._rooms.align(said.pcm, heard.text, heard.language or "", priority)
 
+        patience_s = LATER_PATIENCE_S if self._in_vain else PATIENCE_S
+        self._in_vain = True
         try:
-            found = await asyncio.wait_for(retried(ask, PATIENCE_S, f"words of {said.number}"), PATIENCE_S)
+            found = await asyncio.wait_for(retried(ask, patience_s, f"words of {said.number}"), patience_s)
         except (RoomFailed, asyncio.TimeoutError) as error:
             return {"words": [], "words_error": str(error) or "the aligner did not answer in time"}
         except Exception as error:
             # The text is known, and is told whatever becomes of its words.
             logger.exception("the words of a final could not be asked for")
             return {"words": [], "words_error": f"the aligner could not be asked: {error}"}
+        self._in_vain = False
         return {"words": events.words(found, said.start)}
 
     def follow(self, said: Said, priority: int) -> None:

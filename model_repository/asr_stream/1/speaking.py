@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -12,11 +12,11 @@ from . import events
 from .aligning import Aligning, Said
 from .parameters import Parameters
 from .retrying import RETRY_FIRST_S, retried
-from .rooms import Heard, RoomFailed, Voiced
+from .rooms import Heard, RoomFailed
 from .settings import Settings
 from .stable_text import StableText
 from .utterance import Options, Utterance
-from .voices import Voices
+from .voices import Asked, Voices
 
 # Priorities of requests for words and speakers: those that a final waits for, and those that follow it.
 WAITED_FOR, FOLLOWING = 1, 2
@@ -42,7 +42,7 @@ class Speaking:
         self._aligning = aligning
         self._voices = voices
         # Who speaks in the final that is known ahead, likewise.
-        self._speaker: asyncio.Task[Voiced | str] | None = None
+        self._speaker: asyncio.Task[Asked] | None = None
         # The words of the final that is known ahead, where it is to have them.
         self._words: asyncio.Task[events.Event] | None = None
         self._say = say
@@ -125,13 +125,16 @@ class Speaking:
         said = events.final(self.utterance, end, heard, self._stable.stable)
         if resume is not None:
             said["resume_sample"] = resume
+        is_ahead = known is not None and known is self._final
+        # Both at a time: the final waits for the longer one.
+        beside: list[Awaitable[events.Event]] = []
         if settings.word_timestamps == "final":
-            is_ahead = self._words is not None and known is not None and known is self._final
-            said |= await (self._words if is_ahead and self._words is not None else self._find_words(heard, end))
+            words = self._words if is_ahead else None
+            beside.append(words if words is not None else self._find_words(heard, end))
         if settings.speakers == "final":
-            is_ahead = self._speaker is not None and known is not None and known is self._final
-            asked = self._speaker if is_ahead and self._speaker is not None else self._find_speaker(heard, end)
-            said |= self._voices.take(self._said(heard, end), await asked)
+            beside.append(self._voices.now(self._said(heard, end), WAITED_FOR, self._speaker if is_ahead else None))
+        for told in await asyncio.gather(*beside):
+            said |= told
         following = [name for name in ("word_timestamps", "speakers") if getattr(settings, name) == "event"]
         following = following if heard.text else []
         said |= {FOLLOW[name]: True for name in following}
@@ -151,7 +154,7 @@ class Speaking:
         """At the priority of live work: the final waits."""
         return await self._aligning.words(self._said(heard, end), WAITED_FOR)
 
-    async def _find_speaker(self, heard: Heard, end: int) -> Voiced | str:
+    async def _find_speaker(self, heard: Heard, end: int) -> Asked:
         return await self._voices.ask(self._said(heard, end), WAITED_FOR)
 
     def _ask_ahead(self, end: int, settings: Settings) -> None:

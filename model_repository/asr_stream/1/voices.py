@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import events
-from .aligning import LAST_S, MOST_WAITING, PATIENCE_S, Said
+from .aligning import LAST_S, LATER_PATIENCE_S, MOST_WAITING, PATIENCE_S, Said
 from .endpointing import WINDOW
 from .retrying import retried
 from .rooms import Floats, RoomFailed, Rooms, Voiced
@@ -54,6 +54,14 @@ class _Utterance:
     told: str = NOBODY
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the room answered, or why it did not; since: the state that it went on from."""
+
+    answer: Voiced | str
+    since: bytes
+
+
 class Voices:
     """Made and used on the session's event loop. Voices are in the state that goes to the room and comes back: it is
     dropped with the session."""
@@ -69,23 +77,41 @@ class Voices:
         self._utterances: dict[int, _Utterance] = {}
         self._waiting: list[Said] = []
         self._worker: asyncio.Task[None] | None = None
+        self._in_vain = False
 
-    async def ask(self, said: Said, priority: int) -> Voiced | str:
-        """What the room answers, or why it does not; no later than PATIENCE_S. Nothing is taken over."""
+    async def now(self, said: Said, priority: int, ahead: asyncio.Task[Asked] | None) -> events.Event:
+        """What a final says of its speaker. ahead: where that was asked already; it counts where nothing has been told
+        since."""
+        if self._worker is not None and not self._worker.done():
+            # Of finals before, of which this one's answer depends.
+            await asyncio.wait([self._worker], timeout=PATIENCE_S)
+        asked = await ahead if ahead is not None else None
+        if asked is None or asked.since != self._state:
+            asked = await self.ask(said, priority)
+        return self.take(said, asked.answer)
+
+    async def ask(self, said: Said, priority: int) -> Asked:
+        """What the room answers, or why it does not; no later than PATIENCE_S, and sooner where it did not answer the
+        last time. Nothing is taken over."""
+        since = self._state
         if not said.heard.text:
-            return "nothing was said"
+            return Asked("nothing was said", since)
 
         async def ask() -> Voiced:
-            return await self._rooms.voices(said.pcm, said.judged, self._state, priority)
+            return await self._rooms.voices(said.pcm, said.judged, since, priority)
 
+        patience_s = LATER_PATIENCE_S if self._in_vain else PATIENCE_S
+        self._in_vain = True
         try:
-            return await asyncio.wait_for(retried(ask, PATIENCE_S, f"speakers of {said.number}"), PATIENCE_S)
+            answer = await asyncio.wait_for(retried(ask, patience_s, f"speakers of {said.number}"), patience_s)
         except (RoomFailed, asyncio.TimeoutError) as error:
-            return str(error) or "who speaks was not found in time"
+            return Asked(str(error) or "who speaks was not found in time", since)
         except Exception as error:
             # The text is known, and is told whoever says it.
             logger.exception("who speaks could not be asked")
-            return f"who speaks could not be asked: {error}"
+            return Asked(f"who speaks could not be asked: {error}", since)
+        self._in_vain = False
+        return Asked(answer, since)
 
     def take(self, said: Said, answer: Voiced | str) -> events.Event:
         """Go on from an answer: `speaker`, with `turns` where there are several, or `speaker_error`."""
@@ -138,9 +164,9 @@ class Voices:
 
     async def _work(self, priority: int) -> None:
         while self._waiting:
-            answer = await self.ask(self._waiting[0], priority)
+            asked = await self.ask(self._waiting[0], priority)
             said = self._waiting.pop(0)
-            self._say(events.speaker_event(said.number, self.take(said, answer)))
+            self._say(events.speaker_event(said.number, self.take(said, asked.answer)))
             self.correct()
 
     def _speaker(self, one: _Utterance) -> str:

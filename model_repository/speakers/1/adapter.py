@@ -12,8 +12,8 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from .answers import Answer
-from .clustering import Limits
-from .conversation import MOST_SPEAKERS, Conversation
+from .clustering import MOST_SPEAKERS, Limits
+from .conversation import Conversation
 from .encoder import SpeakerEncoder
 from .parameters import Parameters
 from .room import Room
@@ -25,8 +25,8 @@ Floats = NDArray[np.float32]
 SAMPLE_RATE_HZ = 16_000
 # A longer stretch is sent in parts, with STATE.
 MAX_SAMPLES = 512 * SAMPLE_RATE_HZ
-# Nobody says so many words in it.
-MAX_SPANS = 10_000
+# Nobody says more words in a second, and they do not lie upon each other more than two people's do.
+SPANS_PER_S, SPANS_BESIDE, MOST_SHARED = 10, 100, 2
 
 
 class Adapter(Room["Stretch"]):
@@ -92,7 +92,16 @@ class Adapter(Room["Stretch"]):
         taken = [job.take(max(1, most // len(jobs)) if len(jobs) > 1 else most) for job in jobs]
         voices = self._encoder.embed(np.concatenate(taken))
         ends = np.cumsum([len(one) for one in taken])[:-1]
-        return [job for job, mine in zip(jobs, np.split(voices, ends), strict=True) if job.heard(mine)]
+        unfinished = []
+        for job, mine in zip(jobs, np.split(voices, ends), strict=True):
+            try:
+                if job.heard(mine):
+                    unfinished.append(job)
+            except Exception as error:
+                # Its own fault: the others of this run have their voices.
+                pb_utils.Logger.log_error(f"{self.name} failed: {error!r}")
+                job.fail(str(error) or repr(error))
+        return unfinished
 
 
 class Stretch:
@@ -119,7 +128,8 @@ class Stretch:
         self._windows = np.empty((0, 0, 0), dtype=np.float32)
         self._voices: list[Floats] = []
         self.begun = False
-        self.num_bytes = pcm.nbytes
+        # Features are somewhat less than the sound.
+        self.num_bytes = 2 * pcm.nbytes
 
     def begin(self) -> None:
         """Compute its features, and which windows of them are asked for first."""
@@ -131,13 +141,13 @@ class Stretch:
         return len(self._windows)
 
     def take(self, most: int) -> Floats:
-        """The next windows."""
-        taken, self._windows = self._windows[:most], self._windows[most:]
-        return taken
+        """The next windows; the same again until their voices are there."""
+        return self._windows[:most]
 
     def heard(self, voices: Floats) -> bool:
         """Their voices; whether there are more windows. Answers where there are none."""
         self._voices.append(voices)
+        self._windows = self._windows[len(voices) :]
         if len(self._windows):
             return True
         told, self._voices = np.concatenate(self._voices), []
@@ -217,11 +227,14 @@ def _checked_pcm(pcm: Any) -> Floats:
 
 
 def _checked_spans(spans: Any, samples: int) -> NDArray[np.int32]:
-    if len(spans) > MAX_SPANS:
-        raise ValueError(f"SPANS are {len(spans)}; {MAX_SPANS} are the most")
-    starts, ends = spans[:, 0], spans[:, 1]
+    most = SPANS_BESIDE + SPANS_PER_S * samples // SAMPLE_RATE_HZ
+    if len(spans) > most:
+        raise ValueError(f"SPANS are {len(spans)}; in so much sound {most} are the most")
+    starts, ends = spans[:, 0].astype(np.int64), spans[:, 1].astype(np.int64)
     if len(spans) and not (starts.min() >= 0 and ends.max() <= samples and (ends >= starts).all()):
         raise ValueError("SPANS lie outside of PCM, or end before they begin")
     if (np.diff(starts) < 0).any():
         raise ValueError("SPANS are not in order")
+    if (ends - starts).sum() > MOST_SHARED * samples:
+        raise ValueError("SPANS lie upon each other")
     return np.asarray(spans, dtype=np.int32)

@@ -19,8 +19,10 @@ Numbers = NDArray[np.int32]
 LEAST_TURN_S, LEAST_SPEAKER_S, LEAST_SHARE = 1.0, 2.0, 0.08
 # How much a reference weighs beside turns.
 REFERENCE_S = 5.0
-# Of the second step, which ends by itself long before.
+# Of the second step, which ends by itself before: each round but the last has one centre less.
 MOST_ROUNDS = 200
+# So many do not talk; nor does what is none of anybody's voice make more of them.
+MOST_SPEAKERS = 100
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def _founded(voices: Floats, seconds: Floats, limits: Limits, record: Record) ->
     found = fcluster(tree, record.join, "distance")
     if limits.at_least and found.max() < limits.at_least:
         found = fcluster(tree, limits.at_least, "maxclust")
+    if found.max() > MOST_SPEAKERS:
+        found = fcluster(tree, MOST_SPEAKERS, "maxclust")
     return [
         _unit((chosen[found == number] * weights[found == number, None]).sum(axis=0))
         for number in range(1, int(found.max()) + 1)

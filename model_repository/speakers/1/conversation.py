@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from .clustering import Limits, clustered
+from .clustering import MOST_SPEAKERS, Limits, clustered
 from .record import Record
 from .stretch import HeardTurn
 
@@ -18,7 +18,8 @@ Numbers = NDArray[np.int32]
 # What is remembered: of the newest turns who spoke; of voices so many entries, several older turns of a speaker in one.
 # An hour of talk with a turn every two seconds.
 MOST_TURNS, MOST_VOICES, MOST_KNOWN = 2_000, 512, 20
-MOST_SPEAKERS = 100
+# Of one entry: days.
+MOST_SECONDS = 1e6
 HEADER, MAGIC = struct.Struct("<4s5I"), b"QSP1"
 NOBODY = -1
 
@@ -92,18 +93,22 @@ class Conversation:
         for number in fresh:
             if number not in named:
                 taken = set(named.values())
-                free = next(one for one in range(len(self.known), MOST_SPEAKERS + 1) if one not in taken)
-                named[number] = min(free, MOST_SPEAKERS)
+                # So many do not talk: who comes then is the last one.
+                free = (one for one in range(len(self.known), MOST_SPEAKERS) if one not in taken)
+                named[number] = next(free, MOST_SPEAKERS)
 
     def _forget(self) -> None:
         """Old turns of one speaker share an entry, and the oldest turns are forgotten."""
         if len(self.entry_of) > MOST_TURNS:
             gone = len(self.entry_of) - MOST_TURNS
             self.entry_of, self.first = self.entry_of[gone:], self.first + gone
-        excess = len(self.voices) - MOST_VOICES
-        if excess <= 0:
-            return
-        # The older half, two and two of the same speaker: the newest keep a voice of their own.
+        while len(self.voices) > MOST_VOICES:
+            self._merge_old(len(self.voices) - MOST_VOICES)
+
+    def _merge_old(self, excess: int) -> None:
+        """Let so many entries, or as many as there are pairs, share one with another. Among more than there are
+        speakers there is a pair."""
+        # The older part, two and two of the same speaker: the newest keep a voice of their own.
         target = np.arange(len(self.voices))
         open_entry: dict[int, int] = {}
         for entry in range(len(self.voices) - MOST_VOICES // 4):
@@ -142,7 +147,7 @@ class Conversation:
         if len(data) < HEADER.size or not data.startswith(MAGIC):
             raise StateError("STATE did not come from this model")
         _, of, known, voices, turns, first = HEADER.unpack_from(data)
-        bounds = known <= MOST_KNOWN and voices <= 2 * MOST_VOICES and turns <= 2 * MOST_TURNS
+        bounds = known <= MOST_KNOWN and voices <= MOST_VOICES and turns <= MOST_TURNS
         size = HEADER.size + 2 * of * (known + voices) + 8 * voices + 4 * turns
         if of != width or not bounds or first > 2**30 or len(data) != size:
             raise StateError("STATE did not come from this model, or from another speaker encoder")
@@ -170,5 +175,7 @@ class Conversation:
         numbers = np.isfinite(self.voices).all() and np.isfinite(self.known).all() and np.isfinite(self.seconds).all()
         inside = self.entry_of.size == 0 or (self.entry_of.min() >= 0 and self.entry_of.max() < len(self.voices))
         whose = self.whose.size == 0 or (self.whose.min() >= 0 and self.whose.max() <= MOST_SPEAKERS)
-        if not (numbers and inside and whose and (self.seconds >= 0).all() and np.abs(self.voices).max(initial=0) < 2):
+        small = all(np.abs(one).max(initial=0) < 2 for one in (self.voices, self.known))
+        lengths = (self.seconds >= 0).all() and self.seconds.max(initial=0) < MOST_SECONDS
+        if not (numbers and inside and whose and small and lengths):
             raise StateError("STATE holds numbers that no answer has")

@@ -16,6 +16,8 @@ Floats = NDArray[np.float32]
 Asking = Generator[Floats, Floats, "list[HeardTurn]"]
 # A pause behind which a turn begins anyway: turns of one speaker are joined by their voices.
 LONG_PAUSE = int(0.7 * SAMPLE_RATE_HZ)
+# Places whose windows are held at a time.
+PLACES_AT_ONCE = 128
 # A turn's voice is the mean of no more windows than this, which lie evenly in it.
 MOST_WINDOWS = 24
 
@@ -71,12 +73,14 @@ def _divided(
     """A run of spans as turns: divided where what is said before sounds more unlike what follows than around it."""
     if len(run) < 2:
         return [run]
-    sides = []
-    for place in range(1, len(run)):
-        sides += [_last(run[:place], parts, frames), _first(run[place:], parts, frames)]
-    # Of one length, so that they share a run of the network: what is shorter is repeated.
-    voices = yield _as_loud(np.stack([_filled(side, frames) for side in sides]), record)
-    apart = 1.0 - np.einsum("nd,nd->n", voices[::2], voices[1::2])
+    apart = np.empty(0, dtype=np.float32)
+    for first in range(1, len(run), PLACES_AT_ONCE):
+        sides = []
+        for place in range(first, min(first + PLACES_AT_ONCE, len(run))):
+            sides += [_last(run[:place], parts, frames), _first(run[place:], parts, frames)]
+        # Of one length, so that they share a run of the network: what is shorter is repeated.
+        voices = yield _as_loud(np.stack([_filled(side, frames) for side in sides]), record)
+        apart = np.concatenate([apart, 1.0 - np.einsum("nd,nd->n", voices[::2], voices[1::2])])
     # The mean of two neighbours has no sharp peak where spans are short: the largest of each neighbourhood divides.
     edged = np.pad(apart, 1)
     peaks = (apart > record.turn) & (apart >= edged[:-2]) & (apart >= edged[2:])

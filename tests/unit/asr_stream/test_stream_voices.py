@@ -90,6 +90,28 @@ async def test_a_final_says_who_speaks_where_that_is_asked(local, english):
     assert rooms.asked[-1][-1] == 1
 
 
+async def test_what_was_asked_ahead_counts_only_where_nothing_was_told_since(local, english):
+    """The setting changes while the first one's answer is still awaited: the second goes on from it."""
+    going = asyncio.Event()
+
+    async def slow(number):
+        if number == 0:
+            await going.wait()
+        return dict(enumerate([0, 0, 1, 1][: 2 * number + 2]))
+
+    rooms = Voices(local, slow)
+    fed = Fed(rooms, speakers="event")
+    await fed.feed(np.concatenate([english, silence(1.0)]), iter(lambda: 3_200, None))
+    fed.session.command("settings", lambda before: before.changed({"speakers": "final"}))
+    fed.session.push(np.concatenate([english, silence(1.0)]))
+    await asyncio.sleep(0.3)
+    going.set()
+    events = await fed.end()
+    assert [(event["utterance"], event["speaker"]) for event in told(events, "speaker")] == [(1, "A")]
+    assert told(events, "final")[1]["speaker"] == "B"
+    assert rooms.asked[-1][2] == b"state 0"
+
+
 async def test_letters_go_on_behind_those_of_a_session_that_was_lost(local, english):
     overlap = settings_room.checked_overlap({"told_speakers": 26}, start=True)
     _, events = await heard(local, english, table((0, 0)), "event", overlap=overlap)

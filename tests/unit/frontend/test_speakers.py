@@ -15,7 +15,7 @@ from frontend.audio.subtitles import srt, vtt
 from frontend.audio.timed import Timed, Token
 from frontend.audio.words import Word
 from frontend.errors import ApiError
-from frontend.triton.client import TritonUnavailable
+from frontend.triton.client import TritonRefused, TritonUnavailable
 from frontend.triton.speaking import Apart
 
 SOUND = "data:audio/wav;base64," + base64.b64encode(b"RIFF").decode()
@@ -48,6 +48,8 @@ def test_no_field_asks_for_nothing():
         ((["Ann"], [SOUND + "!"]), "is not base64"),
         ((["Ann"], ["data:audio/wav;base64," + "A" * 4_000_000]), "has more than 2500000 bytes"),
         (((), (), 3, 2), "more than max_speakers"),
+        ((["Ann", "Bo"], [SOUND] * 2, None, 1), "max_speakers is 1, and 2 are known"),
+        ((["Ann"], ["data:audio/wav" + ";a=b" * 9 + ";base64,QQ=="]), "are data URLs of sound"),
     ],
 )
 def test_a_mistake_names_its_field(fields, message):
@@ -138,6 +140,37 @@ async def test_segments_are_asked_in_order_whichever_is_known_first(monkeypatch)
     assert (await later).speaker == "B"
     assert (await empty).speaker == ""
     assert [(place, state) for place, state, _ in room.calls] == [(0, b""), (2, b"state")]
+
+
+async def test_a_segment_that_is_done_before_those_in_front_of_it_passes_no_turn(monkeypatch):
+    room = Asked(monkeypatch, [apart([(0, 1)], [0]), apart([(0, 1)], [0])])
+    for empty in (1, 2):
+        await room.speakers.done(empty)
+    assert (await asyncio.wait_for(room.ask(0), 5)).speaker == "A"
+    assert (await asyncio.wait_for(room.ask(3), 5)).speaker == "A"
+
+
+async def test_references_are_known_all_or_none(monkeypatch):
+    """The second one's failure sends both again: their places are their names."""
+    known = Apart(np.empty((0, 2), np.int32), [], {}, b"one")
+    both = Apart(np.empty((0, 2), np.int32), [], {}, b"both")
+    answers = [known, TritonRefused("INVALID_ARGUMENT: no", invalid=True), known, both, apart([(0, 1)], [1])]
+    room = Asked(monkeypatch, answers)
+    voices = tuple(np.full(3, value, dtype=np.float32) for value in (8, 9))
+    room.speakers.wanted = Wanted(("Ann", "Bo"), voices, voices)
+    assert (await room.ask(0)).speaker_error
+    assert (await room.ask(1)).speaker == "Bo"
+    assert [call[0] for call in room.calls] == [8, 9, 8, 9, 1]
+    assert [call[1] for call in room.calls] == [b"", b"one", b"", b"one", b"both"]
+
+
+async def test_after_one_waited_in_vain_others_wait_less(monkeypatch):
+    room = Asked(monkeypatch, [TritonUnavailable("gone")] * 30)
+    room.speakers.patience_s = room.speakers._patience_s = 20.0
+    monkeypatch.setattr("frontend.audio.speakers.LATER_PATIENCE_S", 0.01)
+    room.speakers._patience_s = 0.3
+    await room.ask(0)
+    assert room.speakers._patience_s == 0.01
 
 
 async def test_a_text_is_told_although_nobody_can_say_whose_it_is(monkeypatch):

@@ -81,6 +81,35 @@ def test_an_hour_is_bounded_and_remembers_who_is_who():
     assert same(told[:, 1], whose[-conversation.MOST_TURNS :])
 
 
+def test_a_stretch_of_any_length_leaves_bytes_that_are_read_again():
+    one = Conversation(WIDTH)
+    one.add(turns(talk(people(3), [number % 3 for number in range(2_600)])), LIMITS, RECORD)
+    assert len(one.voices) == conversation.MOST_VOICES
+    read = read_again(one)
+    assert read.next_turn == 2_600
+    assert same(read.speakers()[-90:, 1], [number % 3 for number in range(2_510, 2_600)])
+
+
+def test_voices_of_nobody_make_no_crowd():
+    """Voices that a client made up, none like another."""
+    made_up = np.eye(WIDTH, dtype=np.float32)[np.arange(conversation.MOST_VOICES) % WIDTH]
+    made_up = made_up + 0.3 * np.random.default_rng(0).standard_normal(made_up.shape).astype(np.float32)
+    one = Conversation(WIDTH)
+    one.know(people(1)[0])
+    one.add(turns(made_up / np.linalg.norm(made_up, axis=1, keepdims=True)), LIMITS, RECORD)
+    again = read_again(one)
+    again.add(turns(people(1)), LIMITS, RECORD)
+    assert again.speakers()[:, 1].max() <= clustering.MOST_SPEAKERS
+
+
+def test_lengths_that_nobody_spoke_are_refused():
+    one = Conversation(WIDTH)
+    one.add(turns(people(1)), LIMITS, RECORD)
+    one.seconds[:] = 1e38
+    with pytest.raises(StateError):
+        read_again(one)
+
+
 def test_bytes_of_another_encoder_are_refused():
     data = Conversation(32).to_bytes().tobytes()
     with pytest.raises(StateError, match="from another speaker encoder"):
