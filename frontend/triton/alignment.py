@@ -26,13 +26,15 @@ async def aligned(
     text: str,
     *,
     language: str | None = None,
+    whole: bool = False,
     priority: int = 2,
     request_id: str = "",
     timeout_s: float = 60.0,
 ) -> list[Word]:
     """The words of `text` with their times from the clip's beginning on.
 
-    pcm: float32 [samples], 16 kHz mono; language: by name or code. Raises TritonRefused or TritonUnavailable.
+    pcm: float32 [samples], 16 kHz mono; language: by name or code; whole: every sample is taken as
+    speech. Raises TritonRefused or TritonUnavailable.
     """
     request = service_pb2.ModelInferRequest(model_name=ALIGN, id=f"{request_id[:MAX_NAME]}.{secrets.token_hex(8)}")
     add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
@@ -40,6 +42,8 @@ async def aligned(
     if language:
         add_input(request, "LANGUAGE", "BYTES", [1], bytes_element(language))
     set_parameter(request, "priority_level", priority)
+    if whole:
+        set_parameter(request, "vad", "off")
     try:
         call = client.stub.ModelInfer(request, timeout=timeout_s, metadata=tracing.metadata())
         response = await client.renewals.answer(call, time.monotonic())

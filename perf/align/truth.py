@@ -70,8 +70,9 @@ async def truth(url: str, count: int) -> dict[str, float]:
 
             async def one(clip: TimedUtterance, found: Shifts = found, places: asyncio.Semaphore = places) -> None:
                 async with places:
+                    whole = await _served(client, clip, whole=True)
                     times = await _served(client, clip)
-                _note(found, times, _expected(model, processor, clip), clip)
+                _note(found, times, whole, _expected(model, processor, clip), clip)
 
             for start in tqdm(range(0, len(clips), AT_A_TIME), desc=f"truth{end}", leave=False):
                 await asyncio.gather(*(one(clip) for clip in clips[start : start + AT_A_TIME]))
@@ -83,10 +84,10 @@ async def truth(url: str, count: int) -> dict[str, float]:
     return {"align.classes_differ": differ, "align.classes": told, **figures}
 
 
-async def _served(client: TritonClient, clip: TimedUtterance) -> NDArray[np.float64]:
-    """Milliseconds of every start and end in order."""
+async def _served(client: TritonClient, clip: TimedUtterance, *, whole: bool = False) -> NDArray[np.float64]:
+    """Milliseconds of every start and end in order. whole: silence is left in the clip, as transformers leaves it."""
     text = " ".join(WORDS[clip.language][digit] for digit in clip.digits)
-    words = await aligned(client, clip.pcm, text, language=clip.language)
+    words = await aligned(client, clip.pcm, text, language=clip.language, whole=whole)
     return np.array([1_000 * time for word in words for time in (word.start, word.end)])
 
 
@@ -99,9 +100,17 @@ def _expected(model: Any, processor: Any, clip: TimedUtterance) -> NDArray[np.fl
     return np.array([1_000 * one[name] for one in told for name in ("start_time", "end_time")])
 
 
-def _note(found: Shifts, served: NDArray[np.float64], expected: NDArray[np.float64], clip: TimedUtterance) -> None:
+def _note(
+    found: Shifts,
+    served: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    clip: TimedUtterance,
+) -> None:
     # A time behind the clip's last sample is told as that.
     expected = np.minimum(expected, clip.pcm.size // 160 * 10)
     found.told += expected.size
-    found.differ += int((np.abs(served - expected) > CLASS_MS / 2).sum()) if served.size == expected.size else 10**6
+    found.differ += (
+        int((np.abs(whole - expected) > CLASS_MS / 2).sum()) if whole.size == expected.size else expected.size
+    )
     found.off_ms += np.abs(served - 1_000 * clip.spans.ravel()).tolist()
