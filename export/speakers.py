@@ -31,7 +31,7 @@ GE2E = {
     "join": 0.31,
     "merge": 0.19,
     "known": 0.4,
-    "known_again": 0.34,
+    "known_again": 0.36,
 }
 MELS, WIDTH, LAYERS = 40, 256, 3
 
