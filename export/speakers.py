@@ -27,7 +27,7 @@ GE2E = {
     "window_s": 1.6,
     "hop_s": 0.4,
     "normalize_dbfs": -30.0,
-    "turn": 0.27,
+    "turn": 0.28,
     "join": 0.31,
     "merge": 0.19,
     "known": 0.4,

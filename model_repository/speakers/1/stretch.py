@@ -16,6 +16,9 @@ Floats = NDArray[np.float32]
 Asking = Generator[Floats, Floats, "list[HeardTurn]"]
 # A pause behind which a turn begins anyway: turns of one speaker are joined by their voices.
 LONG_PAUSE = int(0.7 * SAMPLE_RATE_HZ)
+# Where somebody pauses for long, somebody else begins sooner than between words said at once: a second counts as so much
+# distance, from the usual pause on.
+PAUSE_COUNTS, USUAL_PAUSE_S, MOST_PAUSE_S = 0.6, 0.3, 0.6
 # Places whose windows are held at a time.
 PLACES_AT_ONCE = 128
 # A turn's voice is the mean of no more windows than this, which lie evenly in it.
@@ -45,7 +48,8 @@ def turns_of(pcm: Floats, spans: NDArray[np.int32], record: Record, *, divided: 
         if divided:
             groups += [[index] for index in run]
             continue
-        groups += yield from _divided(run, parts, frames, record)
+        pauses = (spans[run[1:], 0] - spans[run[:-1], 1]) / SAMPLE_RATE_HZ
+        groups += yield from _divided(run, pauses, parts, frames, record)
     turns = []
     for group in groups:
         heard = np.concatenate([parts[index] for index in group])
@@ -68,9 +72,10 @@ def _runs(spans: NDArray[np.int32]) -> list[list[int]]:
 
 
 def _divided(
-    run: list[int], parts: list[Floats], frames: int, record: Record
+    run: list[int], pauses: NDArray[np.float64], parts: list[Floats], frames: int, record: Record
 ) -> Generator[Floats, Floats, list[list[int]]]:
-    """A run of spans as turns: divided where what is said before sounds more unlike what follows than around it."""
+    """A run of spans as turns: divided where what is said before sounds more unlike what follows than around it. pauses:
+    seconds between each and the next."""
     if len(run) < 2:
         return [run]
     apart = np.empty(0, dtype=np.float32)
@@ -82,6 +87,7 @@ def _divided(
         voices = yield _as_loud(np.stack([_filled(side, frames) for side in sides]), record)
         apart = np.concatenate([apart, 1.0 - np.einsum("nd,nd->n", voices[::2], voices[1::2])])
     # The mean of two neighbours has no sharp peak where spans are short: the largest of each neighbourhood divides.
+    apart = apart + PAUSE_COUNTS * (np.clip(pauses, 0, MOST_PAUSE_S) - USUAL_PAUSE_S)
     edged = np.pad(apart, 1)
     peaks = (apart > record.turn) & (apart >= edged[:-2]) & (apart >= edged[2:])
     groups: list[list[int]] = [[run[0]]]
