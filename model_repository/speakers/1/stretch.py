@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 Asking = Generator[Floats, Floats, "list[HeardTurn]"]
 # A pause behind which a turn begins anyway: turns of one speaker are joined by their voices.
 LONG_PAUSE = int(0.7 * SAMPLE_RATE_HZ)
-# Where somebody pauses for long, somebody else begins sooner than between words said at once: a second counts as so much
+# Behind a long pause somebody else begins more often than between words said at once: a second counts as so much
 # distance, from the usual pause on.
 PAUSE_COUNTS, USUAL_PAUSE_S, MOST_PAUSE_S = 0.6, 0.3, 0.6
 # Places whose windows are held at a time.
@@ -74,8 +74,8 @@ def _runs(spans: NDArray[np.int32]) -> list[list[int]]:
 def _divided(
     run: list[int], pauses: NDArray[np.float64], parts: list[Floats], frames: int, record: Record
 ) -> Generator[Floats, Floats, list[list[int]]]:
-    """A run of spans as turns: divided where what is said before sounds more unlike what follows than around it. pauses:
-    seconds between each and the next."""
+    """A run of spans as turns: divided where what is said before sounds more unlike what follows than around it.
+    pauses: seconds between each and the next."""
     if len(run) < 2:
         return [run]
     apart = np.empty(0, dtype=np.float32)

@@ -45,9 +45,11 @@ def test_a_turn_ends_where_somebody_else_begins(encoder):
     for seed in range(500, 508):
         talk = meeting(2, 8, seed)
         order = [turn for turn in talk.turns if turn.end - turn.start > 16_000]
-        pcm = np.concatenate([talk.pcm[turn.start : turn.end] for turn in order])
-        ends = np.cumsum([turn.end - turn.start for turn in order]).tolist()
-        spans = [span for start, end in zip([0, *ends[:-1]], ends, strict=True) for span in thirds(start, end)]
+        pause = np.zeros(7_000, dtype=np.float32)
+        pcm = np.concatenate([part for turn in order for part in (talk.pcm[turn.start : turn.end], pause)])
+        ends = np.cumsum([turn.end - turn.start + pause.size for turn in order]).tolist()
+        starts = [0, *ends[:-1]]
+        spans = [span for start, end in zip(starts, ends, strict=True) for span in thirds(start, end - pause.size)]
         firsts = {turn.first for turn in heard(encoder, pcm, spans)} - {0}
         truth = {3 * n for n in range(1, len(order)) if order[n].speaker != order[n - 1].speaker}
         right, missed, wrong = right + len(firsts & truth), missed + len(truth - firsts), wrong + len(firsts - truth)
