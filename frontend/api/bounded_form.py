@@ -42,7 +42,6 @@ class BoundedRoute(APIRoute):
                 await upload.form()
                 return await handle(upload)
             finally:
-                upload.is_handled = True
                 upload.let_go()
 
         return bounded
@@ -51,7 +50,6 @@ class BoundedRoute(APIRoute):
 class UploadRequest(Request):
     """`form` reads a bounded one, once."""
 
-    is_handled = False
     # Bytes of references: of this request, and of all that are not answered yet.
     held = 0
     held_by_all: ClassVar[int] = 0

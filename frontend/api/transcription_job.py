@@ -21,9 +21,10 @@ from starlette.formparsers import MultiPartParser
 
 from frontend.api.transcription_answers import done, event, events, whole
 from frontend.api.transcription_request import TranscriptionRequest
+from frontend.audio.attempts import asked
 from frontend.audio.decode_pool import DecodePool, DecodersBusy, DecodeTimeout
 from frontend.audio.decoding import AudioError, AudioTooLong, decode, decode_parts
-from frontend.audio.recordings import Options, Piece, Recording, Transcript
+from frontend.audio.recordings import NO_TIME, Options, Piece, Recording, Transcript
 from frontend.audio.segments import SAMPLE_RATE_HZ, VAD_STATE, WINDOW, Floats, SegmentRules
 from frontend.audio.speakers import Wanted
 from frontend.audio.wav import plain_parts
@@ -32,7 +33,7 @@ from frontend.observe.metrics import Metrics
 from frontend.observe.request_ids import request_id
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
-from frontend.triton.client import TritonRefused, TritonUnavailable
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -143,10 +144,9 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
     references = await _references(wanted, request.app.state.decoders)
     async with backend.use():
         if wanted.speakers is not None:
-            judged = [
-                await _judged(backend, pcm, name) for pcm, name in zip(references, wanted.speakers.names, strict=True)
-            ]
             speakers = wanted.speakers
+            named = zip(references, speakers.names, strict=True)
+            judged = [await _judged(backend, pcm, name, options.patience_s) for pcm, name in named]
             told = Wanted(speakers.names, tuple(references), tuple(judged), speakers.at_least, speakers.at_most)
             options = replace(options, speakers=told)
         recording = Recording(backend.connected, parts, options, settings.segments_at_a_time, pool)
@@ -180,16 +180,20 @@ async def _references(wanted: TranscriptionRequest, pool: DecodePool) -> list[Fl
     return references
 
 
-async def _judged(backend: Backend, pcm: Floats, name: str) -> Floats:
-    """What vad says of a reference. Raises ApiError 400 where nobody speaks in it."""
+async def _judged(backend: Backend, pcm: Floats, name: str, patience_s: float) -> Floats:
+    """What vad says of a reference, asked again where Triton is lost. Raises ApiError 400 where nobody speaks in it."""
+
+    async def ask(client: TritonClient, _: float) -> Floats:
+        judged: Floats = (await client.vad(pcm, np.zeros(VAD_STATE, dtype=np.float32)))[0]
+        return judged
+
     try:
-        probabilities, _ = await (await backend.connected()).vad(pcm, np.zeros(VAD_STATE, dtype=np.float32))
+        probabilities = await asked(backend.connected, patience_s, ask, NO_TIME)
     except (TritonRefused, TritonUnavailable) as error:
         raise from_triton(error) from error
     if np.count_nonzero(probabilities > SegmentRules().threshold) * WINDOW < LEAST_SPEECH_S * SAMPLE_RATE_HZ:
         raise ApiError(400, f"the reference of {name!r} has no speech", param="known_speaker_references")
-    judged: Floats = probabilities
-    return judged
+    return probabilities
 
 
 def _check_room(pool: DecodePool) -> None:

@@ -6,8 +6,11 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+
+T = TypeVar("T")
 
 # Between attempts: twice as long each time, and not all at once.
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
@@ -58,3 +61,20 @@ class Losses:
     def given_up(self, why: str) -> Exception:
         """What to raise where there is no time for another attempt."""
         return self.last or TritonUnavailable(why)
+
+
+async def asked(
+    connected: Callable[[], Awaitable[TritonClient]],
+    patience_s: float,
+    ask: Callable[[TritonClient, float], Awaitable[T]],
+    why: str,
+) -> T:
+    """What `ask` answers, of the attempts the first that does. ask: of a connection, with the seconds it may take; why:
+    said where there is no time for another attempt. Raises TritonRefused or TritonUnavailable."""
+    losses = Losses()
+    async for client, timeout_s in attempts(connected, patience_s):
+        try:
+            return await ask(client, timeout_s)
+        except (TritonUnavailable, TritonRefused) as error:
+            losses.add(error)
+    raise losses.given_up(why)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frontend.audio.attempts import Losses, attempts
+from frontend.audio.attempts import Losses, asked, attempts
 from frontend.audio.decode_pool import DecodePool
 from frontend.audio.joining import separator
 from frontend.audio.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
@@ -194,14 +194,11 @@ class Recording:
         return attempts(self._connected, self._options.patience_s)
 
     async def _vad(self, pcm: Floats, state: Floats) -> tuple[Floats, Floats]:
-        losses = Losses()
-        async for client, _ in self._attempts():
-            try:
-                probabilities, state = await client.vad(pcm, state)
-                return probabilities, state
-            except (TritonUnavailable, TritonRefused) as error:
-                losses.add(error)
-        raise losses.given_up(NO_TIME)
+        async def ask(client: TritonClient, _: float) -> tuple[Floats, Floats]:
+            probabilities, after = await client.vad(pcm, state)
+            return probabilities, after
+
+        return await asked(self._connected, self._options.patience_s, ask, NO_TIME)
 
     async def _beginning(self, first: list[Floats]) -> bool:
         """Fill `first` with as much as goes into one request; whether that is all."""

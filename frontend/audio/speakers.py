@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from frontend.audio.attempts import Losses, attempts
+from frontend.audio.attempts import asked
 from frontend.audio.segments import SAMPLE_RATE_HZ, Segment
 from frontend.audio.timed import Timed, Token
 from frontend.audio.words import Word
@@ -146,23 +146,20 @@ class Speakers:
     async def _attempted(
         self, pcm: Floats, state: bytes, *, probabilities: Floats | None = None, known: bool = False
     ) -> Apart:
-        losses = Losses()
-        async for client, timeout_s in attempts(self.connected, self._patience_s):
-            try:
-                return await told_apart(
-                    client,
-                    pcm,
-                    probabilities=probabilities,
-                    known=known,
-                    state=state,
-                    limits=self.wanted.limits,
-                    priority=self.priority,
-                    request_id=self.request_id,
-                    timeout_s=timeout_s,
-                )
-            except (TritonUnavailable, TritonRefused) as error:
-                losses.add(error)
-        raise losses.given_up(NO_TIME)
+        async def ask(client: TritonClient, timeout_s: float) -> Apart:
+            return await told_apart(
+                client,
+                pcm,
+                probabilities=probabilities,
+                known=known,
+                state=state,
+                limits=self.wanted.limits,
+                priority=self.priority,
+                request_id=self.request_id,
+                timeout_s=timeout_s,
+            )
+
+        return await asked(self.connected, self._patience_s, ask, NO_TIME)
 
 
 def _turns_of_words(words: Sequence[Word], apart: Apart, segment: Segment) -> list[int]:
@@ -210,10 +207,9 @@ def _divided(timed: Timed, apart: Apart, segment: Segment) -> list[Timed]:
                 turn=turn,
             )
         )
-    if parts:
-        # A segment begins and ends where its sound does.
-        parts[0] = replace(parts[0], start=timed.start)
-        parts[-1] = replace(parts[-1], end=timed.end, tokens=(*parts[-1].tokens, *tokens))
+    # A segment begins and ends where its sound does.
+    parts[0] = replace(parts[0], start=timed.start)
+    parts[-1] = replace(parts[-1], end=timed.end, tokens=(*parts[-1].tokens, *tokens))
     return parts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from frontend.audio.attempts import Losses, attempts
+from frontend.audio.attempts import asked
 from frontend.audio.segments import SAMPLE_RATE_HZ, Segment
 from frontend.audio.timed import Timed
 from frontend.audio.words import Word
@@ -49,23 +49,19 @@ class WordTimes:
         return replace(timed, words=words)
 
     async def _found(self, segment: Segment, text: str, language: str | None) -> tuple[Word, ...]:
-        losses = Losses()
-        async for client, timeout_s in attempts(self._connected, self._patience_s):
-            try:
-                words = await aligned(
-                    client,
-                    segment.pcm,
-                    text,
-                    language=language,
-                    priority=self._priority,
-                    request_id=self._request_id,
-                    timeout_s=timeout_s,
-                )
-            except (TritonUnavailable, TritonRefused) as error:
-                losses.add(error)
-            else:
-                return tuple(_in_recording(word, segment) for word in words)
-        raise losses.given_up(NO_TIME)
+        async def ask(client: TritonClient, timeout_s: float) -> list[Word]:
+            return await aligned(
+                client,
+                segment.pcm,
+                text,
+                language=language,
+                priority=self._priority,
+                request_id=self._request_id,
+                timeout_s=timeout_s,
+            )
+
+        words = await asked(self._connected, self._patience_s, ask, NO_TIME)
+        return tuple(_in_recording(word, segment) for word in words)
 
 
 def _in_recording(word: Word, segment: Segment) -> Word:

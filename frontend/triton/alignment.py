@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import secrets
-import time
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
 from frontend.audio.words import Word
-from frontend.observe import tracing
-from frontend.triton.client import MAX_NAME, TritonClient, TritonUnavailable, refused
-from frontend.triton.messages import add_input, bytes_element, elements, outputs_of, set_parameter
+from frontend.triton.client import MAX_NAME, TritonClient
+from frontend.triton.messages import add_input, bytes_element, elements, set_parameter
 from frontend.triton.profiles import ALIGN
-from frontend.triton.renewals import Unanswered
+from frontend.triton.unary import outputs
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -44,30 +41,9 @@ async def aligned(
     set_parameter(request, "priority_level", priority)
     if whole:
         set_parameter(request, "vad", "off")
-    try:
-        call = client.stub.ModelInfer(request, timeout=timeout_s, metadata=tracing.metadata())
-        response = await client.renewals.answer(call, time.monotonic())
-    except Unanswered as error:
-        raise TritonUnavailable(str(error)) from error
-    except grpc.aio.AioRpcError as error:
-        raise told_by(client, error) from error
-    except grpc.aio.UsageError as error:
-        # The channel was closed between two calls.
-        raise TritonUnavailable(str(error)) from error
-    raw = outputs_of(response)
+    raw = await outputs(client, request, timeout_s)
     texts = [text.decode() for text in elements(raw["WRITTEN"])]
     spans = np.frombuffer(raw["SPANS"], dtype="<i4").reshape(-1, 2) / SAMPLE_RATE_HZ
     sure = np.frombuffer(raw["CONFIDENCE"], dtype="<f4")
     told = zip(texts, spans.tolist(), sure.tolist(), strict=True)
     return [Word.of(text, start, end, one) for text, (start, end), one in told]
-
-
-def told_by(client: TritonClient, error: grpc.aio.AioRpcError) -> Exception:
-    """What to raise where a call has failed."""
-    details = f"{error.code().name.lower()}: {error.details()}"
-    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
-        return TritonUnavailable(details)
-    refusal = refused(error.details() or "")
-    if isinstance(refusal, TritonUnavailable):
-        client.on_failure(error.details() or "")
-    return refusal

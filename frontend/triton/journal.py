@@ -29,6 +29,8 @@ PIECE_BYTES = 2 * SAMPLE_RATE_HZ
 # More than the longest utterance of the usual settings; `asr_stream` takes 120 s at a time.
 LONGEST = 110 * SAMPLE_RATE_HZ
 WORDS_LOST = "the server that was to find them was lost"
+# `told_speakers` of a session that goes on, at most: with more, letters are given again.
+MOST_TOLD = 1_000
 SPEAKER_LOST = "the server that was to tell was lost"
 
 
@@ -254,8 +256,9 @@ def _is_sound(sent: Sent) -> bool:
 
 
 def num_speakers(event: Mapping[str, Any]) -> int:
-    """How many speakers have letters, as far as an event tells."""
-    return max(map(_place_of, [event.get("speaker", ""), *(turn["speaker"] for turn in event.get("turns", ()))]))
+    """How many speakers have letters, as far as an event tells, and no more than `asr_stream` takes for that."""
+    named = [event.get("speaker", ""), *(turn["speaker"] for turn in event.get("turns", ()))]
+    return min(MOST_TOLD, max(map(_place_of, named)))
 
 
 def _place_of(letters: str) -> int:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from frontend.observe import tracing
-from frontend.triton.alignment import told_by
-from frontend.triton.client import MAX_NAME, TritonClient, TritonUnavailable
-from frontend.triton.messages import add_input, outputs_of, set_parameter
+from frontend.triton.client import MAX_NAME, TritonClient
+from frontend.triton.messages import add_input, set_parameter
 from frontend.triton.profiles import SPEAKERS
-from frontend.triton.renewals import Unanswered
+from frontend.triton.unary import outputs
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,8 @@ async def told_apart(
 ) -> Apart:
     """pcm: float32 [samples], 16 kHz mono. spans: [N, 2], where something is said in it, or vad's probabilities of it.
     state: of the answer before, none at the beginning. known: it is somebody's reference. spans_are_turns: each of them
-    is a turn of its own. limits: min_speakers and
-    max_speakers, where they are given. Raises TritonRefused or TritonUnavailable."""
+    is a turn of its own. limits: min_speakers and max_speakers, where they are given. Raises TritonRefused or
+    TritonUnavailable."""
     request = service_pb2.ModelInferRequest(model_name=SPEAKERS, id=f"{request_id[:MAX_NAME]}.{secrets.token_hex(8)}")
     add_input(request, "PCM", "FP32", [pcm.size], np.ascontiguousarray(pcm, dtype="<f4").tobytes())
     if spans is not None:
@@ -65,21 +61,11 @@ async def told_apart(
     }
     for name, value in parameters.items():
         set_parameter(request, name, value)
-    try:
-        call = client.stub.ModelInfer(request, timeout=timeout_s, metadata=tracing.metadata())
-        response = await client.renewals.answer(call, time.monotonic())
-    except Unanswered as error:
-        raise TritonUnavailable(str(error)) from error
-    except grpc.aio.AioRpcError as error:
-        raise told_by(client, error) from error
-    except grpc.aio.UsageError as error:
-        # The channel was closed between two calls.
-        raise TritonUnavailable(str(error)) from error
-    raw_outputs = outputs_of(response)
-    speakers = np.frombuffer(raw_outputs["SPEAKERS"], dtype="<i4").reshape(-1, 2).tolist()
+    told = await outputs(client, request, timeout_s)
+    speakers = np.frombuffer(told["SPEAKERS"], dtype="<i4").reshape(-1, 2).tolist()
     return Apart(
-        np.frombuffer(raw_outputs["TURNS"], dtype="<i4").reshape(-1, 2),
-        np.frombuffer(raw_outputs["TURN_OF_SPAN"], dtype="<i4").tolist(),
+        np.frombuffer(told["TURNS"], dtype="<i4").reshape(-1, 2),
+        np.frombuffer(told["TURN_OF_SPAN"], dtype="<i4").tolist(),
         dict(speakers),
-        raw_outputs["STATE"],
+        told["STATE"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -65,28 +65,6 @@ SIZES = {
         ),
         kv_tokens=16_384,
     ),
-    # Qwen3-ForcedAligner-0.6B: the smaller's language model behind an encoder as deep and wide as the larger's.
-    "aligner": Dimensions(
-        qwen3.Qwen3Config(
-            vocab_size=151_936,
-            hidden_size=1024,
-            intermediate_size=3072,
-            num_hidden_layers=28,
-            num_attention_heads=16,
-            num_key_value_heads=8,
-            head_dim=128,
-        ),
-        EncoderConfig(
-            num_mel_bins=128,
-            encoder_layers=24,
-            encoder_attention_heads=16,
-            encoder_ffn_dim=4096,
-            d_model=1024,
-            downsample_hidden_size=480,
-            output_dim=1024,
-        ),
-        kv_tokens=16_384,
-    ),
     "small": Dimensions(
         qwen3.Qwen3Config(
             vocab_size=1_000,
@@ -109,6 +87,8 @@ SIZES = {
         kv_tokens=16_384,
     ),
 }
+# Qwen3-ForcedAligner-0.6B: the smaller's language model behind an encoder as deep and wide as the larger's.
+SIZES["aligner"] = replace(SIZES["0.6b"], encoder=replace(SIZES["1.7b"].encoder, output_dim=1024))
 
 
 def decoder_weights(config: Any, seed: int = 0) -> dict[str, torch.Tensor]:

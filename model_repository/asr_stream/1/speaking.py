@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from . import events
-from .aligning import Aligning, Said
+from .aligning import Aligning
+from .beside import Said
 from .parameters import Parameters
 from .retrying import RETRY_FIRST_S, retried
 from .rooms import Heard, RoomFailed
@@ -152,7 +153,7 @@ class Speaking:
 
     async def _find_words(self, heard: Heard, end: int) -> events.Event:
         """At the priority of live work: the final waits."""
-        return await self._aligning.words(self._said(heard, end), WAITED_FOR)
+        return await self._aligning.found(self._said(heard, end), WAITED_FOR)
 
     async def _find_speaker(self, heard: Heard, end: int) -> Asked:
         return await self._voices.ask(self._said(heard, end), WAITED_FOR)

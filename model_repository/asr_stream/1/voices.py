@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import string
 from collections import deque
 from collections.abc import Callable
@@ -14,13 +13,10 @@ from typing import Any
 import numpy as np
 
 from . import events
-from .aligning import LAST_S, LATER_PATIENCE_S, MOST_WAITING, PATIENCE_S, Said
+from .beside import PATIENCE_S, Beside, Said
 from .endpointing import WINDOW
-from .retrying import retried
-from .rooms import Floats, RoomFailed, Rooms, Voiced
+from .rooms import Floats, Rooms, Voiced
 
-logger = logging.getLogger(__name__)
-TOO_MANY = "too many utterances wait to be told apart"
 # Utterances whose speaker may still be corrected, and windows of the detector that are kept: the longest utterance's.
 MOST_CORRECTED, MOST_JUDGED = 200, 4_000
 # An utterance in which no voice was found has no speaker.
@@ -62,12 +58,17 @@ class Asked:
     since: bytes
 
 
-class Voices:
-    """Made and used on the session's event loop. Voices are in the state that goes to the room and comes back: it is
-    dropped with the session."""
+class Voices(Beside):
+    """Voices are in the state that goes to the room and comes back: it is dropped with the session."""
+
+    too_many = "too many utterances wait to be told apart"
+    too_late = "the session ended before it was known who speaks"
+    no_answer = "who speaks was not found in time"
+    not_asked = "who speaks could not be asked"
 
     def __init__(self, rooms: Rooms, say: Callable[[dict[str, Any]], None], told_before: int = 0) -> None:
         """told_before: speakers of the session that this one goes on from, whose letters are not given again."""
+        super().__init__()
         self.judged = Judged()
         self._rooms = rooms
         self._say = say
@@ -75,24 +76,19 @@ class Voices:
         self._state = b""
         self._of_turn: dict[int, int] = {}
         self._utterances: dict[int, _Utterance] = {}
-        self._waiting: list[Said] = []
-        self._worker: asyncio.Task[None] | None = None
-        self._in_vain = False
 
     async def now(self, said: Said, priority: int, ahead: asyncio.Task[Asked] | None) -> events.Event:
         """What a final says of its speaker. ahead: where that was asked already; it counts where nothing has been told
         since."""
-        if self._worker is not None and not self._worker.done():
-            # Of finals before, of which this one's answer depends.
-            await asyncio.wait([self._worker], timeout=PATIENCE_S)
+        # Of finals before, on which this one's answer depends.
+        await self.followed(PATIENCE_S)
         asked = await ahead if ahead is not None else None
         if asked is None or asked.since != self._state:
             asked = await self.ask(said, priority)
         return self.take(said, asked.answer)
 
     async def ask(self, said: Said, priority: int) -> Asked:
-        """What the room answers, or why it does not; no later than PATIENCE_S, and sooner where it did not answer the
-        last time. Nothing is taken over."""
+        """What the room answers, or why it does not; nothing is taken over."""
         since = self._state
         if not said.heard.text:
             return Asked("nothing was said", since)
@@ -100,34 +96,34 @@ class Voices:
         async def ask() -> Voiced:
             return await self._rooms.voices(said.pcm, said.judged, since, priority)
 
-        patience_s = LATER_PATIENCE_S if self._in_vain else PATIENCE_S
-        self._in_vain = True
-        try:
-            answer = await asyncio.wait_for(retried(ask, patience_s, f"speakers of {said.number}"), patience_s)
-        except (RoomFailed, asyncio.TimeoutError) as error:
-            return Asked(str(error) or "who speaks was not found in time", since)
-        except Exception as error:
-            # The text is known, and is told whoever says it.
-            logger.exception("who speaks could not be asked")
-            return Asked(f"who speaks could not be asked: {error}", since)
-        self._in_vain = False
-        return Asked(answer, since)
+        return Asked(await self.asked(said, ask), since)
+
+    async def found(self, said: Said, priority: int) -> events.Event:
+        return self.take(said, (await self.ask(said, priority)).answer)
+
+    def told(self, said: Said, told: events.Event) -> None:
+        self._say(events.speaker_event(said.number, told))
+        self.correct()
+
+    def missing(self, why: str) -> events.Event:
+        return {"speaker": NOBODY, "speaker_error": why}
 
     def take(self, said: Said, answer: Voiced | str) -> events.Event:
         """Go on from an answer: `speaker`, with `turns` where there are several, or `speaker_error`."""
         if isinstance(answer, str):
-            return {"speaker": NOBODY, "speaker_error": answer}
+            return self.missing(answer)
         self._state = answer.state
-        self._of_turn |= answer.speakers
         turns = [
             (number, said.start + first, said.start + last)
             for number, (first, last) in zip(answer.numbers, answer.turns, strict=True)
         ]
         mine = self._utterances[said.number] = _Utterance(said.start, turns)
         while len(self._utterances) > MOST_CORRECTED:
-            gone = self._utterances.pop(next(iter(self._utterances)))
-            for number, _, _ in gone.turns:
-                self._of_turn.pop(number, None)
+            self._utterances.pop(next(iter(self._utterances)))
+        # The room tells of more turns than may be corrected here, every time.
+        oldest = min((one.turns[0][0] for one in self._utterances.values() if one.turns), default=0)
+        known = self._of_turn | answer.speakers
+        self._of_turn = {number: speaker for number, speaker in known.items() if number >= oldest}
         mine.told = self._speaker(mine)
         return self._told(mine)
 
@@ -138,36 +134,6 @@ class Voices:
             if speaker != one.told:
                 one.told = speaker
                 self._say(events.speaker_event(number, self._told(one)))
-
-    def follow(self, said: Said, priority: int) -> None:
-        """Tell by an event, once it is known; never waits."""
-        if len(self._waiting) >= MOST_WAITING:
-            self._say(events.speaker_event(said.number, {"speaker": NOBODY, "speaker_error": TOO_MANY}))
-            return
-        self._waiting.append(said)
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.get_running_loop().create_task(self._work(priority))
-
-    async def settle(self) -> None:
-        """Return when all are told, or after LAST_S; what is not known by then is told as such."""
-        if self._worker is not None:
-            await asyncio.wait([self._worker], timeout=LAST_S)
-            error = "the session ended before it was known who speaks"
-            for said in self._waiting:
-                self._say(events.speaker_event(said.number, {"speaker": NOBODY, "speaker_error": error}))
-        self.cancel()
-
-    def cancel(self) -> None:
-        self._waiting.clear()
-        if self._worker is not None:
-            self._worker.cancel()
-
-    async def _work(self, priority: int) -> None:
-        while self._waiting:
-            asked = await self.ask(self._waiting[0], priority)
-            said = self._waiting.pop(0)
-            self._say(events.speaker_event(said.number, self.take(said, asked.answer)))
-            self.correct()
 
     def _speaker(self, one: _Utterance) -> str:
         """Who speaks most of it."""

@@ -10,7 +10,9 @@ from perf.models.local_rooms import LocalRooms
 from tests.conftest import TINY
 from tests.unit.asr_stream.stream_kit import Fed, silence
 
-voices_room, rooms_room, settings_room = (room("asr_stream", name) for name in ("voices", "rooms", "settings"))
+voices_room, beside, rooms_room, settings_room = (
+    room("asr_stream", name) for name in ("voices", "beside", "rooms", "settings")
+)
 RoomFailed, Voiced = rooms_room.RoomFailed, rooms_room.Voiced
 
 
@@ -131,7 +133,7 @@ async def test_a_final_is_told_although_the_room_fails(local, english, mode):
 
 
 async def test_a_room_that_never_answers_holds_no_session(local, english, monkeypatch):
-    monkeypatch.setattr(voices_room, "LAST_S", 0.2)
+    monkeypatch.setattr(beside, "LAST_S", 0.2)
 
     async def silent(number):
         await asyncio.sleep(3_600)
@@ -154,6 +156,20 @@ async def test_off_asks_nobody_and_where_nobody_can_tell_the_setting_is_refused(
     assert (error["code"], error["fatal"]) == ("invalid", True)
     assert "no speaker encoder is exported" in error["message"]
     assert closed["type"] == "closed"
+
+
+def test_what_is_kept_of_a_long_session_is_bounded(local):
+    """The room tells of thousands of turns with every answer; those that may be corrected are kept."""
+    said = []
+    voices = voices_room.Voices(Voices(local, table()), said.append)
+    heard_text = rooms_room.Heard("one", "English", [])
+    for number in range(600):
+        newest = {turn: turn % 2 for turn in range(max(0, number - 450), number + 1)}
+        answer = Voiced([number], [(0, 100)], newest, b"state")
+        voices.take(beside.Said(number, 0, np.zeros(100, dtype=np.float32), heard_text), answer)
+        voices.correct()
+    assert said == []
+    assert len(voices._utterances) == len(voices._of_turn) == voices_room.MOST_CORRECTED
 
 
 def test_what_the_detector_said_is_said_anew():

@@ -11,7 +11,7 @@ from perf.models.local_rooms import LocalRooms
 from tests.conftest import TINY
 from tests.unit.asr_stream.stream_kit import Fed, silence
 
-aligning, rooms_room = room("asr_stream", "aligning"), room("asr_stream", "rooms")
+aligning, beside, rooms_room = (room("asr_stream", name) for name in ("aligning", "beside", "rooms"))
 RoomFailed = rooms_room.RoomFailed
 
 
@@ -117,7 +117,7 @@ async def test_an_aligner_that_is_away_for_a_moment_is_asked_again(local, englis
 
 
 async def test_an_aligner_that_never_answers_holds_no_session(local, english, monkeypatch):
-    monkeypatch.setattr(aligning, "LAST_S", 0.2)
+    monkeypatch.setattr(beside, "LAST_S", 0.2)
 
     async def silent(pcm, text):
         await asyncio.sleep(3_600)
@@ -130,7 +130,7 @@ async def test_an_aligner_that_never_answers_holds_no_session(local, english, mo
 
 
 async def test_a_final_that_waits_for_its_words_waits_no_longer_than_patience(local, english, monkeypatch):
-    monkeypatch.setattr(aligning, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(beside, "PATIENCE_S", 0.2)
 
     async def silent(pcm, text):
         await asyncio.sleep(3_600)
@@ -151,12 +151,12 @@ async def test_only_so_many_wait_for_their_words(local):
 
     waiting = aligning.Aligning(Aligned(local, slow), said.append)
     text = rooms_room.Heard("one", "English", [])
-    for number in range(aligning.MOST_WAITING + 2):
-        waiting.follow(aligning.Said(number, 0, np.zeros(1_600, dtype=np.float32), text), 2)
-    assert [event["words_error"] for event in said] == [aligning.TOO_MANY] * 2
+    for number in range(beside.MOST_WAITING + 2):
+        waiting.follow(beside.Said(number, 0, np.zeros(1_600, dtype=np.float32), text), 2)
+    assert [event["words_error"] for event in said] == [aligning.Aligning.too_many] * 2
     going.set()
     await waiting.settle()
-    assert [event["utterance"] for event in said[2:]] == list(range(aligning.MOST_WAITING))
+    assert [event["utterance"] for event in said[2:]] == list(range(beside.MOST_WAITING))
     assert all(event["words"] for event in said[2:])
 
 

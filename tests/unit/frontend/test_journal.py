@@ -226,3 +226,15 @@ def test_words_of_a_stream_that_goes_on_are_told_in_the_sessions_time():
     assert told["words"] == [{**word, "start": round(1.25 + moved, 3), "end": round(1.5 + moved, 3)}]
     # The event that came is the stream's own, and stays as it was.
     assert word["start"] == 1.25
+
+
+def test_letters_that_were_told_are_not_told_again_by_the_next_stream():
+    journal = filled(10)
+    journal.told({**final(1, 0, SECOND), "speaker": "B"})
+    assert journal.again()[0].parameters["told_speakers"] == 2
+    turn = {"start": 0.0, "start_sample": 0, "end": 1.0, "end_sample": SECOND}
+    journal.told({"type": "speaker", "utterance": 1, "speaker": "C", "turns": [{**turn, "speaker": "AA"}]})
+    assert journal.again()[0].parameters["told_speakers"] == 27
+    # No more than `asr_stream` takes.
+    journal.told({"type": "speaker", "utterance": 1, "speaker": "ZZZ"})
+    assert journal.again()[0].parameters["told_speakers"] == 1_000
