@@ -71,7 +71,9 @@ class LocalAsr:
                 "network.kv_cache",
                 "network.quantization",
                 "network.qwen3",
+                "text.hotwords",
                 "text.prompt",
+                "text.token_bytes",
             )
         }
         self._decoder = decoder
@@ -86,6 +88,10 @@ class LocalAsr:
             config.num_hidden_layers, kv_cache_tokens, config.num_key_value_heads, config.head_dim, device, dtype
         )
         self.tokenizer = checkpoint.tokenizer
+        token_bytes = decoder["token_bytes"].TokenBytes(checkpoint.tokenizer)
+        self.hotwords = decoder["hotwords"].HotwordTries(
+            checkpoint.tokenizer, token_bytes, room("decoder", "parameters").Parameters().hotword_nats
+        )
         self.prompts = decoder["prompt"].PromptBuilder(checkpoint.tokenizer, checkpoint.template, 1024)
         self.engine = decoder["engine"].Engine(
             decoder["qwen3"].Qwen3(config, checkpoint.weights, device, dtype, quantize),

@@ -27,6 +27,7 @@ from frontend.observe import tracing
 from frontend.observe.metrics import MeasuredRequests, Metrics
 from frontend.observe.tracing import TracedRequests
 from frontend.settings import Settings
+from frontend.wording.hotwords import HotwordLists
 from frontend.workers.part import Part
 
 
@@ -55,6 +56,7 @@ def create_app(settings: Settings, part: Part | None = None) -> FastAPI:
     app = FastAPI(title="Qwen3-ASR on Triton", version=__version__, lifespan=lifespan)
     app.state.settings = settings
     app.state.counts = counts
+    app.state.hotword_lists = HotwordLists(settings.hotwords_dir)
     app.state.metrics = Metrics(counts.count(SESSIONS))
     share = settings.client_share / part.processes
     app.state.places = Places(settings.max_uploads, int(settings.max_uploads_mb * 1e6), share, counts)

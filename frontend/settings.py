@@ -67,6 +67,10 @@ class Settings(BaseSettings):
         description="Profile of the embedded Triton, its --model-config-name; `default`: that of a CPU; unset: `cuda` "
         "where a GPU can be used, else `default`.",
     )
+    hotwords_dir: Path | None = Field(
+        default=None,
+        description="A folder of hotword lists that requests may name: files NAME.txt, a phrase a line.",
+    )
     device: str = Field(
         default="auto",
         pattern="^(auto|cpu|cuda)$",

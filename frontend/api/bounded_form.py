@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from frontend.errors import CLIENT_CLOSED_REQUEST, ApiError
 
 MAX_FIELDS = 300
-# Of all fields beside the file: the longest prompt and keywords, in the widest characters, and some more.
+# Of all fields beside the file: the longest prompt, keywords and hotwords, in the widest characters, and some more.
 MAX_FIELD_BYTES = 400_000
 # Of references of known speakers, four of ten seconds, beside them.
 MAX_REFERENCE_BYTES = 4 * 3_400_000

@@ -8,7 +8,18 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import JSONResponse
 
 from frontend.api.bounded_form import BoundedRoute
-from frontend.api.form_fields import MAX_NAME, Debug, Format, Language, Prompt, Stream, Temperature, Upload
+from frontend.api.form_fields import (
+    MAX_NAME,
+    Debug,
+    Format,
+    HotwordsField,
+    Language,
+    Prompt,
+    Stream,
+    Temperature,
+    Upload,
+)
+from frontend.api.hotword_fields import hotwords_of
 from frontend.api.transcription_job import answer, transcribed
 from frontend.api.transcription_request import checked_request
 from frontend.errors import ApiError
@@ -26,6 +37,7 @@ async def transcribe(
     temperature: Temperature = 0.0,
     response_format: Format = "json",
     word_timestamps: Annotated[bool, Form(description="Words with their times, in verbose_json or a stream.")] = False,
+    hotwords: HotwordsField = None,
     stream: Stream = False,
     debug: Debug = False,
 ) -> Response:
@@ -41,6 +53,7 @@ async def transcribe(
         debug=debug,
         has_aligner=backend.has_aligner,
         has_speakers=backend.has_speakers,
+        hotwords=hotwords_of(request, hotwords, ()),
     )
     return await answer(request, file, wanted)
 

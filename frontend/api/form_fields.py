@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import File, Form, UploadFile
 
 from frontend.api.speakers_request import MOST_KNOWN, MOST_SPEAKERS
+from frontend.wording.hotwords import MOST_LISTS, MOST_TEXT
 
 # Characters of a word that names something, of all words to expect, and of a strategy's json.
 MAX_NAME, MAX_CONTEXT, MAX_STRATEGY = 100, 20_000, 2_000
@@ -49,6 +50,14 @@ KnownReferences = Annotated[
     Form(
         alias="known_speaker_references[]", description="2 to 10 s of speech of each, in the same order, as data URLs."
     ),
+]
+HotwordsField = Annotated[
+    str | None,
+    Form(max_length=MOST_TEXT, description="Phrases that are written where they may have been said, as json or text."),
+]
+ListNames = Annotated[
+    list[str] | None,
+    Form(alias="hotword_lists[]", description=f"Names of the server's lists of them, {MOST_LISTS} at most."),
 ]
 Stream = Annotated[bool, Form(description="Answer with server-sent events.")]
 Debug = Annotated[bool, Form(description="Add meta.timings_ms.")]

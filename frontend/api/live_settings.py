@@ -9,7 +9,7 @@ from typing import Any
 from frontend.api.strict_json import is_text
 
 # Characters at most. `asr_stream` knows which languages there are.
-TEXTS = {"language": 100, "context": 20_000, "vad": 3, "word_timestamps": 5, "speakers": 5}
+TEXTS = {"language": 100, "context": 20_000, "vad": 3, "word_timestamps": 5, "speakers": 5, "hotwords": 40_000}
 BESIDE_FINALS = ("off", "event", "final")
 # Lowest and highest. Of partial_interval_ms a server may ask for more.
 NUMBERS: dict[str, tuple[float, float]] = {

@@ -46,7 +46,7 @@ CONVERTED_AT_ONCE = 48_000
 # A client that takes nothing for so long is dropped.
 SLOW_READER_S = 30.0
 # How the decoder, which knows its tokens, refuses what a session tells it: by its name of the field.
-REFUSED_TEXTS = {"CONTEXT": "prompt", "language": "language"}
+REFUSED_TEXTS = {"CONTEXT": "prompt", "language": "language", "hotword": "hotwords"}
 
 
 @router.websocket("/v1/realtime")
@@ -178,7 +178,7 @@ class Connection:
 
     async def _update(self, event: dict[str, Any]) -> None:
         before = self._session
-        updated = before.updated(event.get("session"), self._names)
+        updated = before.updated(event.get("session"), self._names).with_lists(self._websocket.app.state.hotword_lists)
         if updated.word_timestamps != "off" and not self._websocket.app.state.backend.has_aligner:
             raise RealtimeMistake(NO_WORDS_HERE, param=f"{TRANSCRIPTION}.word_timestamps", code=NO_WORDS)
         if updated.speakers != "off" and not self._websocket.app.state.backend.has_speakers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from frontend.api.languages import LANGUAGES, is_language
@@ -11,6 +11,7 @@ from frontend.api.live_settings import BESIDE_FINALS
 from frontend.api.models import is_served, knows_turn_detection, not_served
 from frontend.api.realtime_events import RealtimeMistake, is_text
 from frontend.audio.live_audio import RATES_HZ, TARGET_HZ
+from frontend.wording.hotwords import Hotword, HotwordLists, WrongHotwords, all_hotwords, as_parameter, read_hotwords
 
 INCLUDE = "item.input_audio_transcription.logprobs"
 INPUT = "session.audio.input"
@@ -25,7 +26,8 @@ MAX_LANGUAGES = 100
 
 @dataclass(frozen=True)
 class RealtimeSession:
-    """Settings of a transcription session. wants_vad: the client did not say that it commits turns itself."""
+    """Settings of a transcription session. listed: what the hotword lists hold; wants_vad: the client did not say that
+    it commits turns itself."""
 
     session_id: str
     model: str
@@ -35,6 +37,9 @@ class RealtimeSession:
     languages: tuple[str, ...] = ()
     prompt: str = ""
     keywords: tuple[str, ...] = ()
+    hotwords: tuple[Hotword, ...] = ()
+    hotword_lists: tuple[str, ...] = ()
+    listed: tuple[Hotword, ...] = ()
     delay: str | None = None
     word_timestamps: str = "off"
     speakers: str = "off"
@@ -76,7 +81,19 @@ class RealtimeSession:
             languages=before.languages,
             prompt=before.prompt,
             keywords=before.keywords,
+            hotwords=before.hotwords,
+            hotword_lists=before.hotword_lists,
+            listed=before.listed,
         )
+
+    def with_lists(self, lists: HotwordLists) -> RealtimeSession:
+        """With what its hotword lists hold now. Raises RealtimeMistake."""
+        try:
+            changed = replace(self, listed=tuple(lists.named(self.hotword_lists)))
+            all_hotwords(changed.hotwords, changed.listed, changed.keywords)
+        except WrongHotwords as error:
+            raise RealtimeMistake(str(error), param=f"{TRANSCRIPTION}.{error.param}") from error
+        return changed
 
     def as_settings(self) -> dict[str, str | int | float | bool]:
         """Parameters for `asr_stream`."""
@@ -84,6 +101,7 @@ class RealtimeSession:
         return {
             "language": self.language or single,
             "context": _context(self.prompt, self.keywords),
+            "hotwords": as_parameter(all_hotwords(self.hotwords, self.listed, self.keywords)),
             "vad": "on" if self.server_vad else "off",
             "threshold": self.threshold,
             "prefix_padding_ms": self.prefix_padding_ms,
@@ -107,7 +125,13 @@ class RealtimeSession:
             "language": self.language or None,
             "prompt": self.prompt,
         }
-        given = {"languages": list(self.languages), "keywords": list(self.keywords), "delay": self.delay}
+        given = {
+            "languages": list(self.languages),
+            "keywords": list(self.keywords),
+            "hotwords": [asdict(one) for one in self.hotwords],
+            "hotword_lists": list(self.hotword_lists),
+            "delay": self.delay,
+        }
         transcription.update({name: value for name, value in given.items() if value})
         for name in ("word_timestamps", "speakers"):
             if getattr(self, name) != "off":
@@ -167,6 +191,13 @@ class RealtimeSession:
                 if len(_context(changed.prompt, changed.keywords)) > MAX_CONTEXT:
                     message = f"prompt and keywords have more than {MAX_CONTEXT} characters"
                     raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.{name}")
+        if "hotwords" in wanted:
+            try:
+                changed = replace(changed, hotwords=tuple(read_hotwords(wanted["hotwords"] or [])))
+            except WrongHotwords as error:
+                raise RealtimeMistake(str(error), param=f"{TRANSCRIPTION}.hotwords") from error
+        if "hotword_lists" in wanted:
+            changed = replace(changed, hotword_lists=_texts(wanted["hotword_lists"], "hotword_lists"))
         if "delay" in wanted:
             delay = wanted["delay"]
             if delay is not None and (not isinstance(delay, str) or delay not in AGREEMENT):

@@ -34,6 +34,7 @@ from frontend.observe.request_ids import request_id
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+from frontend.wording.hotwords import as_parameter
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -140,6 +141,7 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
         patience_s=min(settings.segment_timeout_s, settings.request_timeout_s),
         deltas=wanted.stream,
         words=wanted.words,
+        hotwords=as_parameter(wanted.hotwords),
     )
     references = await _references(wanted, request.app.state.decoders)
     async with backend.use():

@@ -12,6 +12,7 @@ from frontend.api.strict_json import is_text, parsed
 from frontend.audio.segments import SegmentRules
 from frontend.audio.subtitles import SubtitleLayout
 from frontend.errors import ApiError
+from frontend.wording.hotwords import Hotword, WrongHotwords, all_hotwords
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 TIMED_FORMATS = ("srt", "verbose_json", "vtt")
@@ -32,7 +33,8 @@ TURN_RULES = SegmentRules(max_s=12.0, early_s=0.5, pause_ms=350)
 @dataclass(frozen=True)
 class TranscriptionRequest:
     """A checked request. context: prompt and keywords as the model takes them; segments: a stream tells them, timed;
-    words: they have times, and tells_words: these are told; layout: of subtitles; speakers: who says it is told."""
+    words: they have times, and tells_words: these are told; layout: of subtitles; speakers: who says it is told;
+    hotwords: all of them, keywords among them."""
 
     response_format: str
     stream: bool
@@ -47,6 +49,7 @@ class TranscriptionRequest:
     tells_words: bool = False
     layout: SubtitleLayout = field(default_factory=SubtitleLayout)
     speakers: SpeakersRequest | None = None
+    hotwords: tuple[Hotword, ...] = ()
 
 
 def checked_request(
@@ -66,6 +69,7 @@ def checked_request(
     speakers: SpeakersRequest | None = None,
     has_aligner: bool = False,
     has_speakers: bool = False,
+    hotwords: Sequence[Hotword] = (),
 ) -> TranscriptionRequest:
     """Raises ApiError 400 where a field is none that can be served, or fields do not go together. has_aligner: words
     can have times here; has_speakers: speakers can be told apart."""
@@ -125,6 +129,7 @@ def checked_request(
         layout=layout,
         tells_words=words or layout.needs_words,
         speakers=speakers,
+        hotwords=_hotwords(hotwords, keywords),
     )
 
 
@@ -170,6 +175,13 @@ def _context(prompt: str | None, keywords: Sequence[str]) -> str | None:
         message = f"prompt and keywords have {len(context)} characters; {MAX_CONTEXT} are the most"
         raise ApiError(400, message, param="prompt")
     return context or None
+
+
+def _hotwords(given: Sequence[Hotword], keywords: Sequence[str]) -> tuple[Hotword, ...]:
+    try:
+        return tuple(all_hotwords(given, (), keywords))
+    except WrongHotwords as error:
+        raise ApiError(400, str(error), param=error.param) from error
 
 
 def _rules(strategy: str | None) -> SegmentRules | None:

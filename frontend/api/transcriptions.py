@@ -18,12 +18,14 @@ from frontend.api.form_fields import (
     Diarize,
     Format,
     HighlightWords,
+    HotwordsField,
     Karaoke,
     KnownNames,
     KnownReferences,
     Language,
     LineCount,
     LineWidth,
+    ListNames,
     MaxSpeakers,
     MinSpeakers,
     Name,
@@ -33,6 +35,7 @@ from frontend.api.form_fields import (
     Upload,
     WordsPerLine,
 )
+from frontend.api.hotword_fields import hotwords_of
 from frontend.api.models import check_model
 from frontend.api.speakers_request import NAMES, REFERENCES, checked_speakers
 from frontend.api.transcription_job import answer
@@ -76,6 +79,8 @@ async def transcribe(
     known_speaker_references: KnownReferences = None,
     min_speakers: MinSpeakers = None,
     max_speakers: MaxSpeakers = None,
+    hotwords: HotwordsField = None,
+    hotword_lists: ListNames = None,
     stream: Stream = False,
     debug: Debug = False,
 ) -> Response:
@@ -106,6 +111,7 @@ async def transcribe(
         speakers=speakers,
         has_aligner=backend.has_aligner,
         has_speakers=backend.has_speakers,
+        hotwords=hotwords_of(request, hotwords, hotword_lists or _texts(form, "hotword_lists")),
     )
     return await answer(request, file, wanted)
 

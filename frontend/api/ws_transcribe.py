@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from frontend.api import duplex
+from frontend.api.hotword_fields import for_asr_stream
 from frontend.api.live_settings import wrong_setting
 from frontend.api.strict_json import parsed
 from frontend.guard.ahead import Turns
@@ -19,6 +20,7 @@ from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
 from frontend.triton.lasting_session import LastingSession
+from frontend.wording.hotwords import HotwordLists, WrongHotwords
 
 router = APIRouter()
 
@@ -41,8 +43,10 @@ async def transcribe(websocket: WebSocket) -> None:
     await websocket.accept()
     backend: Backend = websocket.app.state.backend
     settings: Settings = websocket.app.state.settings
-    asked = dict(websocket.query_params)
-    if wrong := wrong_setting(asked):
+    asked: dict[str, Any] = dict(websocket.query_params)
+    lists: HotwordLists = websocket.app.state.hotword_lists
+    wrong, asked = checked_settings(asked, lists)
+    if wrong:
         await say(websocket, {"type": "error", "code": "invalid", "message": wrong, "fatal": True})
         await websocket.close(REFUSED)
         return
@@ -54,7 +58,7 @@ async def transcribe(websocket: WebSocket) -> None:
             session.send(parameters=asked)
             await duplex.run(
                 session,
-                _speak(websocket, session, settings),
+                _speak(websocket, session, settings, lists),
                 _listen(websocket, session),
                 lambda: session.send(end=True),
                 websocket.app.state.drain,
@@ -66,7 +70,7 @@ async def transcribe(websocket: WebSocket) -> None:
         await websocket.close(TRY_AGAIN_LATER)
 
 
-async def _speak(websocket: WebSocket, session: LastingSession, settings: Settings) -> None:
+async def _speak(websocket: WebSocket, session: LastingSession, settings: Settings, lists: HotwordLists) -> None:
     """Pass on what the client sends, no faster than it may be sent, until it leaves or says `end`."""
     sound = _Sound(session, settings.live_ahead_s)
     turns = Turns(settings.live_messages_per_s, MOST_MESSAGES)
@@ -86,7 +90,7 @@ async def _speak(websocket: WebSocket, session: LastingSession, settings: Settin
         if data is not None:
             await sound.pass_on(data)
             continue
-        error = command(session, message.get("text") or "")
+        error = command(session, message.get("text") or "", lists)
         if error is not None:
             await say(websocket, {"type": "error", "code": "invalid", "message": error, "fatal": False})
         if session.ended:
@@ -120,7 +124,16 @@ class _Sound:
             await self._session.room(self._ahead_s)
 
 
-def command(session: LastingSession, text: str) -> str | None:
+def checked_settings(asked: dict[str, Any], lists: HotwordLists) -> tuple[str | None, dict[str, Any]]:
+    """What is wrong with settings, or None, and how `asr_stream` takes them."""
+    try:
+        settings = for_asr_stream(asked, lists)
+    except WrongHotwords as error:
+        return str(error), asked
+    return wrong_setting(settings), settings
+
+
+def command(session: LastingSession, text: str, lists: HotwordLists) -> str | None:
     """Obey a text message; returns what is wrong with it, or None."""
     if len(text) > MOST_TEXT:
         return f"a text message has {len(text)} characters; {MOST_TEXT} are the most"
@@ -137,10 +150,11 @@ def command(session: LastingSession, text: str) -> str | None:
         session.send(parameters={"command": action})
     elif not fields:
         return "config names no setting"
-    elif wrong := wrong_setting(fields):
-        return wrong
     else:
-        session.send(parameters=fields)
+        wrong, parameters = checked_settings(fields, lists)
+        if wrong:
+            return wrong
+        session.send(parameters=parameters)
     return None
 
 

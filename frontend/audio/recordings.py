@@ -31,7 +31,7 @@ class Options:
     """How to hear. rules: None takes a recording that is short enough in one piece, as a gRPC client would; patience_s:
     of one segment, with all attempts where Triton is lost or has no place; deltas: text comes as it is heard, otherwise
     each segment's at once, which is cheaper; words: when each was said, with its segment; speakers: who says it, of a
-    recording that is cut (`rules`)."""
+    recording that is cut (`rules`); hotwords: as the decoder has them."""
 
     request_id: str
     language: str | None = None
@@ -43,6 +43,7 @@ class Options:
     deltas: bool = True
     words: bool = False
     speakers: Wanted | None = None
+    hotwords: str = ""
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,8 @@ class Recording:
     async def _heard(self, segment: Segment, number: int) -> AsyncGenerator[Piece, None]:
         options = self._options
         parameters: dict[str, str | int | float | bool] = {} if options.deltas else {"deltas": False}
+        if options.hotwords:
+            parameters["hotwords"] = options.hotwords
         if options.temperature:
             parameters["temperature"] = options.temperature
         start, end = segment.start / SAMPLE_RATE_HZ, segment.end / SAMPLE_RATE_HZ

@@ -15,8 +15,8 @@ from export.rooms import MODEL_REPOSITORY, room
 
 stream_rooms = room("asr_stream", "rooms")
 silero_room = room("vad", "silero")
-sequence_room, sampling, sessions = (
-    room("decoder", name) for name in ("engine.sequence", "engine.sampling", "engine.sessions")
+sequence_room, sampling, biasing = (
+    room("decoder", name) for name in ("engine.sequence", "engine.sampling", "engine.biasing")
 )
 inputs, prompt_room = room("decoder", "serving.inputs"), room("decoder", "text.prompt")
 audio_room = room("decoder", "network.embeddings")
@@ -51,7 +51,9 @@ class LocalRooms:
         collector = Collector()
         params = sampling.SamplingParams(max_new_tokens=audio.num_rows + cached + 64)
         prompt = sequence_room.Prompt(before, torch.from_numpy(audio.rows), after, cached)
-        one = sequence_room.Sequence("", prompt, params, 1, collector, question.draft, session)
+        words = asr.hotwords.build(question.hotwords, forced=language is not None)
+        biased = None if words is None else biasing.Biasing(words)
+        one = sequence_room.Sequence("", prompt, params, 1, collector, question.draft, session, biasing=biased)
         asr.engine.submit(one)
         if not await asyncio.to_thread(collector.done.wait, 600) or collector.error is not None:
             raise stream_rooms.RoomFailed(collector.error or "no answer in time")
@@ -69,8 +71,9 @@ class LocalRooms:
         embeddings: Floats = out.numpy()
         return embeddings
 
-    async def check(self, language: str, context: str) -> None:
+    async def check(self, language: str, context: str, hotwords: str = "") -> None:
         try:
+            self._asr.hotwords.build(hotwords, forced=bool(language))
             self._asr.prompts.build(context, prompt_room.language_name(language) if language else None)
         except ValueError as error:
             raise stream_rooms.RoomFailed(str(error), invalid=True) from error

@@ -11,7 +11,11 @@ from tests.endings import ended_later
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory):
-    with ended_later(running_service(ASR_CACHE_DIR=str(tmp_path_factory.mktemp("cache")))) as running:
+    lists = tmp_path_factory.mktemp("hotwords")
+    (lists / "numbers.txt").write_text("# of the switchboard\nfour two seven nine zero one nine\t10\n")
+    (lists / "wrong.txt").write_text("four\tmuch\n")
+    cache = tmp_path_factory.mktemp("cache")
+    with ended_later(running_service(ASR_CACHE_DIR=str(cache), ASR_HOTWORDS_DIR=str(lists))) as running:
         yield running
 
 

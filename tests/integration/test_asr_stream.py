@@ -59,11 +59,11 @@ def of(events, kind):
     return [event for event in events if event["type"] == kind]
 
 
-async def check_exact(client, pcm, events, **options):
-    texts = of(events, "partial") + of(events, "final")
+async def check_exact(client, pcm, events, parameters=(), **options):
+    texts, asked = of(events, "partial") + of(events, "final"), dict(parameters)
     for event in texts:
         part = pcm[event["start_sample"] : event["end_sample"]]
-        assert event["text"] == await text(client, part, parameters={"vad": "off"}, **options), event
+        assert event["text"] == await text(client, part, parameters={**asked, "vad": "off"}, **options), event
     return texts
 
 
@@ -74,6 +74,25 @@ async def test_partials_and_finals_equal_the_ensemble(triton, client, english, c
     assert len(await check_exact(client, pcm, events)) > 8
     assert [event["text"] for event in of(events, "final")] == ["four two seven nine zero one five", "三八零二六"]
     assert events[-1] == {"type": "closed", "reason": "end", "end": pcm.size / 16_000, "end_sample": pcm.size}
+
+
+async def test_partials_with_hotwords_are_offline_decoding_with_them(triton, client, english):
+    """Words that are tried and given back, and words that stay, in the middle of drafts and sessions."""
+    pcm = np.concatenate([english, np.zeros(8_000, dtype=np.float32), english])
+    phrases = ["two seven five", "nine zero two", "zero one nine", "one six", "four four"]
+    hotwords = json.dumps(
+        [{"phrase": one, "weight": weight} for one, weight in zip(phrases, (4, 6, 10, 2, 3), strict=True)]
+    )
+    events = await listen(triton.url, fed(pcm, pause_s=0.02), partial_interval_ms=200, hotwords=hotwords)
+    assert len(await check_exact(client, pcm, events, {"hotwords": hotwords})) > 8
+    for final in of(events, "final"):
+        assert "zero one nine" in final["text"]
+
+
+async def test_wrong_hotwords_are_refused_at_once(triton, english):
+    events = await listen(triton.url, fed(english), hotwords="[1]")
+    assert [error["code"] for error in of(events, "error")] == ["invalid"]
+    assert "hotword" in of(events, "error")[0]["message"]
 
 
 async def test_int16_is_float32(triton, english):

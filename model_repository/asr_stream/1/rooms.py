@@ -37,6 +37,7 @@ class Question:
     session: str = ""
     cached_blocks: int = 0
     keep_blocks: int = 0
+    hotwords: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ class Rooms(Protocol):
 
     async def step(self, question: Question, *, fast: bool) -> Heard: ...
 
-    async def check(self, language: str, context: str) -> None:
-        """RoomFailed, invalid, where the decoder knows no such language or the context is too long."""
+    async def check(self, language: str, context: str, hotwords: str = "") -> None:
+        """RoomFailed, invalid, where the decoder knows no such language, the context is too long, or the hotwords are
+        wrong."""
 
     @property
     def can_align(self) -> bool:

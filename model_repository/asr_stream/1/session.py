@@ -159,16 +159,16 @@ class Session:
         return command.name == "end"
 
     async def _is_understood(self, settings: Settings, *, fatal: bool = False) -> bool:
-        """Ask the decoder about language and context at once, not when something is said."""
+        """Ask the decoder about language, context and hotwords at once, not when something is said."""
         if settings.word_timestamps != "off" and not self._rooms.can_align:
             self._say(events.error(events.INVALID, events.NO_WORDS, fatal=fatal))
             return False
         if settings.speakers != "off" and not self._rooms.has_voices:
             self._say(events.error(events.INVALID, events.NO_SPEAKERS, fatal=fatal))
             return False
-        if settings.language or settings.context:
+        if settings.language or settings.context or settings.hotwords:
             try:
-                await self._rooms.check(settings.language, settings.context)
+                await self._rooms.check(settings.language, settings.context, settings.hotwords)
             except RoomFailed as error:
                 # Where the decoder is away, whether it knows the language shows when it is back.
                 if error.invalid:

@@ -9,7 +9,7 @@ from typing import Any
 SAMPLE_RATE_HZ = 16_000
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 # Characters of the texts that a session may send; the decoder has its own bound, in tokens.
-MAX_LENGTHS = {"language": 100, "context": 20_000}
+MAX_LENGTHS = {"language": 100, "context": 20_000, "hotwords": 40_000}
 # When something more is told of a final that takes time to be found: never, behind it, or inside of it.
 BESIDE_FINALS = ("off", "event", "final")
 COMMANDS = ("flush", "reset")
@@ -30,8 +30,8 @@ class Settings:
     speech. min_speech_ms: less is no speech. silence_ms: a pause this long ends an utterance. max_utterance_s: a longer
     one is cut at its quietest place. partial_interval_ms: new audio between two steps. agreement: hypotheses in a row
     that have to agree on a word before it is stable. word_timestamps: `off`; `event`: when each word of a final was
-    said follows it; `final`: the final waits for that. speakers: the same for who speaks. debug: timings and counts in
-    events.
+    said follows it; `final`: the final waits for that. speakers: the same for who speaks. hotwords: phrases to listen
+    for, as the decoder's parameter has them. debug: timings and counts in events.
     """
 
     language: str = ""
@@ -46,6 +46,7 @@ class Settings:
     agreement: int = 2
     word_timestamps: str = "off"
     speakers: str = "off"
+    hotwords: str = ""
     debug: bool = False
 
     def __post_init__(self) -> None:

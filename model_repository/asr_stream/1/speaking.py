@@ -184,4 +184,4 @@ class Speaking:
 
 
 def _options(settings: Settings) -> Options:
-    return Options(settings.language, settings.context)
+    return Options(settings.language, settings.context, settings.hotwords)

@@ -1,6 +1,6 @@
 """What live transcription takes and gives; a request has as many answers as there is to say.
 
-Request parameters, on the first request or on any later one: language, context, vad (on, off), threshold,
+Request parameters, on the first request or on any later one: language, context, hotwords, vad (on, off), threshold,
 prefix_padding_ms, min_speech_ms, silence_ms, max_utterance_s, partial_interval_ms, agreement, debug (settings.py); and
 command: flush (finish the utterance now) or reset (drop it). hold=false: the request ends when its audio is heard, not
 when the next one begins, for clients that wait for the end of one before they send another. On the first request alone:

@@ -57,6 +57,8 @@ class TritonRooms:
             request.parameters["session"].string_param = question.session
             request.parameters["cached_blocks"].int64_param = question.cached_blocks
             request.parameters["keep_blocks"].int64_param = question.keep_blocks
+        if question.hotwords:
+            request.parameters["hotwords"].string_param = question.hotwords
         try:
             answer = await self._wire.ask(request, self._models.step_timeout_s)
         except (asyncio.CancelledError, NoAnswer):
@@ -68,8 +70,9 @@ class TritonRooms:
         result = json.loads(_text(raw["RESULT"]))
         return Heard(result["text"], result["language"], token_ids, result["finish_reason"] == "evicted", result)
 
-    async def check(self, language: str, context: str) -> None:
-        command = _command(self._models.decoder, LANGUAGE=language, CONTEXT=context)
+    async def check(self, language: str, context: str, hotwords: str = "") -> None:
+        parameters = {"hotwords": hotwords} if hotwords else None
+        command = _command(self._models.decoder, parameters, LANGUAGE=language, CONTEXT=context)
         await self._wire.ask(command, self._models.step_timeout_s)
 
     async def align(self, pcm: Floats, text: str, language: str, priority: int) -> list[TimedWord]:

@@ -80,6 +80,7 @@ class Options:
 
     language: str = ""
     context: str = ""
+    hotwords: str = ""
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ class Utterance:
         for index, block in enumerate(blocks):
             mel[index, :, : block.frames] = block.mel
         frames = np.array([[block.frames] for block in blocks], dtype=np.int32)
-        return Question(mel, frames, clip_max, options.language, options.context, self.draft)
+        return Question(mel, frames, clip_max, options.language, options.context, self.draft, hotwords=options.hotwords)
 
 
 def _cut(mel: Floats) -> list[Block]:

@@ -127,6 +127,12 @@ class Parameters(Declared):
         "longest clip has, or for this, where it is more.",
         low=0,
     )
+    hotword_nats: float = parameter(
+        1.0,
+        "By how many nats, for each of its tokens and with a weight of 1, a hotword may be less likely than what would "
+        "be written without it.",
+        low=0,
+    )
     max_context_tokens: int = parameter(1024, "A request whose CONTEXT has more tokens is refused.", low=0)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,9 @@ sequence = room("decoder", "engine.sequence")
 sampling = room("decoder", "engine.sampling")
 sessions = room("decoder", "engine.sessions")
 runner = room("decoder", "network.runner")
+picking = room("decoder", "network.picking")
+biasing = room("decoder", "engine.biasing")
+hotwords = room("decoder", "engine.hotwords")
 shapes = room("decoder", "network.shapes")
 layout = room("decoder", "network.layout")
 attention = room("decoder", "network.attention")
@@ -128,9 +131,10 @@ def make_sequence(
     draft=(),
     session=None,
     drafted=False,
+    phrases=(),
     **params,
 ):
-    """Random networks loop: the guard against it is off unless it is asked for."""
+    """Random networks loop: the guard against it is off unless it is asked for. phrases: hotwords, anywhere."""
     generator = torch.Generator().manual_seed(seed)
     cached_rows = session.cached_rows if session else 0
     # A stream's audio is the same from its beginning, however long it has become.
@@ -139,7 +143,10 @@ def make_sequence(
     prompt = sequence.Prompt(before, audio, torch.randint(0, 90, (3,), generator=generator).tolist(), cached_rows)
     params = sampling.SamplingParams(max_new_tokens, temperature, seed, **{"repetition_guard": False, **params})
     listener = listener or Collector()
-    return sequence.Sequence(str(seed), prompt, params, priority, listener, draft, session, audio if drafted else None)
+    words = hotwords.Hotwords(phrases, None) if phrases else None
+    biased = None if words is None else biasing.Biasing(words)
+    own_audio = audio if drafted else None
+    return sequence.Sequence(str(seed), prompt, params, priority, listener, draft, session, own_audio, biased)
 
 
 def run(made, sequences, timeout_s=60):

@@ -126,7 +126,7 @@ def test_recorded_steps_read_and_write_where_they_did_when_they_were_recorded(mo
         assert got == expected
         assert steps.counters.fixed == steps.counters.steps > 20
         assert sum(graph.times for graph in graphs) > 2 * steps.counters.steps - 40
-        assert len(graphs) == len([*kit.shapes.Shapes([1, 2, 4], 64, 8)]) + len(kit.runner.CHOICES)
+        assert len(graphs) == len([*kit.shapes.Shapes([1, 2, 4], 64, 8)]) + len(kit.picking.CHOICES)
         assert counter.counts.kv_copied_bytes == 0
 
 

@@ -65,7 +65,7 @@ def test_all_settings_of_the_model_are_known_here():
 @pytest.mark.parametrize("value", [10**400, -(10**400), "9" * 10_000, "\ud800", {"a": 1}])
 def test_whatever_stands_in_a_setting_is_answered_with_a_short_message(value):
     for name in (*NUMBERS, *TEXTS, *FLAGS, "x" * 5_000):
-        if name == "context" and value == "9" * 10_000:
+        if name in ("context", "hotwords") and value == "9" * 10_000:
             continue
         assert len(wrong_setting({name: value})) < 400
 

@@ -10,6 +10,7 @@ import pytest
 from frontend.api.realtime import LEAST_BYTES, Connection
 from frontend.api.realtime_session import RealtimeSession
 from frontend.settings import Settings
+from frontend.wording.hotwords import HotwordLists
 
 NAMES = ["tiny", *Settings().model_aliases]
 # At the rate of the models, so that every byte of sound comes out as it went in.
@@ -24,7 +25,9 @@ class Client:
     def __init__(self, events):
         self._messages = [{"type": "websocket.receive", "text": json.dumps(event)} for event in events]
         self._messages.append({"type": "websocket.disconnect"})
-        self.app = SimpleNamespace(state=SimpleNamespace(settings=Settings(live_messages_per_s=1e6)))
+        self.app = SimpleNamespace(
+            state=SimpleNamespace(settings=Settings(live_messages_per_s=1e6), hotword_lists=HotwordLists(None))
+        )
         self.told = []
 
     async def receive(self):

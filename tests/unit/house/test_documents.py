@@ -81,7 +81,7 @@ def test_what_a_live_session_may_ask_for_is_told_with_its_default():
     fields = settings.Settings.__dataclass_fields__
     # A canary is no user's.
     assert set(told) == {*fields, *settings.OTHER} - {"canary"}
-    empty = {"language": "recognized", "context": "none"}
+    empty = {"language": "recognized", "context": "none", "hotwords": "none"}
     for name, field in fields.items():
         assert told[name][0] == empty.get(name, shown(field.default)), name
     bounds = {name: ends for name, (_, ends) in told.items() if " to " in ends and name in fields}

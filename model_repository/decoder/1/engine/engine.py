@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 
 from ..network.kv_cache import KVCache
+from ..network.picking import Flight
 from ..network.qwen3 import Qwen3
-from ..network.runner import Flight, StepRunner
+from ..network.runner import StepRunner
+from .acceptance import accept
 from .faults import Faults
 from .planner import Part, plan
 from .scheduler import Chunk, Scheduler, SchedulerLimits
@@ -48,9 +49,9 @@ class Launched:
 
     @property
     def is_foreseeable(self) -> bool:
-        """Whether each sequence adds at most one token by it, so that the next step can be planned before it is
-        known."""
-        return all(part.count <= 1 and not part.sequence.draft for part in self.parts)
+        """Whether each sequence adds at most one token by it, which the device knows, so that the next step can be
+        planned before the host does."""
+        return all(part.count <= 1 and not part.sequence.draft and part.sequence.biasing is None for part in self.parts)
 
 
 class Engine:
@@ -279,14 +280,18 @@ class Engine:
 
     def _tell(self, launched: Launched) -> None:
         tokens, logprobs = launched.flight.tokens()
+        watched = launched.flight.watched()
         for part in launched.parts:
             if part.sequence.is_over:
                 # It ended by the step before, when this one was on its way.
                 continue
             part.sequence.ahead = None
             if part.count:
-                rows = slice(part.first, part.first + part.count)
-                self._accept_or_end(part.sequence, tokens[rows], logprobs[rows])
+                rows = range(part.first, part.first + part.count)
+                own = {place - part.first: watched[place] for place in rows if place in watched} if watched else {}
+                self._accept_or_end(
+                    part.sequence, tokens[rows.start : rows.stop], logprobs[rows.start : rows.stop], own
+                )
         now = time.monotonic()
         seconds = now - max(launched.started, self._landed)
         self._landed = now
@@ -296,53 +301,27 @@ class Engine:
         self.stats.computed_tokens += launched.num_rows
         self._faults.none()
 
-    def _accept_or_end(self, sequence: Sequence, tokens: list[int], logprobs: list[float]) -> None:
+    def _accept_or_end(
+        self, sequence: Sequence, tokens: list[int], logprobs: list[float], watched: Mapping[int, list[float]]
+    ) -> None:
         """What goes wrong with one sequence's tokens ends that one; the others of the step have theirs."""
         try:
-            self._accept(sequence, tokens, logprobs)
+            self._accept(sequence, tokens, logprobs, watched)
         except Exception as error:
             logger.exception("the tokens of a request cannot be chosen")
             if not sequence.is_over:
                 self._end(sequence)
                 sequence.listener.on_error(f"the decoder failed: {error}")
 
-    def _accept(self, sequence: Sequence, tokens: list[int], logprobs: list[float]) -> None:
-        """Append the tokens that decoding one by one would have chosen, as far as the draft foresaw them.
-
-        tokens: those after the sequence's rows, one and as many as draft tokens were in this step. The token after the
-        last foreseen one comes for free; what follows in the draft was computed in vain and is forgotten, its place in
-        the KV cache taken by the next token.
-        """
-        sequence.timings.first_token = sequence.timings.first_token or time.monotonic()
-        params, reason = sequence.params, ""
-        for index, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
-            if not math.isfinite(logprob):
-                raise ArithmeticError("the network computed no numbers for this request")
-            if token in self.end_ids:
-                reason = "stop"
-                break
-            may_end = len(sequence.output_ids) >= params.min_new_tokens
-            sequence.output_ids.append(token)
-            sequence.unshown.append((token, logprob))
-            self.stats.generated_tokens += 1
-            if params.repetition_guard and sequence.guard.push(token) and may_end:
-                reason = "repetition"
-                break
-            if len(sequence.output_ids) >= params.max_new_tokens:
-                reason = "length"
-                break
-            if not sequence.draft or sequence.draft.pop(0) != token:
-                sequence.draft.clear()
-                break
-            sequence.num_accepted += 1
-            # The last row's token was foreseen too, but not yet computed.
-            sequence.num_computed += index + 1 < len(tokens)
-        # From the first token on that the draft network did not foresee, it has to compute anew.
-        sequence.draft_computed = min(sequence.draft_computed, sequence.num_tokens - 1)
+    def _accept(
+        self, sequence: Sequence, tokens: list[int], logprobs: list[float], watched: Mapping[int, list[float]]
+    ) -> None:
+        reason, count = accept(sequence, tokens, logprobs, watched, self.end_ids)
+        self.stats.generated_tokens += count
         if reason:
             self._finish(sequence, reason)
         else:
-            self._show(sequence, len(sequence.unshown) - sequence.guard.num_held)
+            self._show(sequence, len(sequence.unshown) - sequence.num_held)
 
     def _show(self, sequence: Sequence, count: int) -> None:
         """Tell the listener the next `count` tokens."""

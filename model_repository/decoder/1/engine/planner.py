@@ -31,8 +31,8 @@ def plan(chunks: Iterable[Chunk]) -> tuple[Step, list[Part]]:
         # The last known token's row chooses the next one, and each draft token's row the one after it.
         count = max(0, start + chunk.length - sequence.num_tokens + 1)
         parts.append(Part(sequence, len(step.judged), count))
-        for index in range(count):
-            step.judge(step.num_rows - count + index, sequence.choice(index))
+        for index, choice in enumerate(sequence.choices(count)):
+            step.judge(step.num_rows - count + index, choice)
         sequence.num_computed += min(chunk.length, sequence.num_pending)
     return step, parts
 

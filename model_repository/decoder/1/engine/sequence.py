@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from ..network.kv_cache import Extent
 from ..network.step import AHEAD, Choice
 from ..text.repetition import RepetitionGuard
+from .biasing import Biasing
 from .sampling import SamplingParams
 from .sessions import SessionRequest
 
@@ -90,10 +91,12 @@ class Sequence:
         draft: Iterable[int] = (),
         session: SessionRequest | None = None,
         draft_audio: Tensor | None = None,
+        biasing: Biasing | None = None,
     ) -> None:
         """draft: tokens that the answer probably begins with; they cost one pass, whatever the model thinks of them.
 
-        draft_audio: the whole audio's embeddings for the draft network, where there is one.
+        draft_audio: the whole audio's embeddings for the draft network, where there is one. biasing: the request's
+        hotwords.
         """
         self.number = next(_numbers)
         self.request_id = request_id
@@ -114,6 +117,7 @@ class Sequence:
         # How many tokens are in the draft network's KV cache.
         self.draft_computed = 0
         self.offer(draft)
+        self.biasing = biasing
         self.guard = RepetitionGuard(prompt.cached_rows + prompt.audio.shape[0])
         # Tokens and their log-probabilities that the listener has not been told.
         self.unshown: list[tuple[int, float]] = []
@@ -152,9 +156,28 @@ class Sequence:
         self.draft = list(itertools.islice(draft, self.params.max_new_tokens - len(self.output_ids)))
         self.num_drafted += len(self.draft)
 
-    def choice(self, index: int) -> Choice:
-        """How the token after the last one is chosen, and after as many of the draft as `index` says."""
-        return self.params.choice(self.num_chosen + index)
+    def choices(self, count: int) -> list[Choice]:
+        """How the token after the last one is chosen, and after each of the draft's, `count` in all."""
+        choices = [self.params.choice(self.num_chosen + index) for index in range(count)]
+        if self.biasing is None or not count:
+            return choices
+        watched = self.biasing.watched(self.draft, count)
+        return [replace(one, watched=wanted) for one, wanted in zip(choices, watched, strict=True)]
+
+    @property
+    def num_held(self) -> int:
+        """Tokens at the answer's end that may not be told yet, because they may be taken back."""
+        attempted = 0 if self.biasing is None else self.biasing.num_held(len(self.output_ids))
+        return max(self.guard.num_held, attempted)
+
+    def give_back(self, count: int) -> None:
+        """Forget the last tokens of the answer, which nobody was told."""
+        if not count:
+            return
+        del self.output_ids[-count:]
+        del self.unshown[-count:]
+        self.num_computed = min(self.num_computed, self.num_tokens)
+        self.guard = self.guard.anew(self.output_ids)
 
     def ids(
         self, start: int, end: int, first_audio: int, audio: Tensor | None = None

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,15 @@ import torch
 from torch import Tensor
 
 from .attention import causal_masks, has_flash, ragged_attention
-from .choosing import Draws, choose
 from .kv_cache import KVCache
 from .layout import Layout
+from .picking import CHUNKS, Flight, Judged, Picker
 from .qwen3 import Qwen3
+from .recorder import Recorder
 from .shapes import Shape, Shapes
-from .step import AHEAD, JUDGED_FIELDS, Kind, Step, packed_size, split
+from .step import AHEAD, JUDGED_FIELDS, Step, packed_size, split
 
 logger = logging.getLogger(__name__)
-
-# Rows whose tokens are chosen at a time, by kind: bounds the memory of logits, 150,000 a row, and of noise.
-PLAIN_CHUNK = 256
-CHUNKS = {Kind.PLAIN: PLAIN_CHUNK, Kind.BANNED: PLAIN_CHUNK, Kind.DRAWN: 32}
-# Shapes in which the likeliest tokens are chosen.
-CHOICES = (1, 2, 4, 8, 16, 32, 64, 128, PLAIN_CHUNK)
 
 
 @dataclass
@@ -41,23 +35,6 @@ class Counters:
     fixed: int = 0
     steps: int = 0
     cpu_seconds: float = 0.0
-
-
-class Flight:
-    """A step that was launched."""
-
-    def __init__(self, told: Tensor, arrived: Any) -> None:
-        """told: int32 [2, R] on the host once `arrived`, an event or None, has come: tokens, and the bits of float32
-        log-probabilities."""
-        self._told = told
-        self._arrived = arrived
-
-    def tokens(self) -> tuple[list[int], list[float]]:
-        """The tokens after the judged rows and their log-probabilities; waits for the device."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        told = self._told.numpy()
-        return told[0].tolist(), told[1].view(np.float32).tolist()
 
 
 class StepRunner:
@@ -85,9 +62,6 @@ class StepRunner:
         self._splits = splits
         device = network.device
         self._on_host = device.type == "cpu"
-        is_end = torch.zeros(network.config.vocab_size, dtype=torch.bool)
-        is_end[list(end_ids)] = True
-        self._is_end = is_end.to(device)
         size = packed_size(max_rows, max_sequences) + JUDGED_FIELDS * max_rows
         width = network.config.hidden_size
         # Pinned, a copy need not be waited for. Two of each, in turns: a step is planned while the one before still
@@ -95,22 +69,17 @@ class StepRunner:
         pinned = torch.cuda.is_available() and not self._on_host
         self._planned = [torch.zeros(size, dtype=torch.int32, pin_memory=pinned) for _ in range(2)]
         self._heard = [torch.zeros(max_rows, width, dtype=network.dtype, pin_memory=pinned) for _ in range(2)]
-        self._told = [torch.zeros(2 * max_rows, dtype=torch.int32, pin_memory=pinned) for _ in range(2)]
         self._turn = 0
         # What recorded steps read and write lies in one place.
         self._plan = torch.zeros(size, dtype=torch.int32, device=device)
         self._audio = torch.zeros(max_rows, width, dtype=network.dtype, device=device)
         self._hidden = torch.zeros(max_rows, width, dtype=network.dtype, device=device)
-        # Of a step, its tokens and then the bits of their log-probabilities: one piece, or it is copied in two.
-        self._chosen = torch.zeros(2 * max_rows, dtype=torch.int32, device=device)
-        self._judged = torch.zeros(JUDGED_FIELDS, PLAIN_CHUNK, dtype=torch.int32, device=device)
-        self._picked = torch.zeros(2, PLAIN_CHUNK, dtype=torch.int32, device=device)
+        self._picker = Picker(network, max_rows, end_ids, pinned=pinned)
         self._run_layers: Callable[..., Tensor] = self._layers
         if compiled:
             # Every shape is one of its own, so nothing is made dynamic.
             self._run_layers = torch.compile(self._layers, dynamic=False, fullgraph=True)
         self._layer_graphs: dict[Shape, Any] = {}
-        self._choice_graphs: dict[int, Any] = {}
 
     def launch(self, step: Step) -> Flight:
         """Begin a step; its tokens come by the flight."""
@@ -125,7 +94,7 @@ class StepRunner:
         else:
             self.counters.fixed += 1
             hidden = self._in_shape(shape)
-        flight = self._choose(step, hidden, judged)
+        flight = self._picker.choose(step, hidden, judged)
         self.counters.cpu_seconds += time.thread_time() - began
         return flight
 
@@ -162,11 +131,11 @@ class StepRunner:
                 self._send(self._blank(), shape.rows, shape.sequences)
                 run = self._into_hidden(shape)
                 self._layer_graphs[shape] = recorder.record(run)
-            for size in sorted(CHOICES, reverse=True):
-                self._choice_graphs[size] = recorder.record(partial(self._into_picked, size))
+            self._picker.record(recorder, self._hidden)
         except Exception:
             logger.exception("steps cannot be recorded as CUDA graphs: they run one kernel after the other, slower")
-            self._layer_graphs, self._choice_graphs, self._shapes = {}, {}, None
+            self._layer_graphs, self._shapes = {}, None
+            self._picker.forget()
             return
         logger.info("recorded %d shapes of a step in %.1f s", len(self._layer_graphs), time.monotonic() - started)
 
@@ -180,12 +149,8 @@ class StepRunner:
         arguments = self._arguments(shape)
         return lambda: self._hidden[: shape.rows].copy_(self._run_layers(self._plan, *arguments, []))
 
-    def _into_picked(self, size: int) -> None:
-        self._picked[:, :size] = self._pick(self._hidden, Kind.PLAIN, self._judged[:, :size])
-
-    def _send(self, step: Step, rows: int, sequences: int) -> list[tuple[Kind, Tensor]]:
-        """The layout, the audio and the rows to judge, to the device; returns the last, int32 [JUDGED_FIELDS, R]
-        each."""
+    def _send(self, step: Step, rows: int, sequences: int) -> list[Judged]:
+        """The layout, the audio and the rows to judge, to the device; returns the last."""
         size = packed_size(rows, sequences)
         planned = self._planned[self._turn].numpy()
         step.pack(planned[:size], rows, sequences, self.cache.num_slots - 1)
@@ -193,7 +158,8 @@ class StepRunner:
         judged = []
         for kind, fields in step.judged_chunks(CHUNKS):
             planned[size : size + fields.size] = fields.ravel()
-            judged.append((kind, plan[size : size + fields.size].view(fields.shape)))
+            there = plan[size : size + fields.size].view(fields.shape)
+            judged.append(self._picker.judged(step, kind, fields, there))
             size += fields.size
         if not self._on_host:
             plan[:size].copy_(self._planned[self._turn][:size], non_blocking=True)
@@ -242,7 +208,7 @@ class StepRunner:
         ids = parts.ids
         if is_ahead:
             # Of the step before, whose tokens are overwritten behind this one.
-            known = self._chosen[(AHEAD - ids).clamp(min=0).long()]
+            known = self._picker.chosen[(AHEAD - ids).clamp(min=0).long()]
             ids = torch.where(ids <= AHEAD, known, ids)
         layout = Layout(
             positions=parts.positions,
@@ -258,66 +224,3 @@ class StepRunner:
         audio = self._heard[self._turn] if self._on_host else self._audio
         embeddings = self.network.embed(ids, audio if has_audio else None)
         return self.network.forward(embeddings, layout, self.cache)
-
-    def _choose(self, step: Step, hidden: Tensor, judged: list[tuple[Kind, Tensor]]) -> Flight:
-        total = len(step.judged)
-        chosen, told = self._chosen[: 2 * total], self._told[self._turn][: 2 * total]
-        if len(judged) == 1:
-            # All of one kind, in their order.
-            chosen.view(2, total).copy_(self._picked_of(hidden, *judged[0]))
-        else:
-            for kind, fields in judged:
-                chosen.view(2, total).index_copy_(1, fields[6].long(), self._picked_of(hidden, kind, fields))
-        told.copy_(chosen, non_blocking=True)
-        arrived = None
-        if not self._on_host and torch.cuda.is_available():
-            arrived = torch.cuda.Event()
-            arrived.record()
-        return Flight(told.view(2, total), arrived)
-
-    def _picked_of(self, hidden: Tensor, kind: Kind, fields: Tensor) -> Tensor:
-        count = fields.shape[1]
-        size = next((size for size in CHOICES if size >= count), 0)
-        if kind is not Kind.PLAIN or size not in self._choice_graphs:
-            return self._pick(hidden, kind, fields)
-        self._judged[:, :count].copy_(fields)
-        if hidden.data_ptr() != self._hidden.data_ptr():
-            self._hidden[: hidden.shape[0]].copy_(hidden)
-        self._choice_graphs[size].replay()
-        return self._picked[:, :count]
-
-    def _pick(self, hidden: Tensor, kind: Kind, fields: Tensor) -> Tensor:
-        """fields: int32 [JUDGED_FIELDS, R] -> int32 [2, R], tokens and the bits of their log-probabilities."""
-        logits = self.network.logits(hidden[fields[0].long()])
-        draws = None
-        if kind is not Kind.PLAIN:
-            low, high = fields[2].long(), fields[3].long()
-            seeds = (high << 32) | (low & 0xFFFFFFFF)
-            heated = kind is Kind.DRAWN
-            draws = Draws(fields[1].view(torch.float32), seeds, fields[4].long(), fields[5] > 0, heated)
-        tokens, logprobs = choose(logits, draws, self._is_end)
-        return torch.stack([tokens.int(), logprobs.view(torch.int32)])
-
-
-class Recorder:
-    """Makes CUDA graphs that share one pool of memory, as they never run at the same time, and one stream beside the
-    usual one, as every stream keeps memory of its own for products."""
-
-    def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()
-        self._pool: Any = None
-
-    def record(self, run: Callable[[], object]) -> Any:
-        """A graph of what `run` does."""
-        # What is chosen and allocated at the first run may not happen during the recording.
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream), torch.inference_mode():
-            run()
-        torch.cuda.current_stream().wait_stream(self._stream)
-        graph = torch.cuda.CUDAGraph()
-        recording = torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local")
-        # Other threads of the process may go on meanwhile.
-        with torch.inference_mode(), recording:
-            run()
-        self._pool = self._pool or graph.pool()
-        return graph

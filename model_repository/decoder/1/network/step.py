@@ -20,24 +20,30 @@ AHEAD = -(1 << 30)
 
 
 class Kind(Enum):
-    """How a token is chosen: the likeliest; the likeliest that does not end the answer; drawn at a temperature."""
+    """How a token is chosen: the likeliest; the likeliest that does not end the answer; drawn at a temperature; in any
+    of these ways, and others' log-probabilities are told."""
 
     PLAIN = "plain"
     BANNED = "banned"
     DRAWN = "drawn"
+    WATCHED = "watched"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How the token after a row is chosen (see `Draws`); the default is the likeliest token, whichever it is."""
+    """How the token after a row is chosen (see `Draws`); the default is the likeliest token, whichever it is. watched:
+    tokens whose log-probabilities are told beside it."""
 
     temperature: float = 0.0
     seed: int = 0
     number: int = 0
     banned: bool = False
+    watched: tuple[int, ...] = ()
 
     @property
     def kind(self) -> Kind:
+        if self.watched:
+            return Kind.WATCHED
         return Kind.DRAWN if self.temperature else Kind.BANNED if self.banned else Kind.PLAIN
 
 

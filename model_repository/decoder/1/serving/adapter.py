@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
 
+from ..engine.biasing import Biasing
 from ..engine.engine import EngineStopped
 from ..engine.sampling import SamplingParams
 from ..engine.sequence import Prompt, Sequence, Timings
@@ -20,6 +21,7 @@ from ..engine.sessions import SessionRequest
 from ..engine.waiting_room import UNAVAILABLE, RoomFull
 from ..network.embeddings import AudioEmbeddings, checked_audio
 from ..parameters import Parameters
+from ..text.hotwords import HotwordTries
 from ..text.prompt import PromptBuilder, Transcript, language_name
 from ..text.token_bytes import TokenBytes
 from .answers import Answer, Delta, Outbox, result_json
@@ -31,6 +33,7 @@ from .inputs import (
     checked_number,
     checked_priority,
     checked_session,
+    checked_text,
     checked_truth,
     checked_whole,
 )
@@ -53,6 +56,7 @@ class Adapter:
         self.tells_progress = not parameters.torch_compile
         self.tokenizer = checkpoint.tokenizer
         self.token_bytes = TokenBytes(checkpoint.tokenizer)
+        self.hotwords = HotwordTries(checkpoint.tokenizer, self.token_bytes, parameters.hotword_nats)
         self.prompts = PromptBuilder(checkpoint.tokenizer, checkpoint.template, parameters.max_context_tokens)
         # What renders the template is imported for the first prompt.
         self.prompts.build("", None)
@@ -106,6 +110,7 @@ class Adapter:
         draft = _input(request, "DRAFT_IDS")
         drafted = checked_draft(draft, self.config.vocab_size, self.engine.end_ids)
         params = self._sampling(parameters, audio, session)
+        hotwords = self.hotwords.build(checked_text(parameters, "hotwords"), forced=language is not None)
         self._command(parameters)
         if audio.num_rows == 0 and (session is None or session.cached_rows == 0):
             sink.send(_empty(audio, vars(self.engine.progress()) if self.tells_progress else {}))
@@ -120,7 +125,17 @@ class Adapter:
         prompt = Prompt(before, torch.from_numpy(audio.rows), after, session.cached_rows if session else 0)
         self.outbox.watch(answer)
         self.engine.submit(
-            Sequence(request.request_id(), prompt, params, priority, answer, drafted, session, draft_audio)
+            Sequence(
+                request.request_id(),
+                prompt,
+                params,
+                priority,
+                answer,
+                drafted,
+                session,
+                draft_audio,
+                biasing=None if hotwords is None else Biasing(hotwords),
+            )
         )
 
     def _draft_audio(self, request: Any, audio: AudioEmbeddings) -> torch.Tensor | None:

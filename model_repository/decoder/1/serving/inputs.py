@@ -86,9 +86,7 @@ def checked_truth(parameters: dict[str, Any], name: str, default: bool) -> bool:
 def checked_name(parameters: dict[str, Any], name: str) -> str:
     """A parameter that names a session or a request, "" where it is left out; ValueError where it is no text, or longer
     than MAX_NAME: names are kept for a while."""
-    value = parameters.get(name, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text, not {_shown(value)}")
+    value = checked_text(parameters, name)
     if len(value) > MAX_NAME:
         raise ValueError(f"{name} has {len(value)} characters; {MAX_NAME} are the most")
     return value
@@ -97,6 +95,14 @@ def checked_name(parameters: dict[str, Any], name: str) -> str:
 def _shown(value: Any) -> str:
     """A value in a message, however long it is."""
     return repr(value)[:40]
+
+
+def checked_text(parameters: dict[str, Any], name: str) -> str:
+    """A parameter that is a text, "" where it is left out."""
+    value = parameters.get(name, "")
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text, not {_shown(value)}")
+    return value
 
 
 def checked_priority(parameters: dict[str, Any]) -> int:

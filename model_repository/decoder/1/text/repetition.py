@@ -7,6 +7,8 @@ be. Until that is decided, the copies beyond the first few are held back; if the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 MAX_PERIOD = 16
 MIN_COPIES = 20
 KEPT_COPIES = 3
@@ -25,6 +27,14 @@ class RepetitionGuard:
         self._equal = [0] * (MAX_PERIOD + 1)
         self._plausible = TOKENS_PER_S * audio_rows / EMBEDDINGS_PER_S
         self.num_held = 0
+
+    def anew(self, ids: Iterable[int]) -> RepetitionGuard:
+        """One that has watched these tokens of the same answer."""
+        guard = RepetitionGuard(0)
+        guard._plausible = self._plausible
+        for token in ids:
+            guard.push(token)
+        return guard
 
     def push(self, token: int) -> bool:
         """Take the next token; True where the answer is a loop, of which the last `num_held` tokens should go.
