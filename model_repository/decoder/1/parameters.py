@@ -128,7 +128,7 @@ class Parameters(Declared):
         low=0,
     )
     hotword_nats: float = parameter(
-        1.0,
+        1.5,
         "By how many nats, for each of its tokens and with a weight of 1, a hotword may be less likely than what would "
         "be written without it.",
         low=0,
