@@ -64,6 +64,9 @@ class Biasing:
     num_given_back: int = 0
     _walk: Walk = field(init=False)
     _attempt: _Attempt | None = None
+    # Where an attempt last became a phrase, and its names: it is not led to once more right behind itself, or what
+    # costs little would be written again and again.
+    _last: tuple[int, frozenset[str]] = (-1, frozenset())
 
     def __post_init__(self) -> None:
         self._walk = self.hotwords.begin()
@@ -103,6 +106,7 @@ class Biasing:
         if attempt is not None and attempt.is_complete:
             if not self.hotwords.goes_on(free):
                 self.num_kept += 1
+                self._last = length, frozenset().union(*(node.ended for node in attempt.nodes))
                 self._attempt = attempt = None
             elif not any(free in node.children for node in attempt.nodes):
                 # A longer word begins with the phrase's letters.
@@ -111,17 +115,21 @@ class Biasing:
             return self._go_on(attempt, length, free, logprob, known)
         # Where nothing more is said no phrase begins, but one may go on.
         depth = 0 if is_end else self._walk.depth(free)
-        options = self._options(room, depth, free, logprob, known)
+        just = self._last[1] if self._last[0] == length else frozenset()
+        options = self._options(room, depth, just, free, logprob, known)
         if not options:
             return self._advance(Taken(free, logprob, length))
         rest = list(draft[1:]) if draft and draft[0] == free else []
         attempt = _Attempt(length, free, logprob, rest, self._walk, options)
         return self._try_next(attempt, restored=False)
 
-    def _options(self, room: int, depth: int, free: int, logprob: float, known: dict[int, float]) -> list[_Option]:
+    def _options(
+        self, room: int, depth: int, just: frozenset[str], free: int, logprob: float, known: dict[int, float]
+    ) -> list[_Option]:
         """What may be tried in place of a token: what goes on with most of a phrase first, then the likeliest.
 
-        depth: tokens of the longest beginning that the answer goes on with by itself: it is led to no shorter one.
+        depth: tokens of the longest beginning that the answer goes on with by itself: it is led to no shorter one;
+        just: names of the phrase that has just been written.
         """
         if self.num_kept + self.num_given_back >= MOST_ATTEMPTS or not known:
             return []
@@ -130,7 +138,9 @@ class Biasing:
             if token == free or self._walk.depth(token) <= depth:
                 continue
             nodes = tuple(
-                node for node in self._walk.children(token) if logprob - own <= node.allowance and node.longest < room
+                node
+                for node in self._walk.children(token)
+                if logprob - own <= node.allowance and node.longest < room and not node.names <= just
             )
             if nodes:
                 options.append(_Option(token, own, nodes))
@@ -153,7 +163,7 @@ class Biasing:
 
     def _reach(self, attempt: _Attempt, nodes: tuple[Node, ...], spent: float, taken: Taken) -> Taken:
         attempt.nodes, attempt.spent = nodes, spent
-        attempt.is_complete = any(node.ends for node in nodes)
+        attempt.is_complete = any(node.ended for node in nodes)
         self._attempt = attempt
         return self._advance(taken)
 

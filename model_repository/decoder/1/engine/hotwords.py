@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Phrase:
-    """Its token ids; allowance: by how many nats its tokens together may be less likely than the likeliest ones;
-    anywhere: it may follow letters, as in scripts without spaces; bare: it begins without the space by which words of
-    other scripts are told apart, and so only where none is needed."""
+    """name: how it is told from others, however it is written as tokens; ids: these; allowance: by how many nats they
+    may be less likely, all together, than the likeliest ones; anywhere: it may follow letters, as in scripts without
+    spaces; bare: it begins without the space by which words of other scripts are told apart, and so only where none is
+    needed."""
 
+    name: str
     ids: tuple[int, ...]
     allowance: float
     anywhere: bool = False
@@ -21,20 +23,22 @@ class Phrase:
 @dataclass
 class Node:
     """A phrase's beginning. allowance: the largest of the phrases that go on from here; longest: tokens that the
-    longest of them has after this one; ends: whether a phrase ends here."""
+    longest of them has after this one; names: of all of them; ended: of those that end here."""
 
     children: dict[int, Node] = field(default_factory=dict)
     allowance: float = 0.0
     longest: int = 0
-    ends: bool = False
+    names: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
 
     def add(self, phrase: Phrase) -> None:
         node = self
         for place, token in enumerate(phrase.ids):
             node.longest = max(node.longest, len(phrase.ids) - place)
             node = node.children.setdefault(token, Node())
+            node.names.add(phrase.name)
             node.allowance = max(node.allowance, phrase.allowance)
-        node.ends = True
+        node.ended.add(phrase.name)
 
 
 class Hotwords:

@@ -81,12 +81,12 @@ class HotwordTries:
     def _phrases(self, hotword: Hotword) -> list[Phrase]:
         """A phrase as it stands where a text begins, and behind a space."""
         anywhere = is_unspaced(hotword.phrase[0])
-        bare = self._phrase(hotword.phrase, hotword.weight, anywhere=anywhere, bare=True)
-        return [bare] if anywhere else [bare, self._phrase(" " + hotword.phrase, hotword.weight)]
+        bare = self._phrase(hotword, hotword.phrase, anywhere=anywhere, bare=True)
+        return [bare] if anywhere else [bare, self._phrase(hotword, " " + hotword.phrase)]
 
-    def _phrase(self, text: str, weight: float, *, anywhere: bool = False, bare: bool = False) -> Phrase:
+    def _phrase(self, hotword: Hotword, text: str, *, anywhere: bool = False, bare: bool = False) -> Phrase:
         ids = tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        return Phrase(ids, self._nats * weight * len(ids), anywhere, bare)
+        return Phrase(hotword.phrase, ids, self._nats * hotword.weight * len(ids), anywhere, bare)
 
     def _opens_words(self, token: int) -> bool:
         """Whether a word may begin right after this token: what it ends with is no letter, or of a script without
