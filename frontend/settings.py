@@ -11,12 +11,9 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from frontend.cores import MOST_PROCESSES, processes_for, usable_cores
+from frontend.triton.status import cache_dir
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def _cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qwen3-asr-triton"
 
 
 def _json_list(value: Any) -> Any:
@@ -94,9 +91,7 @@ class Settings(BaseSettings):
         default=None, description="A file with the certificate (PEM) that the frontend shows to it, where it asks."
     )
     triton_tls_key: Path | None = Field(default=None, description="A file with that certificate's private key, in PEM.")
-    cache_dir: Path = Field(
-        default_factory=_cache_dir, description="Where the embedded Triton keeps backends and logs."
-    )
+    cache_dir: Path = Field(default_factory=cache_dir, description="Where the embedded Triton keeps backends and logs.")
     load: str = Field(
         default="start",
         pattern="^(start|first_request)$",

@@ -5,7 +5,7 @@ python -m frontend.triton.supervisor tritonserver OPTION…
 The container's main process, so that whatever speaks to it, gRPC clients alone among them, finds its models well. Its
 exit status is the server's, or 1 where the server answers nothing, or keeps a model that does not come back however
 often it is loaded again (an engine in the server's own process, a GPU that has failed): who restarts containers does
-the rest.
+the rest. `python -m frontend.triton.status` says beside it whether it finds all well, which Triton does not know.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.healing import ServerLost
 from frontend.triton.pace import Pace
 from frontend.triton.process import LAUNCHER
+from frontend.triton.status import Status
 from frontend.triton.watcher import Watcher
+from frontend.triton.watching import trouble_of
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +85,8 @@ async def _watch(settings: Settings, command: list[str], pid: int) -> str:
         while not await _listens(client):
             await asyncio.sleep(POLL_S)
         logger.info("watching the models of process %d", pid)
-        await watcher.run()
+        status = Status(settings.cache_dir)
+        await watcher.run(lambda: status.write(trouble_of(watcher)))
     except ServerLost as error:
         return str(error)
     finally:

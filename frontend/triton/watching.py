@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import signal
 import sys
-import time
-from pathlib import Path
 
 import grpc
 
@@ -18,41 +15,15 @@ from frontend.settings import Settings
 from frontend.triton import access
 from frontend.triton.healing import ServerLost
 from frontend.triton.pace import Pace
+from frontend.triton.status import Status, tell
 from frontend.triton.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
-# A round takes seconds at most, but for a model that is loaded meanwhile.
-QUIET_S = 20.0
 
-
-class Status:
-    """What the watcher found in its last round, in a file, for `--healthy`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "watcher.json"
-
-    def write(self, watcher: Watcher) -> None:
-        """Note that a round has ended, and what keeps it from its work."""
-        trouble = watcher.forbidden or ", ".join(f"{name}: {why}" for name, why in watcher.unhealthy.items())
-        # The clock of the machine, which is every process's, and which nobody sets.
-        text = json.dumps({"at": time.monotonic(), "trouble": trouble})
-        fresh = self._path.with_suffix(".fresh")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(self._path)
-        except OSError as error:
-            logger.warning("the watcher's state cannot be written: %s", error)
-
-    def trouble(self) -> str:
-        """Why the watcher does not do its work, or the models not theirs; "" where all is well."""
-        try:
-            status = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            return f"no watcher has written its state: {error}"
-        quiet_s = time.monotonic() - status["at"]
-        return f"the watcher has not looked for {quiet_s:.0f} s" if quiet_s > QUIET_S else str(status["trouble"])
+def trouble_of(watcher: Watcher) -> str:
+    """What keeps a watcher from its work, or the models from theirs; "" where all is well."""
+    return watcher.forbidden or ", ".join(f"{name}: {why}" for name, why in watcher.unhealthy.items())
 
 
 async def watch(settings: Settings) -> int:
@@ -68,7 +39,7 @@ async def watch(settings: Settings) -> int:
     async def forever() -> None:
         while True:
             with contextlib.suppress(ServerLost, grpc.aio.AioRpcError):
-                await watcher.run(lambda: status.write(watcher))
+                await watcher.run(lambda: status.write(trouble_of(watcher)))
 
     logger.info("watching the models of %s", settings.triton_url)
     running = asyncio.create_task(forever())
@@ -84,9 +55,7 @@ def main(arguments: list[str]) -> int:
     """Watch; or, with --healthy, say whether the one that watches finds everything well (exit status 0)."""
     settings = Settings()
     if arguments == ["--healthy"]:
-        trouble = Status(settings.cache_dir).trouble()
-        print(trouble or "healthy")
-        return 1 if trouble else 0
+        return tell(settings.cache_dir)
     if arguments:
         print("usage: python -m frontend.triton.watcher [--healthy]", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """A Triton that heals itself, as its container runs it, and ends where it has to be started anew."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def start(settings, tmp_path):
         update = {"model_repository": repository, "triton_control_key_file": key, "triton_grpc_port": 0}
         triton = EmbeddedTriton(settings.model_copy(update=update), MODELS)
         environment = {"ASR_TRITON_URL": triton.url, "ASR_TRITON_CONTROL_KEY_FILE": str(key)}
+        environment |= {"ASR_CACHE_DIR": str(tmp_path)}
         command = [sys.executable, "-m", "frontend.triton.supervisor", *triton.command()]
         log = (tmp_path / "log").open("ab")
         process = subprocess.Popen(command, env={**triton.environment(), **environment}, stdout=log, stderr=log)
@@ -88,6 +90,37 @@ async def test_one_dead_process_of_two_is_found_although_nobody_asks_and_the_oth
     async with client_of(url) as client:
         await until(lambda: client.is_ready("vad"))
     assert process.poll() is None
+
+
+async def test_a_probe_is_told_what_it_finds(start, tmp_path):
+    process, url = await start()
+
+    async def told():
+        command = [sys.executable, "-m", "frontend.triton.status"]
+        environment = {**os.environ, "ASR_CACHE_DIR": str(tmp_path)}
+        done = await asyncio.to_thread(
+            subprocess.run, command, env=environment, capture_output=True, check=False, text=True
+        )
+        return done.returncode, done.stdout
+
+    async def is_well():
+        return await told() == (0, "healthy\n")
+
+    await until(is_well)
+    processes_of(process.pid, "vad")[0].send_signal(signal.SIGKILL)
+    async with client_of(url) as client:
+        # Triton calls it ready all the while; by the time that it is back all is well again.
+        await until(lambda: b"vad is back" in (tmp_path / "log").read_bytes())
+        await until(is_well)
+        assert await client.is_ready("vad")
+    process.send_signal(signal.SIGSTOP)
+    (tmp_path / "watcher.json").write_text('{"at": 0, "trouble": ""}')
+    try:
+        code, said = await told()
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert code == 1
+    assert "has not looked for" in said
 
 
 async def test_it_ends_as_it_is_told_and_leaves_nothing(start):

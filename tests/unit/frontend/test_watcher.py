@@ -10,7 +10,8 @@ from tritonclient.grpc import service_pb2
 from frontend.triton import probes
 from frontend.triton.client import TritonRefused, TritonUnavailable, refused
 from frontend.triton.probes import Answer, judged, kind_of
-from frontend.triton.watching import QUIET_S, Status
+from frontend.triton.status import QUIET_S, Status
+from frontend.triton.watching import trouble_of
 
 
 @pytest.mark.parametrize(
@@ -47,13 +48,13 @@ def test_a_small_checkpoints_room_is_asked_like_the_other():
 def test_a_watchers_state_is_told_as_long_as_it_looks(tmp_path):
     status, watcher = Status(tmp_path), SimpleNamespace(forbidden="", unhealthy={})
     assert "no watcher has written" in status.trouble()
-    status.write(watcher)
+    status.write(trouble_of(watcher))
     assert status.trouble() == ""
     watcher.unhealthy = {"asr": "it is not loaded"}
-    status.write(watcher)
+    status.write(trouble_of(watcher))
     assert status.trouble() == "asr: it is not loaded"
     watcher.forbidden = "the secret is another one"
-    status.write(watcher)
+    status.write(trouble_of(watcher))
     assert status.trouble() == "the secret is another one"
     (tmp_path / "watcher.json").write_text(json.dumps({"at": time.monotonic() - QUIET_S - 1, "trouble": ""}))
     assert "has not looked for" in status.trouble()
