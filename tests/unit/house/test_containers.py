@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import tomllib
 import yaml
 
+from export import container
 from tests.conftest import ROOT
 from tests.rehearsal.stand_ins import base_images
 
@@ -148,6 +150,25 @@ def test_every_file_that_is_mounted_or_copied_exists():
         for sources in re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / name).read_text(), re.M):
             for source in sources.split():
                 assert (ROOT / source).exists(), (name, source)
+
+
+def test_the_exporters_image_has_the_rooms_code_and_nothing_that_was_exported():
+    """What git does not take of the repository, the build does not take either."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    kept = {line.lstrip("!/").rstrip("/*") for line in ignored if "/model_repository/" in line}
+    left = {line.lstrip("!/").rstrip("/*") for line in (ROOT / ".dockerignore").read_text().splitlines()}
+    assert kept <= left
+    assert "COPY model_repository model_repository" in (ROOT / "Dockerfile.triton").read_text()
+
+
+def test_an_exporter_without_a_clone_says_so_and_exports_into_nothing(tmp_path):
+    assert container.is_mounted(Path("/proc"))
+    assert not container.is_mounted(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "export.container", "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "mount the one of the clone there" in done.stderr
 
 
 def test_the_package_has_the_pages_files():
