@@ -67,7 +67,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	@mkdir -p $(ROOMS)
 	@for room in $(ROOM_NAMES); do ln -sfn ../../model_repository/$$room/1 $(ROOMS)/asr_room_$$room; done
-	$(BIN)/mypy -p frontend -p export -p perf -p tests.rehearsal -p tests.audit
+	$(BIN)/mypy -p frontend -p export -p perf -p tests.rehearsal -p tests.audit -p tests.kubernetes
 	MYPYPATH=$(ROOMS) $(BIN)/mypy $(foreach room,$(ROOM_NAMES),-p asr_room_$(room))
 
 bench: models
