@@ -77,6 +77,7 @@ class Watcher:
         self._seen_dead: dict[str, str] = {}
         self._loaded: tuple[str, ...] = ()
         self._was_gone: set[str] = set()
+        self._looked: Callable[[], None] = lambda: None
         # As Triton told them last: of all models, or of those that were asked for one by one.
         self.states: dict[str, str] = {}
         self.unhealthy: dict[str, str] = {}
@@ -101,9 +102,9 @@ class Watcher:
         self._suspected.set()
 
     async def run(self, looked: Callable[[], None] = lambda: None) -> None:
-        """Until cancelled; `looked` is called after each round. Raises ServerLost where the server itself answers
-        nothing for `server_hang_s`."""
-        seen = time.monotonic()
+        """Until cancelled; `looked` is called after each round, and before something is healed, which takes its time.
+        Raises ServerLost where the server itself answers nothing for `server_hang_s`."""
+        seen, self._looked = time.monotonic(), looked
         processes = asyncio.create_task(self._watch_processes())
         try:
             while True:
@@ -160,6 +161,7 @@ class Watcher:
                 continue
             if name in doubtful and await self._ask(name, AGAIN_S) in probes.WELL:
                 continue
+            self._looked()
             # It has fewer processes than it should, until it is back.
             self._loaded = tuple(other for other in self._loaded if other != name)
             lasting = answers.get(name) in (Answer.FAILED, Answer.SILENT)

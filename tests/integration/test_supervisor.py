@@ -12,6 +12,7 @@ import pytest
 
 from frontend.triton.client import TritonClient
 from frontend.triton.process import EmbeddedTriton
+from frontend.triton.status import Status
 from perf.chaos.victims import processes_of
 from tests.integration.repositories import REPOSITORY
 
@@ -108,10 +109,11 @@ async def test_a_probe_is_told_what_it_finds(start, tmp_path):
 
     await until(is_well)
     processes_of(process.pid, "vad")[0].send_signal(signal.SIGKILL)
+    # While it is loaded again, not only afterwards.
+    await until(lambda: "vad: " in Status(tmp_path).trouble())
+    assert b"vad is back" not in (tmp_path / "log").read_bytes()
+    await until(is_well)
     async with client_of(url) as client:
-        # Triton calls it ready all the while; by the time that it is back all is well again.
-        await until(lambda: b"vad is back" in (tmp_path / "log").read_bytes())
-        await until(is_well)
         assert await client.is_ready("vad")
     process.send_signal(signal.SIGSTOP)
     (tmp_path / "watcher.json").write_text('{"at": 0, "trouble": ""}')

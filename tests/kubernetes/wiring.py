@@ -134,7 +134,8 @@ def _addresses(objects: Objects) -> Iterator[str]:
         said = [data[ADDRESS]] if data.get(ADDRESS) else []
         said += json.loads(data[ADDRESSES]) if data.get(ADDRESSES) else []
         for address in said:
-            host, _, port = address.removeprefix("dns:///").rpartition(":")
+            # A weight may stand behind it.
+            host, _, port = address.removeprefix("dns:///").partition("=")[0].rpartition(":")
             service = next((one for one in objects.services if one.name == host.partition(".")[0]), None)
             if service is None:
                 yield f"{name_of(config)}: {address}: there is no service {host}"
