@@ -10,7 +10,7 @@ from frontend.settings import Settings
 from tests.conftest import ROOT
 
 PAGES = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "export/README.md", "frontend/README.md", "perf/README.md"]
-PAGES += ["model_repository/README.md", "perf/chaos/README.md"]
+PAGES += ["model_repository/README.md", "deploy/kubernetes/README.md", "export/TENSORRT_LLM.md", "perf/chaos/README.md"]
 
 
 def text_of(page):
@@ -36,7 +36,7 @@ def shown(value):
     return "none" if value is None else str(value)
 
 
-@pytest.mark.parametrize("page", PAGES[:7])
+@pytest.mark.parametrize("page", PAGES[:9])
 def test_prose_is_readable_in_a_terminal(page):
     assert [line for line in prose(text_of(page)) if len(line) > 120 and "](" not in line] == []
 

@@ -2,12 +2,14 @@
 
 import functools
 import json
+import re
 import shutil
 
 import pytest
+import yaml
 
 from frontend.settings import Settings
-from tests.kubernetes import house
+from tests.kubernetes import house, schemas
 from tests.kubernetes.building import APPLIED, FOLDER, NotBuilt, built
 from tests.kubernetes.check import complaints
 from tests.kubernetes.queries import wrong_of
@@ -42,6 +44,23 @@ def test_a_changed_profile_replaces_the_servers_and_nobody_else(tmp_path):
     changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
     assert {kind for kind, _ in changed} == {"ConfigMap", "StatefulSet"}
     assert all(name.startswith("models-") for kind, name in changed if kind == "ConfigMap")
+
+
+def test_what_the_page_shows_is_right(tmp_path):
+    """An overlay of one's own, and a HorizontalPodAutoscaler."""
+    shutil.copytree(FOLDER, tmp_path / "deploy" / "kubernetes")
+    shown = re.findall(r"^```yaml\n(.*?)^```", (FOLDER / "README.md").read_text(), re.M | re.S)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kustomization.yaml").write_text(shown[0])
+    objects = built(tmp_path / "mine")
+    assert complaints(objects) == []
+    text = json.dumps(objects)
+    assert "registry.example.org/qwen3-asr-triton:" in text
+    assert '"PROFILE": "onnx"' in text
+    assert '"kind": "ServiceMonitor"' in text
+    scaler = yaml.safe_load(shown[2])
+    assert list(schemas.complaints([scaler])) == []
+    assert yaml.safe_load(shown[1])[0]["seriesQuery"] in house.metrics()
 
 
 def test_each_overlay_computes_on_what_it_is_called_after():
