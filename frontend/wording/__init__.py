@@ -1,1 +1,1 @@
-"""From what is recognized to what is written."""
+"""From what was recognized to what is written: phrases to expect, and steps on texts and their words; no Triton."""

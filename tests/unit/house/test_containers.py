@@ -171,10 +171,10 @@ def test_an_exporter_without_a_clone_says_so_and_exports_into_nothing(tmp_path):
     assert "mount the one of the clone there" in done.stderr
 
 
-def test_the_package_has_the_pages_files():
+def test_the_package_has_the_pages_files_and_the_lists_of_words():
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["frontend"]
     packed = {path for pattern in patterns for path in (ROOT / "frontend").glob(pattern)}
-    assert packed == set((ROOT / "frontend" / "static").iterdir())
+    assert packed == {*(ROOT / "frontend" / "static").iterdir(), *(ROOT / "frontend" / "wording").rglob("*.txt")}
 
 
 def test_the_dashboard_asks_for_metrics_that_exist():

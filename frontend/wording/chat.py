@@ -1,0 +1,137 @@
+"""One question to a chat endpoint of OpenAI's form, whatever that does: an answer in time, or why there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+# Of an answer's body.
+MOST_BYTES = 256_000
+# Questions at a time, of one process.
+AT_A_TIME = 8
+# After so many in a row without an answer nobody is asked for a while, and then one question again: a dead endpoint
+# does not cost every text its time.
+MOST_FAILURES, REST_S = 3, 30.0
+
+
+class NoAnswer(Exception):
+    """The endpoint gave none that can be used. kind: in one word, for counts."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """url: of the API, with its /v1; timeout_s: of a question, waiting for a place included."""
+
+    url: str
+    model: str
+    key: str = ""
+    timeout_s: float = 10.0
+
+
+class Chat:
+    """The endpoint, used by everybody; `close` it at the end."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._places = asyncio.Semaphore(AT_A_TIME)
+        self._client: Any = None
+        self._failures = 0
+        self._rests_until = 0.0
+        self._is_tried = False
+
+    @property
+    def rests(self) -> bool:
+        """Whether nobody is asked, because it did not answer lately."""
+        return self._failures >= MOST_FAILURES and (self._is_tried or time.monotonic() < self._rests_until)
+
+    async def answer(self, system: str, user: str, most_tokens: int) -> str:
+        """What it says. Raises NoAnswer, within the endpoint's time."""
+        if self.rests:
+            raise NoAnswer("resting", "the endpoint did not answer lately and is left alone for a while")
+        # One tries, for all.
+        is_trial = self._failures >= MOST_FAILURES
+        self._is_tried = is_trial
+        try:
+            text = await asyncio.wait_for(self._asked(system, user, most_tokens), self._endpoint.timeout_s)
+        except asyncio.TimeoutError:
+            self._failed()
+            raise NoAnswer("timeout", f"the endpoint gave no answer in {self._endpoint.timeout_s:g} s") from None
+        except NoAnswer as error:
+            if error.kind != "shape":
+                self._failed()
+            raise
+        finally:
+            if is_trial:
+                self._is_tried = False
+        self._failures = 0
+        return text
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _failed(self) -> None:
+        self._failures += 1
+        if self._failures >= MOST_FAILURES:
+            self._rests_until = time.monotonic() + REST_S
+
+    async def _asked(self, system: str, user: str, most_tokens: int) -> str:
+        async with self._places:
+            if self._client is None:
+                self._client = await asyncio.to_thread(_client, self._endpoint)
+            messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+            body = {"model": self._endpoint.model, "messages": messages, "temperature": 0, "max_tokens": most_tokens}
+            return _said(await self._body(body))
+
+    async def _body(self, question: dict[str, Any]) -> bytes:
+        import httpx
+
+        try:
+            async with self._client.stream("POST", "chat/completions", json=question) as response:
+                if response.status_code != 200:
+                    raise NoAnswer("status", f"the endpoint answered {response.status_code}")
+                body = b""
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > MOST_BYTES:
+                        raise NoAnswer("shape", f"the endpoint's answer has more than {MOST_BYTES} bytes")
+                return body
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            # What it says may hold the address, and more.
+            raise NoAnswer("connection", f"the endpoint cannot be asked: {type(error).__name__}") from error
+
+
+def _client(endpoint: Endpoint) -> Any:
+    """To nowhere but the address that was given: no proxies or passwords of the environment, no redirects."""
+    import httpx
+
+    headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+    return httpx.AsyncClient(
+        base_url=endpoint.url.rstrip("/") + "/",
+        headers=headers,
+        timeout=endpoint.timeout_s,
+        follow_redirects=False,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=AT_A_TIME, max_keepalive_connections=AT_A_TIME),
+    )
+
+
+def _said(body: bytes) -> str:
+    try:
+        answer = json.loads(body)
+        choice = answer["choices"][0]
+        text = choice["message"]["content"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise NoAnswer("shape", "the endpoint's answer is no chat completion") from None
+    if not isinstance(text, str):
+        raise NoAnswer("shape", "the endpoint's answer has no text")
+    if isinstance(choice, dict) and choice.get("finish_reason") == "length":
+        raise NoAnswer("shape", "the endpoint's answer was cut")
+    return text
