@@ -21,6 +21,8 @@ from frontend.triton.backend import Backend
 from frontend.triton.control import NoControlKey, read_key
 from frontend.triton.profiles import ProfileError, at_hand, check_exists, models_of
 from frontend.triton.startup import decide
+from frontend.wording.headed import FilesWrong
+from frontend.wording.setting_up import wording_of
 from frontend.workers.master import Master
 
 
@@ -55,13 +57,14 @@ def planned(settings: Settings) -> Settings:
 
 
 def alone(settings: Settings) -> Coroutine[Any, Any, int]:
-    """Serve by this process; to be awaited. Raises KeysError."""
+    """Serve by this process; to be awaited. Raises KeysError and FilesWrong."""
     app = create_app(settings)
     return serve(app, settings, lambda url: print_hints(app.state.backend, url))
 
 
 def several(settings: Settings) -> Coroutine[Any, Any, int]:
-    """Serve by several processes, which this one starts; to be awaited. Raises KeysError."""
+    """Serve by several processes, which this one starts; to be awaited. Raises KeysError and FilesWrong."""
+    wording_of(settings)
     keys = Keys.of(settings)
 
     async def run() -> int:
@@ -100,7 +103,7 @@ def main() -> int:
         read_key(settings.triton_control_key_file)
         tls.check(settings)
         serving = several(settings) if settings.num_processes > 1 else alone(settings)
-    except (ProfileError, KeysError, NoControlKey, TlsError) as error:
+    except (ProfileError, KeysError, NoControlKey, TlsError, FilesWrong) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     try:

@@ -28,12 +28,13 @@ from frontend.observe.metrics import MeasuredRequests, Metrics
 from frontend.observe.tracing import TracedRequests
 from frontend.settings import Settings
 from frontend.wording.hotwords import HotwordLists
+from frontend.wording.setting_up import wording_of
 from frontend.workers.part import Part
 
 
 def create_app(settings: Settings, part: Part | None = None) -> FastAPI:
     """An application with its backend, started and stopped with it. part: of a service of several processes, which this
-    one serves; None: all of it. Raises KeysError."""
+    one serves; None: all of it. Raises KeysError and FilesWrong."""
     keys = part.keys if part is not None else Keys.of(settings)
     part = part or Part(keys, Counts(keys.num_clients))
     counts = part.counts
@@ -50,6 +51,7 @@ def create_app(settings: Settings, part: Part | None = None) -> FastAPI:
         finally:
             await app.state.backend.stop()
             app.state.decoders.close()
+            await app.state.wording.close()
             if tracer_provider is not None:
                 await asyncio.to_thread(tracer_provider.shutdown)
 
@@ -58,6 +60,7 @@ def create_app(settings: Settings, part: Part | None = None) -> FastAPI:
     app.state.counts = counts
     app.state.hotword_lists = HotwordLists(settings.hotwords_dir)
     app.state.metrics = Metrics(counts.count(SESSIONS))
+    app.state.wording = wording_of(settings, app.state.metrics)
     share = settings.client_share / part.processes
     app.state.places = Places(settings.max_uploads, int(settings.max_uploads_mb * 1e6), share, counts)
     app.add_middleware(UploadGate, places=app.state.places)

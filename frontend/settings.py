@@ -234,6 +234,23 @@ class Settings(BaseSettings):
         description='Names (a JSON list; "*.example.org": all below one) that this server answers to; addresses and '
         "localhost always. Unset: to any, and a page of a name with a dot may only ask over TLS.",
     )
+    filters_dir: Path | None = Field(
+        default=None, description="A folder with lists of words (NAME.txt, NAME.CODE.txt) that requests may filter by."
+    )
+    correction_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="A chat endpoint of OpenAI's form, with its /v1, which corrects texts where requests ask for that.",
+    )
+    correction_model: str | None = Field(default=None, description="The name of its model.")
+    correction_key: str | None = Field(default=None, description="Its key, sent as a bearer token.")
+    correction_key_file: Path | None = Field(default=None, description="A file with that key.")
+    correction_timeout_s: float = Field(
+        default=10.0, gt=0, le=600, description="How long it may take for one text, waiting for a place included."
+    )
+    correction_roles_dir: Path | None = Field(
+        default=None, description="A folder with roles (NAME.txt): what it may be asked to do, by name."
+    )
     log_json: bool = Field(default=False, description="Log one JSON object a line.")
     otlp_endpoint: str | None = Field(
         default=None, description="Where traces go (OTLP over HTTP, such as http://127.0.0.1:4318); unset: nowhere."

@@ -1,4 +1,4 @@
-"""make demo: everything started, one recording transcribed four ways, everything stopped."""
+"""make demo: everything started, one recording transcribed four ways, as heard and as written, everything stopped."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from perf.service import Service, ServiceFailed, running_service
 
 RECORDINGS = Path(__file__).parent / "recordings"
 EXPECTED = {"english.flac": "four two seven nine zero one five", "chinese.flac": "三八零二六"}
+WRITTEN = {"english.flac": "4279015", "chinese.flac": "38026"}
 
 
 def demo() -> int:
@@ -57,7 +58,11 @@ def _by_openai(service: Service) -> bool:
         with path.open("rb") as file:
             text = client.audio.transcriptions.create(model="whisper-1", file=file).text
         print(f"   {name}: {text}   ({seconds:.1f} s of audio in {time.monotonic() - started:.2f} s)")
-        right.append(text == expected)
+        asked = {"text_format": "written"}
+        with path.open("rb") as file:
+            written = client.audio.transcriptions.create(model="whisper-1", file=file, extra_body=asked).text
+        print(f"   {' ' * len(name)}  {written}   (text_format=written)")
+        right += [text == expected, written == WRITTEN[name]]
     print()
     return all(right)
 
@@ -91,16 +96,17 @@ def _by_grpc(service: Service) -> bool:
 
 def _live(service: Service) -> bool:
     print("4. live, at the pace of a microphone, over a WebSocket:")
-    finals = asyncio.run(_captions(service.url.replace("http", "ws") + "/ws/transcribe?partial_interval_ms=400"))
-    return finals == [EXPECTED["english.flac"]]
+    url = service.url.replace("http", "ws") + "/ws/transcribe?partial_interval_ms=400&text_format=written"
+    finals = asyncio.run(_captions(url))
+    return finals == [(EXPECTED["english.flac"], WRITTEN["english.flac"])]
 
 
-async def _captions(url: str) -> list[str]:
-    """Print what a live session says of a recording; returns its finals."""
+async def _captions(url: str) -> list[tuple[str, str]]:
+    """Print what a live session says of a recording; returns its finals, as they are recognized and written."""
     from websockets.asyncio.client import connect
 
     data = (_pcm(RECORDINGS / "english.flac") * 32_767).astype("<i2").tobytes()
-    finals: list[str] = []
+    finals: list[tuple[str, str]] = []
     async with connect(url) as ws:
 
         async def speak() -> None:
@@ -115,8 +121,10 @@ async def _captions(url: str) -> list[str]:
             if event["type"] == "partial":
                 print(f"   {event['end']:5.2f} s  {event['stable']}[{event['unstable']}]", flush=True)
             elif event["type"] == "final":
-                finals.append(event["text"])
-                print(f"   {event['end']:5.2f} s  {event['text']}   (final)\n", flush=True)
+                recognized = event.get("recognized", event["text"])
+                finals.append((recognized, event["text"]))
+                print(f"   {event['end']:5.2f} s  {recognized}   (final)")
+                print(f"            {event['text']}   (as it is written)\n", flush=True)
         await speaking
     return finals
 

@@ -92,7 +92,7 @@ def chat_server() -> Iterator[ChatServer]:
     app = Starlette(routes=[Route("/{manner}/v1/chat/completions", server.answer, methods=["POST"])])
     port = int(server.url.rpartition(":")[2])
     running = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
+        uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=1, lifespan="off")
     )
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()

@@ -10,20 +10,28 @@ from fastapi.responses import JSONResponse
 from frontend.api.bounded_form import BoundedRoute
 from frontend.api.form_fields import (
     MAX_NAME,
+    Correct,
     Debug,
+    FilterNames,
     Format,
     HotwordsField,
     Language,
+    Mask,
+    Phonetic,
     Prompt,
     Stream,
     Temperature,
+    TextFormat,
     Upload,
 )
 from frontend.api.hotword_fields import hotwords_of
 from frontend.api.transcription_job import answer, transcribed
 from frontend.api.transcription_request import checked_request
+from frontend.api.wording_request import checked_wording
 from frontend.errors import ApiError
 from frontend.triton.backend import Backend
+from frontend.wording.filters import MASKS
+from frontend.wording.wanted import RECOGNIZED
 
 router = APIRouter(tags=["compatibility"], route_class=BoundedRoute)
 
@@ -38,6 +46,11 @@ async def transcribe(
     response_format: Format = "json",
     word_timestamps: Annotated[bool, Form(description="Words with their times, in verbose_json or a stream.")] = False,
     hotwords: HotwordsField = None,
+    text_format: TextFormat = RECOGNIZED,
+    phonetic: Phonetic = False,
+    filters: FilterNames = None,
+    mask: Mask = MASKS[0],
+    correct: Correct = None,
     stream: Stream = False,
     debug: Debug = False,
 ) -> Response:
@@ -51,6 +64,14 @@ async def transcribe(
         temperature=temperature,
         timestamp_granularities=("segment", "word") if word_timestamps else (),
         debug=debug,
+        wording=checked_wording(
+            request,
+            text_format=text_format,
+            phonetic=phonetic,
+            filters=filters or (),
+            mask=mask,
+            correct=correct,
+        ),
         has_aligner=backend.has_aligner,
         has_speakers=backend.has_speakers,
         hotwords=hotwords_of(request, hotwords, ()),
@@ -64,6 +85,7 @@ async def asr(
     audio_file: Upload,
     language: Language = None,
     initial_prompt: Prompt = None,
+    text_format: TextFormat = RECOGNIZED,
     output: Annotated[str, Form(max_length=MAX_NAME, description="txt, json, srt or vtt.")] = "json",
     debug: Debug = False,
 ) -> Response:
@@ -71,7 +93,13 @@ async def asr(
     formats = {"txt": "text", "json": "verbose_json", "srt": "srt", "vtt": "vtt"}
     if output not in formats:
         raise ApiError(400, f"output must be one of {', '.join(formats)}", param="output")
-    wanted = checked_request(response_format=formats[output], language=language, prompt=initial_prompt, debug=debug)
+    wanted = checked_request(
+        response_format=formats[output],
+        language=language,
+        prompt=initial_prompt,
+        debug=debug,
+        wording=checked_wording(request, text_format=text_format),
+    )
     return await answer(request, audio_file, wanted)
 
 
@@ -80,10 +108,12 @@ async def video(
     request: Request,
     file: Upload,
     language: Language = None,
+    text_format: TextFormat = RECOGNIZED,
     debug: Debug = False,
 ) -> Response:
     """The sound of a film: text and timed segments, at the priority of bulk work."""
-    wanted = checked_request(response_format="verbose_json", language=language, debug=debug)
+    wording = checked_wording(request, text_format=text_format)
+    wanted = checked_request(response_format="verbose_json", language=language, debug=debug, wording=wording)
     transcript, seconds, meta = await transcribed(request, file, wanted, priority=3)
     body: dict[str, Any] = {
         "text": transcript.text,

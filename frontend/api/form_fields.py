@@ -59,5 +59,15 @@ ListNames = Annotated[
     list[str] | None,
     Form(alias="hotword_lists[]", description=f"Names of the server's lists of them, {MOST_LISTS} at most."),
 ]
+TextFormat = Annotated[str, Form(max_length=MAX_NAME, description="recognized, or written: 23 for twenty three.")]
+Phonetic = Annotated[bool, Form(description="What sounds like a hotword becomes it.")]
+FilterNames = Annotated[
+    list[str] | None, Form(alias="filters[]", description="Lists of words to leave out or to mask; /health has them.")
+]
+Mask = Annotated[str, Form(max_length=MAX_NAME, description="How masked words are shown: first (letter), or all.")]
+Correct = Annotated[
+    str | None,
+    Form(max_length=MAX_NAME, description="true, or a role that /health has: what a language model does to the text."),
+]
 Stream = Annotated[bool, Form(description="Answer with server-sent events.")]
 Debug = Annotated[bool, Form(description="Add meta.timings_ms.")]

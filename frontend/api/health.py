@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from frontend import __version__
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
+from frontend.wording.stage import Wording
 
 router = APIRouter(tags=["health"])
 
@@ -32,6 +33,12 @@ async def health(request: Request) -> JSONResponse:
     body["profile"] = backend.profile
     body["word_timestamps"] = backend.has_aligner
     body["speakers"] = backend.has_speakers
+    wording: Wording = request.app.state.wording
+    body["wording"] = {
+        "written": wording.languages,
+        "filters": wording.filters.names,
+        "correct": {name: role.about for name, role in wording.roles.items()} if wording.has_endpoint else None,
+    }
     client = backend.current
     # What has to be loaded, and whether it is; `models` is all that the repository has.
     body["needed"] = readiness or dict.fromkeys(backend.models, False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from frontend.api.strict_json import is_text
+from frontend.wording.wanted import SETTINGS as WORDING
 
 # Characters at most. `asr_stream` knows which languages there are.
 TEXTS = {"language": 100, "context": 20_000, "vad": 3, "word_timestamps": 5, "speakers": 5, "hotwords": 40_000}
@@ -38,7 +39,7 @@ def _wrong(name: str, value: Any) -> str | None:
     if name in FLAGS:
         is_flag = str(value).lower() in ("true", "false", "1", "0") if isinstance(value, str | int) else False
         return None if is_flag else f"{name} must be true or false, not {_short(value)}"
-    return f"unknown parameter {_short(name)}; known are {', '.join([*TEXTS, *NUMBERS, *FLAGS])}"
+    return f"unknown parameter {_short(name)}; known are {', '.join([*TEXTS, *NUMBERS, *FLAGS, *WORDING])}"
 
 
 def _wrong_text(name: str, value: Any) -> str | None:

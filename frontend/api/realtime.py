@@ -11,13 +11,14 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from frontend.api import duplex
+from frontend.api.live_wording import LiveWording
 from frontend.api.models import is_served, not_served, served_names
 from frontend.api.realtime_events import (
-    APPEND,
     RealtimeMistake,
     aside,
     audio_of,
     error_event,
+    is_sound,
     name_of,
     new_id,
     parsed,
@@ -33,6 +34,7 @@ from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
 from frontend.triton.lasting_session import LastingSession
+from frontend.wording.wanted import WordingMistake
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
@@ -80,20 +82,10 @@ async def realtime(websocket: WebSocket) -> None:
         await _close(websocket, TRY_AGAIN_LATER)
 
 
-# Characters of base64, some 5 ms: an append with less is charged as a command, as each costs a request.
-SMALL_APPEND = 300
 # Events that may come at once beside sound.
 MOST_MESSAGES = 100
 # A client that says nothing for so long has forgotten its connection; it holds no place in Triton meanwhile.
 SILENCE_S = 900.0
-
-
-def is_sound(event: dict[str, Any] | None) -> bool:
-    """Whether a client's event brings sound enough to be none of those that are counted."""
-    if event is None or event.get("type") != APPEND:
-        return False
-    audio = event.get("audio")
-    return isinstance(audio, str) and len(audio) >= SMALL_APPEND
 
 
 class Connection:
@@ -106,6 +98,7 @@ class Connection:
         self._names = names
         self._audio = LiveAudio(session.kind, session.rate_hz)
         self._turns = Turns(self._say)
+        self._wording = LiveWording(websocket.app.state.wording)
         self._messages = MessageTurns(websocket.app.state.settings.live_messages_per_s, MOST_MESSAGES)
         # Samples that wait for more: a request for each few would cost more than what is in them.
         self._few = b""
@@ -122,15 +115,18 @@ class Connection:
         await self._say("session.created", session=self._session.as_json())
         if wrong_model is not None:
             await self._send(error_event(wrong_model, param="model", code="model_not_found"))
-        await duplex.run(
-            self._live,
-            self._speak(),
-            self._listen(),
-            lambda: self._live.finish(self._rest() + self._audio.finish()),
-            self._websocket.app.state.drain,
-            SILENCE_S,
-            self._give_up,
-        )
+        try:
+            await duplex.run(
+                self._live,
+                self._speak(),
+                self._listen(),
+                lambda: self._live.finish(self._rest() + self._audio.finish()),
+                self._websocket.app.state.drain,
+                SILENCE_S,
+                self._give_up,
+            )
+        finally:
+            await self._wording.close()
 
     async def _speak(self) -> None:
         """Obey the client's events until it leaves. Whatever they are, the session goes on."""
@@ -183,6 +179,7 @@ class Connection:
             raise RealtimeMistake(NO_WORDS_HERE, param=f"{TRANSCRIPTION}.word_timestamps", code=NO_WORDS)
         if updated.speakers != "off" and not self._websocket.app.state.backend.has_speakers:
             raise RealtimeMistake(NO_SPEAKERS_HERE, param=f"{TRANSCRIPTION}.speakers", code=NO_SPEAKERS)
+        self._reword(updated)
         if (updated.kind, updated.rate_hz) != (before.kind, before.rate_hz):
             await self._live.send(self._rest() + self._audio.finish())
             self._audio = LiveAudio(updated.kind, updated.rate_hz)
@@ -193,6 +190,14 @@ class Connection:
         await self._live.send(self._rest())
         await self._live.change(updated.as_settings())
         await self._say("session.updated", session=updated.as_json())
+
+    def _reword(self, updated: RealtimeSession) -> None:
+        """What becomes of finals from now on. Raises RealtimeMistake."""
+        try:
+            self._wording.change(updated.wording, updated.as_settings())
+        except WordingMistake as mistake:
+            param = f"{TRANSCRIPTION}.{mistake.param}"
+            raise RealtimeMistake(str(mistake), param=param, code=mistake.code) from mistake
 
     async def _append(self, event: dict[str, Any]) -> None:
         data = await audio_of(event)
@@ -228,7 +233,7 @@ class Connection:
         """Tell the client what the session says, until it is closed."""
         code = NORMAL
         try:
-            async for event in self._live.events():
+            async for event in self._wording.events(self._live.events()):
                 if event["type"] == "error" and not event.get("utterance"):
                     if event["fatal"]:
                         code = TRY_AGAIN_LATER if event["code"] == "busy" else REFUSED
@@ -259,6 +264,7 @@ class Connection:
         name, before = self._change
         self._session = self._session.with_texts_of(before)
         self._live.restore(self._session.as_settings())
+        self._reword(self._session)
         await self._send(error_event(message, param=f"{TRANSCRIPTION}.{about}", event_id=name))
 
     async def _say(self, kind: str, **fields: Any) -> None:

@@ -23,6 +23,8 @@ SLICE = 256 * 1024
 MOST_CHARACTERS = 512
 # Characters of an event beside its sound: settings with a context, every character escaped.
 MOST_EVENT = 300_000
+# Characters of base64, some 5 ms: an append with less is charged as a command, as each costs a request.
+SMALL_APPEND = 300
 APPEND = "input_audio_buffer.append"
 AUDIO = re.compile(r'"audio"\s*:\s*"([A-Za-z0-9+/=\\]*)"')
 
@@ -90,6 +92,14 @@ def is_text(value: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_sound(event: dict[str, Any] | None) -> bool:
+    """Whether a client's event brings sound enough to be none of those that are counted."""
+    if event is None or event.get("type") != APPEND:
+        return False
+    audio = event.get("audio")
+    return isinstance(audio, str) and len(audio) >= SMALL_APPEND
 
 
 def error_event(

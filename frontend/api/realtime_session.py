@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from frontend.api.languages import LANGUAGES, is_language
@@ -12,6 +13,7 @@ from frontend.api.models import is_served, knows_turn_detection, not_served
 from frontend.api.realtime_events import RealtimeMistake, is_text
 from frontend.audio.live_audio import RATES_HZ, TARGET_HZ
 from frontend.wording.hotwords import Hotword, HotwordLists, WrongHotwords, all_hotwords, as_parameter, read_hotwords
+from frontend.wording.wanted import SETTINGS
 
 INCLUDE = "item.input_audio_transcription.logprobs"
 INPUT = "session.audio.input"
@@ -43,6 +45,8 @@ class RealtimeSession:
     delay: str | None = None
     word_timestamps: str = "off"
     speakers: str = "off"
+    # What becomes of finals' texts: of SETTINGS, those that were named.
+    wording: Mapping[str, Any] = field(default_factory=dict)
     wants_vad: bool = True
     threshold: float = 0.5
     prefix_padding_ms: int = 300
@@ -136,6 +140,7 @@ class RealtimeSession:
         for name in ("word_timestamps", "speakers"):
             if getattr(self, name) != "off":
                 transcription[name] = getattr(self, name)
+        transcription.update(self.wording)
         return {
             "id": self.session_id,
             "object": "realtime.transcription_session",
@@ -212,7 +217,8 @@ class RealtimeSession:
                     raise RealtimeMistake(message, param=f"{TRANSCRIPTION}.{name}")
                 told: dict[str, Any] = {name: when}
                 changed = replace(changed, **told)
-        return changed
+        named = {name: wanted[name] for name in SETTINGS if name in wanted}
+        return replace(changed, wording={**self.wording, **named}) if named else changed
 
     def _with_turns(self, turns: Any) -> RealtimeSession:
         param = f"{INPUT}.turn_detection"

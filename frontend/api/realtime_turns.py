@@ -19,12 +19,13 @@ MOST_CORRECTED = 200
 @dataclass
 class _Item:
     """A turn. by_vad: its ends are found here, and told; otherwise it lasts until the client commits it, and a long one
-    is several utterances. text: of those that are final; shown: what deltas have told; words, speakers: of finals that
-    brought theirs."""
+    is several utterances. text: of those that are final; recognized: the same before it was rewritten, from which
+    deltas go on; shown: what deltas have told; words, speakers: of finals that brought theirs."""
 
     by_vad: bool
     name: str = field(default_factory=lambda: new_id("item"))
     text: str = ""
+    recognized: str = ""
     shown: str = ""
     seconds: float = 0.0
     languages: list[str] = field(default_factory=list)
@@ -35,7 +36,7 @@ class _Item:
     failed: bool = False
 
     def with_text(self, more: str) -> str:
-        return f"{self.text}{separator(self.text, more)}{more}" if more else self.text
+        return _joined(self.recognized, more)
 
 
 class Turns:
@@ -49,6 +50,8 @@ class Turns:
         self._open: _Item | None = None
         # By utterance: items of finals whose words follow.
         self._followed: dict[int, str] = {}
+        # Those whose correction follows.
+        self._corrected: dict[int, str] = {}
         # Of all that may be told to be somebody else's.
         self._spoken: dict[int, str] = {}
         self._previous: str | None = None
@@ -73,6 +76,8 @@ class Turns:
                 self._spoken[number] = item.name
                 while len(self._spoken) > MOST_CORRECTED:
                     self._spoken.pop(next(iter(self._spoken)))
+            if event.get("correction_follows"):
+                self._corrected[number] = item.name
             await self._final(item, event)
             self._items.pop(number, None)
         elif kind == "words" and (name := self._followed.pop(number, None)) is not None:
@@ -80,6 +85,9 @@ class Turns:
         elif kind == "speaker" and (name := self._spoken.get(number)) is not None:
             told = {key: value for key, value in event.items() if key not in ("type", "utterance")}
             await self._say(f"{TRANSCRIPTION}.speaker", item_id=name, content_index=0, **told)
+        elif kind == "corrected" and (name := self._corrected.pop(number, None)) is not None:
+            told = {key: value for key, value in event.items() if key not in ("type", "utterance")}
+            await self._say(f"{TRANSCRIPTION}.corrected", item_id=name, content_index=0, **told)
         elif kind == "flushed":
             await self._flushed(by_vad)
         elif kind == "reset":
@@ -123,15 +131,16 @@ class Turns:
         self._previous = item.name
 
     async def _final(self, item: _Item, event: dict[str, Any]) -> None:
-        item.text = item.with_text(event["text"])
+        item.recognized = _joined(item.recognized, event.get("recognized", event["text"]))
+        item.text = _joined(item.text, event["text"])
         item.seconds += event["end"] - event["start"]
         item.words += event.get("words", [])
         item.words_error = item.words_error or event.get("words_error", "")
         item.speakers += [event["speaker"]] if event.get("speaker") else []
         if event.get("language"):
             item.languages = list(dict.fromkeys([*item.languages, event["language"]]))
-        if not event["revised"]:
-            await self._delta(item, item.text)
+        # Where it goes on from what was told; deltas are of what was recognized.
+        await self._delta(item, item.recognized)
         if item.committed:
             await self._completed(item)
 
@@ -151,6 +160,7 @@ class Turns:
             item_id=item.name,
             content_index=0,
             transcript=item.text,
+            **({"recognized": item.recognized} if item.recognized != item.text else {}),
             languages=as_codes(item.languages),
             usage={"type": "duration", "seconds": round(item.seconds, 3)},
             **(_words(vars(item)) if item.words or item.words_error else {}),
@@ -169,6 +179,10 @@ class Turns:
         if text.startswith(item.shown) and len(text) > len(item.shown):
             delta, item.shown = text[len(item.shown) :], text
             await self._say(f"{TRANSCRIPTION}.delta", item_id=item.name, content_index=0, delta=delta)
+
+
+def _joined(text: str, more: str) -> str:
+    return f"{text}{separator(text, more)}{more}" if more else text
 
 
 def _words(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from frontend.api.languages import as_codes
 from frontend.api.transcription_request import TranscriptionRequest
-from frontend.audio.recordings import Piece, Transcript
 from frontend.audio.subtitles import srt, vtt
 from frontend.audio.timed import Timed
+from frontend.audio.transcript import Piece, Transcript
 
 
 def whole(request: TranscriptionRequest, transcript: Transcript, seconds: float, meta: dict[str, Any]) -> Response:
@@ -84,6 +84,7 @@ def _diarized(transcript: Transcript, seconds: float) -> dict[str, Any]:
         "text": transcript.text,
         "segments": [_segment_event(number, one) for number, one in enumerate(transcript.segments)],
         "usage": {"type": "duration", "seconds": round(seconds)},
+        **_by_a_model(transcript),
     }
 
 
@@ -104,7 +105,13 @@ def _text(request: TranscriptionRequest, transcript: Transcript, meta: dict[str,
         body["logprobs"] = [one for piece in transcript.pieces for one in logprobs(piece)]
     if request.debug:
         body["meta"] = meta
-    return body
+    return {**body, **_by_a_model(transcript)}
+
+
+def _by_a_model(transcript: Transcript) -> dict[str, Any]:
+    """`about`, what a language model tells of the text, and `correction_error`, why it did not do what was asked."""
+    error = {"correction_error": transcript.correction_error} if transcript.correction_error else {}
+    return {**error, **transcript.about}
 
 
 def event(body: dict[str, Any]) -> str:
@@ -164,6 +171,7 @@ def _verbose(request: TranscriptionRequest, transcript: Transcript, seconds: flo
         **words,
         **segments,
         "usage": {"type": "duration", "seconds": round(seconds)},
+        **_by_a_model(transcript),
     }
 
 

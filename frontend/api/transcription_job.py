@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import logging
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import anyio
-import numpy as np
 from fastapi import Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 from starlette.formparsers import MultiPartParser
 
+from frontend.api.references import busy, judged, references_of
 from frontend.api.transcription_answers import done, event, events, whole
 from frontend.api.transcription_request import TranscriptionRequest
-from frontend.audio.attempts import asked
 from frontend.audio.decode_pool import DecodePool, DecodersBusy, DecodeTimeout
-from frontend.audio.decoding import AudioError, AudioTooLong, decode, decode_parts
-from frontend.audio.recordings import NO_TIME, Options, Piece, Recording, Transcript
-from frontend.audio.segments import SAMPLE_RATE_HZ, VAD_STATE, WINDOW, Floats, SegmentRules
+from frontend.audio.decoding import AudioError, AudioTooLong, decode_parts
+from frontend.audio.recordings import Options, Recording
+from frontend.audio.rewriting import Rewriting
 from frontend.audio.speakers import Wanted
+from frontend.audio.transcript import Piece, Transcript
 from frontend.audio.wav import plain_parts
 from frontend.errors import CLIENT_CLOSED_REQUEST, ApiError, error_body, from_triton
 from frontend.observe.metrics import Metrics
 from frontend.observe.request_ids import request_id
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
-from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.client import TritonRefused, TritonUnavailable
 from frontend.wording.hotwords import as_parameter
+from frontend.wording.stage import Wording
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,8 +42,6 @@ T = TypeVar("T")
 DISCONNECT_POLL_S = 0.5
 # Larger uploads lie on the disk.
 IN_MEMORY_BYTES = MultiPartParser.spool_max_size
-# Of somebody's speech by which they are known.
-LEAST_REFERENCE_S, MOST_REFERENCE_S, LEAST_SPEECH_S = 2.0, 10.0, 0.5
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -77,7 +75,7 @@ async def transcribed(
 
 @dataclass
 class _Job:
-    """One upload on its way."""
+    """One upload on its way. about: what is told of its whole text, as the answer has it."""
 
     recording: Recording
     transcript: Transcript
@@ -85,6 +83,8 @@ class _Job:
     timeout_s: float
     metrics: Metrics
     streams: bool
+    about: Callable[[str], Awaitable[dict[str, Any]]]
+    rewriting: Rewriting | None = None
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -98,6 +98,7 @@ class _Job:
             "request_id": self.request_id,
             "segments": len(self.transcript.results),
             "timings_ms": {**self.transcript.timings_ms(), **total},
+            **({} if self.rewriting is None else {"wording": self.rewriting.meta()}),
         }
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
@@ -111,6 +112,7 @@ class _Job:
         if self.recording.speakers is not None:
             # Who spoke is known best at the end.
             self.transcript.speakers, self.transcript.segments = self.recording.speakers.final(self.transcript.segments)
+        self.transcript.about = await self.about(self.transcript.text)
         self.metrics.stages(self.transcript.timings_ms())
 
 
@@ -139,70 +141,47 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
         priority=priority,
         rules=wanted.rules,
         patience_s=min(settings.segment_timeout_s, settings.request_timeout_s),
-        deltas=wanted.stream,
+        # What is rewritten is told segment by segment.
+        deltas=wanted.stream and not wanted.wording.rewrites,
         words=wanted.words,
         hotwords=as_parameter(wanted.hotwords),
     )
-    references = await _references(wanted, request.app.state.decoders)
+    wording: Wording = request.app.state.wording
+    rewriting = Rewriting(wording, wanted.wording, wanted.language) if wanted.wording.rewrites else None
+    await wording.prepare(wanted.wording)
+    references = await references_of(wanted, request.app.state.decoders)
     async with backend.use():
         if wanted.speakers is not None:
             speakers = wanted.speakers
             named = zip(references, speakers.names, strict=True)
-            judged = [await _judged(backend, pcm, name, options.patience_s) for pcm, name in named]
-            told = Wanted(speakers.names, tuple(references), tuple(judged), speakers.at_least, speakers.at_most)
+            probabilities = [await judged(backend, pcm, name, options.patience_s) for pcm, name in named]
+            told = Wanted(speakers.names, tuple(references), tuple(probabilities), speakers.at_least, speakers.at_most)
             options = replace(options, speakers=told)
-        recording = Recording(backend.connected, parts, options, settings.segments_at_a_time, pool)
+        recording = Recording(backend.connected, parts, options, settings.segments_at_a_time, pool, rewriting)
         metrics: Metrics = request.app.state.metrics
         try:
             timeout_s = settings.request_timeout_s
-            yield _Job(recording, Transcript(), options.request_id, timeout_s, metrics, wanted.stream, started)
+            yield _Job(
+                recording,
+                Transcript(),
+                options.request_id,
+                timeout_s,
+                metrics,
+                wanted.stream,
+                lambda text: wording.about(text, wanted.wording),
+                rewriting,
+                started,
+            )
         finally:
             # A thread that still decodes goes on with somebody else's.
             over.set()
-
-
-async def _references(wanted: TranscriptionRequest, pool: DecodePool) -> list[Floats]:
-    """Decoded. Raises ApiError 400 where one is no sound of 2 to 10 s."""
-    if wanted.speakers is None:
-        return []
-    names, param = wanted.speakers.names, "known_speaker_references"
-    references = []
-    for name, sound in zip(names, wanted.speakers.references, strict=True):
-        try:
-            pcm = await pool.run(lambda sound=sound: decode(io.BytesIO(sound), 2 * MOST_REFERENCE_S))  # type: ignore[misc]
-        except (AudioError, DecodeTimeout) as error:
-            raise ApiError(400, f"the reference of {name!r}: {error}", param=param) from error
-        except DecodersBusy as error:
-            raise _as_api_error(error, 0) from error
-        seconds = pcm.size / SAMPLE_RATE_HZ
-        if not LEAST_REFERENCE_S <= round(seconds, 1) <= MOST_REFERENCE_S:
-            message = f"the reference of {name!r} has {seconds:.1f} s; it has to have 2 to 10"
-            raise ApiError(400, message, param=param)
-        references.append(pcm)
-    return references
-
-
-async def _judged(backend: Backend, pcm: Floats, name: str, patience_s: float) -> Floats:
-    """What vad says of a reference, asked again where Triton is lost. Raises ApiError 400 where nobody speaks in it."""
-
-    async def ask(client: TritonClient, _: float) -> Floats:
-        judged: Floats = (await client.vad(pcm, np.zeros(VAD_STATE, dtype=np.float32)))[0]
-        return judged
-
-    try:
-        probabilities = await asked(backend.connected, patience_s, ask, NO_TIME)
-    except (TritonRefused, TritonUnavailable) as error:
-        raise from_triton(error) from error
-    if np.count_nonzero(probabilities > SegmentRules().threshold) * WINDOW < LEAST_SPEECH_S * SAMPLE_RATE_HZ:
-        raise ApiError(400, f"the reference of {name!r} has no speech", param="known_speaker_references")
-    return probabilities
 
 
 def _check_room(pool: DecodePool) -> None:
     try:
         pool.check()
     except DecodersBusy as error:
-        raise _as_api_error(error, 0) from error
+        raise busy(error) from error
 
 
 async def _collect(job: _Job) -> None:
@@ -251,7 +230,7 @@ def _as_api_error(error: Exception, timeout_s: float) -> ApiError:
     if isinstance(error, AudioError | DecodeTimeout):
         return ApiError(400, str(error), param="file")
     if isinstance(error, DecodersBusy):
-        return ApiError(503, f"{error}: try again soon", code="server_overloaded")
+        return busy(error)
     if isinstance(error, TritonRefused | TritonUnavailable):
         return from_triton(error)
     if isinstance(error, TimeoutError | asyncio.TimeoutError):

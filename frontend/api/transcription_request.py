@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from frontend.api.form_fields import MAX_CONTEXT, MAX_KEYWORDS, MAX_LANGUAGES, MAX_NAME
@@ -13,6 +13,7 @@ from frontend.audio.segments import SegmentRules
 from frontend.audio.subtitles import SubtitleLayout
 from frontend.errors import ApiError
 from frontend.wording.hotwords import Hotword, WrongHotwords, all_hotwords
+from frontend.wording.wanted import Wanted
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 TIMED_FORMATS = ("srt", "verbose_json", "vtt")
@@ -34,7 +35,7 @@ TURN_RULES = SegmentRules(max_s=12.0, early_s=0.5, pause_ms=350)
 class TranscriptionRequest:
     """A checked request. context: prompt and keywords as the model takes them; segments: a stream tells them, timed;
     words: they have times, and tells_words: these are told; layout: of subtitles; speakers: who says it is told;
-    hotwords: all of them, keywords among them."""
+    hotwords: all of them, keywords among them; wording: what becomes of the text."""
 
     response_format: str
     stream: bool
@@ -50,6 +51,7 @@ class TranscriptionRequest:
     layout: SubtitleLayout = field(default_factory=SubtitleLayout)
     speakers: SpeakersRequest | None = None
     hotwords: tuple[Hotword, ...] = ()
+    wording: Wanted = field(default_factory=Wanted)
 
 
 def checked_request(
@@ -67,13 +69,14 @@ def checked_request(
     debug: bool = False,
     layout: SubtitleLayout | None = None,
     speakers: SpeakersRequest | None = None,
+    wording: Wanted | None = None,
     has_aligner: bool = False,
     has_speakers: bool = False,
     hotwords: Sequence[Hotword] = (),
 ) -> TranscriptionRequest:
     """Raises ApiError 400 where a field is none that can be served, or fields do not go together. has_aligner: words
     can have times here; has_speakers: speakers can be told apart."""
-    layout = layout or SubtitleLayout()
+    layout, wording = layout or SubtitleLayout(), wording or Wanted()
     _check_texts(
         language=[language or ""],
         languages=languages,
@@ -99,6 +102,7 @@ def checked_request(
     _check_known("include", include, INCLUDES)
     if include and response_format != "json":
         raise ApiError(400, "include goes with the response_format json", param="include")
+    _check_wording(wording, response_format, logprobs="logprobs" in include)
     _check_known("timestamp_granularities", timestamp_granularities, GRANULARITIES)
     if timestamp_granularities and response_format != "verbose_json" and not stream:
         message = "timestamp_granularities goes with the response_format verbose_json, or with stream"
@@ -113,6 +117,9 @@ def checked_request(
         rules = TIMED_RULES
     if speakers is not None and _rules(chunking_strategy) is None:
         rules = TIMED_RULES if has_aligner else TURN_RULES
+    known = _hotwords(hotwords, keywords)
+    if wording.phonetic and not known:
+        raise ApiError(400, "phonetic needs hotwords: what sounds like one becomes it", param="phonetic")
     return TranscriptionRequest(
         response_format=response_format,
         stream=stream,
@@ -129,8 +136,18 @@ def checked_request(
         layout=layout,
         tells_words=words or layout.needs_words,
         speakers=speakers,
-        hotwords=_hotwords(hotwords, keywords),
+        hotwords=known,
+        wording=replace(wording, hotwords=tuple(one.phrase for one in known)),
     )
+
+
+def _check_wording(wording: Wanted, response_format: str, *, logprobs: bool) -> None:
+    if logprobs and wording.rewrites:
+        message = f"logprobs are of what was recognized: they do not go with {wording.named}"
+        raise ApiError(400, message, param=wording.named)
+    if wording.role is not None and wording.tells and response_format in ("text", "srt", "vtt"):
+        message = f"what {wording.role.name} tells has no place in the response_format {response_format}"
+        raise ApiError(400, message, param="correct")
 
 
 def no_words(param: str) -> ApiError:

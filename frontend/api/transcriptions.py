@@ -14,8 +14,10 @@ from frontend.api.form_fields import (
     MAX_LANGUAGES,
     MAX_NAME,
     MAX_STRATEGY,
+    Correct,
     Debug,
     Diarize,
+    FilterNames,
     Format,
     HighlightWords,
     HotwordsField,
@@ -26,12 +28,15 @@ from frontend.api.form_fields import (
     LineCount,
     LineWidth,
     ListNames,
+    Mask,
     MaxSpeakers,
     MinSpeakers,
     Name,
+    Phonetic,
     Prompt,
     Stream,
     Temperature,
+    TextFormat,
     Upload,
     WordsPerLine,
 )
@@ -40,9 +45,12 @@ from frontend.api.models import check_model
 from frontend.api.speakers_request import NAMES, REFERENCES, checked_speakers
 from frontend.api.transcription_job import answer
 from frontend.api.transcription_request import checked_request
+from frontend.api.wording_request import checked_wording
 from frontend.audio.subtitles import SubtitleLayout
 from frontend.errors import ApiError
 from frontend.triton.backend import Backend
+from frontend.wording.filters import MASKS
+from frontend.wording.wanted import RECOGNIZED
 
 router = APIRouter(tags=["openai"], route_class=BoundedRoute)
 
@@ -81,6 +89,11 @@ async def transcribe(
     max_speakers: MaxSpeakers = None,
     hotwords: HotwordsField = None,
     hotword_lists: ListNames = None,
+    text_format: TextFormat = RECOGNIZED,
+    phonetic: Phonetic = False,
+    filters: FilterNames = None,
+    mask: Mask = MASKS[0],
+    correct: Correct = None,
     stream: Stream = False,
     debug: Debug = False,
 ) -> Response:
@@ -94,6 +107,14 @@ async def transcribe(
         min_speakers,
         max_speakers,
         diarize=diarize,
+    )
+    wording = checked_wording(
+        request,
+        text_format=text_format,
+        phonetic=phonetic,
+        filters=filters or _texts(form, "filters"),
+        mask=mask,
+        correct=correct,
     )
     wanted = checked_request(
         response_format=response_format,
@@ -109,6 +130,7 @@ async def transcribe(
         debug=debug,
         layout=SubtitleLayout(max_line_width, max_line_count, max_words_per_line, highlight_words, karaoke),
         speakers=speakers,
+        wording=wording,
         has_aligner=backend.has_aligner,
         has_speakers=backend.has_speakers,
         hotwords=hotwords_of(request, hotwords, hotword_lists or _texts(form, "hotword_lists")),
@@ -127,6 +149,10 @@ async def transcribe_stream(
     language: Language = None,
     prompt: Prompt = None,
     temperature: Temperature = 0.0,
+    text_format: TextFormat = RECOGNIZED,
+    filters: FilterNames = None,
+    mask: Mask = MASKS[0],
+    correct: Correct = None,
     debug: Debug = False,
 ) -> Response:
     """The same as server-sent events."""
@@ -138,6 +164,10 @@ async def transcribe_stream(
         language=language,
         prompt=prompt,
         temperature=temperature,
+        text_format=text_format,
+        filters=filters,
+        mask=mask,
+        correct=correct,
         stream=True,
         debug=debug,
     )

@@ -11,7 +11,8 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from frontend.api import duplex
 from frontend.api.hotword_fields import for_asr_stream
-from frontend.api.live_settings import wrong_setting
+from frontend.api.live_settings import WORDING, wrong_setting
+from frontend.api.live_wording import LiveWording
 from frontend.api.strict_json import parsed
 from frontend.guard.ahead import Turns
 from frontend.guard.shortcut import SHORTCUT, Shortcut
@@ -21,6 +22,7 @@ from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
 from frontend.triton.lasting_session import LastingSession
 from frontend.wording.hotwords import HotwordLists, WrongHotwords
+from frontend.wording.wanted import WordingMistake
 
 router = APIRouter()
 
@@ -45,7 +47,8 @@ async def transcribe(websocket: WebSocket) -> None:
     settings: Settings = websocket.app.state.settings
     asked: dict[str, Any] = dict(websocket.query_params)
     lists: HotwordLists = websocket.app.state.hotword_lists
-    wrong, asked = checked_settings(asked, lists)
+    wording = LiveWording(websocket.app.state.wording)
+    wrong, parameters = checked_settings(asked, lists, wording)
     if wrong:
         await say(websocket, {"type": "error", "code": "invalid", "message": wrong, "fatal": True})
         await websocket.close(REFUSED)
@@ -55,11 +58,12 @@ async def transcribe(websocket: WebSocket) -> None:
             name = request_id(websocket.scope) or uuid.uuid4().hex
             gather_s, metrics = settings.live_gather_ms / 1000, websocket.app.state.metrics
             session = LastingSession(client, name, backend.connected, gather_s, metrics.live_delay)
-            session.send(parameters=asked)
+            wording.change(asked, parameters)
+            session.send(parameters=parameters)
             await duplex.run(
                 session,
-                _speak(websocket, session, settings, lists),
-                _listen(websocket, session),
+                _speak(websocket, session, settings, lists, wording),
+                _listen(websocket, session, wording),
                 lambda: session.send(end=True),
                 websocket.app.state.drain,
                 settings.live_silence_s,
@@ -68,9 +72,13 @@ async def transcribe(websocket: WebSocket) -> None:
     except TritonUnavailable as error:
         await say(websocket, _lost(str(error)))
         await websocket.close(TRY_AGAIN_LATER)
+    finally:
+        await wording.close()
 
 
-async def _speak(websocket: WebSocket, session: LastingSession, settings: Settings, lists: HotwordLists) -> None:
+async def _speak(
+    websocket: WebSocket, session: LastingSession, settings: Settings, lists: HotwordLists, wording: LiveWording
+) -> None:
     """Pass on what the client sends, no faster than it may be sent, until it leaves or says `end`."""
     sound = _Sound(session, settings.live_ahead_s)
     turns = Turns(settings.live_messages_per_s, MOST_MESSAGES)
@@ -90,7 +98,7 @@ async def _speak(websocket: WebSocket, session: LastingSession, settings: Settin
         if data is not None:
             await sound.pass_on(data)
             continue
-        error = command(session, message.get("text") or "", lists)
+        error = command(session, message.get("text") or "", lists, wording)
         if error is not None:
             await say(websocket, {"type": "error", "code": "invalid", "message": error, "fatal": False})
         if session.ended:
@@ -124,16 +132,19 @@ class _Sound:
             await self._session.room(self._ahead_s)
 
 
-def checked_settings(asked: dict[str, Any], lists: HotwordLists) -> tuple[str | None, dict[str, Any]]:
-    """What is wrong with settings, or None, and how `asr_stream` takes them."""
+def checked_settings(
+    asked: dict[str, Any], lists: HotwordLists, wording: LiveWording
+) -> tuple[str | None, dict[str, Any]]:
+    """What is wrong with settings, or None, and how `asr_stream` takes them: without those of finals' wording."""
     try:
-        settings = for_asr_stream(asked, lists)
-    except WrongHotwords as error:
+        wording.checked(asked)
+        settings = for_asr_stream({name: value for name, value in asked.items() if name not in WORDING}, lists)
+    except (WrongHotwords, WordingMistake) as error:
         return str(error), asked
     return wrong_setting(settings), settings
 
 
-def command(session: LastingSession, text: str, lists: HotwordLists) -> str | None:
+def command(session: LastingSession, text: str, lists: HotwordLists, wording: LiveWording) -> str | None:
     """Obey a text message; returns what is wrong with it, or None."""
     if len(text) > MOST_TEXT:
         return f"a text message has {len(text)} characters; {MOST_TEXT} are the most"
@@ -151,18 +162,20 @@ def command(session: LastingSession, text: str, lists: HotwordLists) -> str | No
     elif not fields:
         return "config names no setting"
     else:
-        wrong, parameters = checked_settings(fields, lists)
+        wrong, parameters = checked_settings(fields, lists, wording)
         if wrong:
             return wrong
-        session.send(parameters=parameters)
+        wording.change(fields, parameters)
+        if parameters:
+            session.send(parameters=parameters)
     return None
 
 
-async def _listen(websocket: WebSocket, session: LastingSession) -> None:
+async def _listen(websocket: WebSocket, session: LastingSession, wording: LiveWording) -> None:
     """Pass on what the session says, until it is closed."""
     code = NORMAL
     try:
-        async for event in session.events():
+        async for event in wording.events(session.events()):
             if event["type"] == "error" and event["fatal"]:
                 code = TRY_AGAIN_LATER if event["code"] == "busy" else REFUSED
             await say(websocket, event)

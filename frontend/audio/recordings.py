@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from frontend.audio.attempts import Losses, asked, attempts
 from frontend.audio.decode_pool import DecodePool
 from frontend.audio.joining import separator
+from frontend.audio.rewriting import Rewriting
 from frontend.audio.segments import SAMPLE_RATE_HZ, Segment, SegmentRules, segments
 from frontend.audio.speakers import PATIENCE_S, Speakers, Wanted
 from frontend.audio.timed import Timed, Token
+from frontend.audio.transcript import Piece
 from frontend.audio.word_times import WordTimes
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 
@@ -46,52 +48,6 @@ class Options:
     hotwords: str = ""
 
 
-@dataclass(frozen=True)
-class Piece:
-    """What a recording's text goes on with: a delta, and with a segment's last one, the segment and its result."""
-
-    text: str
-    tokens: tuple[Token, ...] = ()
-    segment: Timed | None = None
-    result: dict[str, Any] | None = None
-
-
-@dataclass
-class Transcript:
-    """All of a recording, as its pieces come. speakers: at the end, who spoke in each segment as they came."""
-
-    text: str = ""
-    segments: list[Timed] = field(default_factory=list)
-    results: list[dict[str, Any]] = field(default_factory=list)
-    pieces: list[Piece] = field(default_factory=list)
-    speakers: list[str] = field(default_factory=list)
-
-    def add(self, piece: Piece) -> None:
-        self.text += piece.text
-        if piece.text:
-            self.pieces.append(piece)
-        if piece.segment is not None and piece.result is not None:
-            self.results.append(piece.result)
-            if piece.segment.text:
-                self.segments += piece.segment.parts or [piece.segment]
-
-    @property
-    def languages(self) -> list[str]:
-        """Languages that were heard, the most frequent first."""
-        heard = [str(result["language"]) for result in self.results if result["language"]]
-        return sorted(dict.fromkeys(heard), key=lambda name: -heard.count(name))
-
-    def usage(self) -> dict[str, int]:
-        """Tokens of all requests that the recording became."""
-        names = ("prompt_tokens", "completion_tokens", "total_tokens", "audio_tokens")
-        return {name: sum(result["usage"][name] for result in self.results) for name in names}
-
-    def timings_ms(self) -> dict[str, float]:
-        """Milliseconds of the decoder's parts, over all segments."""
-        names = {name for result in self.results for name in result["timings_ms"]}
-        return {name: round(sum(r["timings_ms"].get(name, 0.0) for r in self.results), 3) for name in sorted(names)}
-
-
 class Recording:
     """One recording on its way: `pieces` are its text, `seconds` what was read of it."""
 
@@ -102,15 +58,17 @@ class Recording:
         options: Options,
         at_a_time: int,
         pool: DecodePool | None,
+        rewriting: Rewriting | None = None,
     ) -> None:
         """connected: the connection there is; asked again where Triton is lost. parts: samples as they are decoded;
         taken from a thread of the pool, or at once where there is none. at_a_time: segments in work, which bounds
-        memory."""
+        memory. rewriting: what becomes of each segment's text, which is told at once then."""
         self._connected = connected
         self._parts = parts
         self._options = options
         self._at_a_time = at_a_time
         self._pool = pool
+        self._rewriting = rewriting
         self._words = WordTimes(
             connected, priority=options.priority, request_id=options.request_id, patience_s=options.patience_s
         )
@@ -275,19 +233,24 @@ class Recording:
                         added, fresh = text[len(told) :], tokens[num_told:]
                         told, num_told = text, len(tokens)
                         timed = None if result is None else Timed(start, end, result["text"], tokens, segment=number)
-                        if timed is None or result is None or not self._is_asked_more(timed):
-                            yield Piece(added, fresh, timed, result)
+                        if timed is not None and result is not None and self._is_asked_more(timed):
+                            heard = timed, result
+                        if self._rewriting is not None:
+                            # What is told is not taken back.
                             continue
                         # Text does not wait for the times of its words, nor for who says it.
-                        yield Piece(added, fresh)
-                        heard = timed, result
+                        yield Piece(added, fresh) if heard else Piece(added, fresh, timed, result)
                 if heard is not None:
                     timed, result = heard
-                    if options.words:
+                    if options.words and timed.text:
                         timed = await self._words.added(timed, segment, result["language"])
                     if self.speakers is not None:
                         timed = await self.speakers.added(number, timed, segment)
-                    yield Piece("", (), timed, result)
+                        # Who comes next need not wait for this one's wording.
+                        await self.speakers.done(number)
+                    if self._rewriting is not None:
+                        timed = await self._rewriting.of(timed, result["language"])
+                    yield Piece("" if self._rewriting is None else timed.text, (), timed, result)
                 return
             except (TritonUnavailable, TritonRefused) as error:
                 losses.add(error)
@@ -298,4 +261,5 @@ class Recording:
 
     def _is_asked_more(self, timed: Timed) -> bool:
         """Whether more is to be found out of a text."""
-        return bool(timed.text) and (self._options.words or self.speakers is not None)
+        is_asked = self._options.words or self.speakers is not None
+        return self._rewriting is not None or (bool(timed.text) and is_asked)

@@ -101,8 +101,9 @@ class Speakers:
     async def done(self, number: int) -> None:
         """Whatever became of the segment, the next one has its turn."""
         async with self._moved:
-            # It may be done before those in front of it, which have their turns first.
-            self._done.add(number)
+            # It may be done before those in front of it, which have their turns first; and told so twice.
+            if number >= self._next:
+                self._done.add(number)
             while self._next in self._done:
                 self._done.remove(self._next)
                 self._next += 1

@@ -20,7 +20,8 @@ class Token:
 class Timed:
     """Text from `start` to `end`, in seconds, and the tokens it was decoded from. words: where they were asked for;
     words_error: why they are not known. Where speakers were asked for: segment, its number in the recording; turn, its
-    number there; speaker, a name or a letter; speaker_error, why that is not known; parts, where there are several."""
+    number there; speaker, a name or a letter; speaker_error, why that is not known; parts, where there are several.
+    correction_error: why a language model did not correct it, where it was to."""
 
     start: float
     end: float
@@ -33,3 +34,4 @@ class Timed:
     speaker: str = ""
     speaker_error: str = ""
     parts: tuple[Timed, ...] = ()
+    correction_error: str = ""

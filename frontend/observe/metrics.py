@@ -23,6 +23,7 @@ router = APIRouter(tags=["operations"])
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 DELAYS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
+SMALL = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1)
 FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
 
 
@@ -58,6 +59,16 @@ class Metrics:
             "partial": histogram("live_partial_seconds", "From the arrival of a partial's last sound to it", DELAYS),
             "final": histogram("live_final_seconds", "From the arrival of a final's last sound to it", DELAYS),
         }
+        self._wording = histogram("wording_seconds", "Time of a text's steps, without a language model's", SMALL)
+        self._edits = Counter(
+            "asr_frontend_wording_edits", "What the steps changed in texts", ["step"], registry=self.registry
+        )
+        self.corrections = Counter(
+            "asr_frontend_corrections",
+            "Texts that a model was asked about",
+            ["outcome"],
+            registry=self.registry,
+        )
         self._audio = Counter("asr_frontend_audio_seconds", "Seconds of files transcribed", registry=self.registry)
         self.errors = Counter("asr_frontend_errors", "Errors told", ["route", "status"], registry=self.registry)
 
@@ -80,6 +91,12 @@ class Metrics:
     def live_delay(self, name: str, seconds: float) -> None:
         """Of a live session's `first_partial`, `partial` or `final`: since the sound that it covers had come."""
         self._delays[name].observe(seconds)
+
+    def worded(self, edits: dict[str, int], milliseconds: float) -> None:
+        """Of one text: edits by step."""
+        self._wording.observe(milliseconds / 1000)
+        for step, count in edits.items():
+            self._edits.labels(step).inc(count)
 
     def stages(self, timings_ms: dict[str, float]) -> None:
         for name, milliseconds in timings_ms.items():

@@ -1,4 +1,4 @@
-import { clock, complain, element, server, settings } from "/static/parts.js";
+import { clock, complain, element, server, settings, wording } from "/static/parts.js";
 import { Speakers } from "/static/speakers.js";
 import { subtitles } from "/static/subtitles.js";
 import { Words } from "/static/words.js";
@@ -44,6 +44,7 @@ export class FileTranscript {
     const { language, context } = settings();
     if (language) form.append("language", language);
     if (context) form.append("prompt", context);
+    for (const [name, value] of Object.entries(wording())) form.append(name, value);
     element("file-status").textContent = `Reading ${file.name}…`;
     const started = performance.now();
     try {
@@ -99,6 +100,7 @@ export class FileTranscript {
       element("file-status").textContent = event.text ? `Done in ${time}.` : "Nothing is said in it.";
       element("downloads").hidden = !event.text;
       element("karaoke").hidden = !this.words.words.length;
+      if (event.correction_error) complain(`Not corrected: ${event.correction_error}`);
       this.text = event.text;
     } else if (event.type === "error") {
       throw new Error(event.error.message);

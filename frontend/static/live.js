@@ -1,4 +1,4 @@
-import { clock, complain, element, server, settings } from "/static/parts.js";
+import { clock, complain, element, server, settings, wording } from "/static/parts.js";
 import { Speakers } from "/static/speakers.js";
 import { withWords } from "/static/words.js";
 
@@ -18,7 +18,7 @@ export class LiveCaptions {
     this.speakers = new Speakers();
     this.button.addEventListener("click", () => (this.socket ? this.stop() : this.start()));
     element("flush").addEventListener("click", () => this.command({ action: "flush" }));
-    element("settings").addEventListener("change", () => this.command({ action: "config", ...settings() }));
+    element("settings").addEventListener("change", () => this.command({ action: "config", ...settings(), ...wording() }));
     element("settings").addEventListener("submit", (event) => event.preventDefault());
   }
 
@@ -38,13 +38,14 @@ export class LiveCaptions {
     this.samples = 0;
     this.lines = new Map();
     this.tags = new Map();
+    this.uncorrected = new Map();
     this.speakers.clear();
     this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/transcribe`);
     this.socket.onopen = () => {
       // When each word was said is told behind a final, where the server knows it.
       const words = server.wordTimestamps ? { word_timestamps: "event" } : {};
       const speakers = server.speakers ? { speakers: "event" } : {};
-      this.command({ action: "config", partial_interval_ms: 300, ...words, ...speakers, ...settings() });
+      this.command({ action: "config", partial_interval_ms: 300, ...words, ...speakers, ...settings(), ...wording() });
       this.connect();
     };
     this.socket.onmessage = (message) => this.show(JSON.parse(message.data));
@@ -99,6 +100,12 @@ export class LiveCaptions {
       const text = this.lines.get(event.utterance);
       text?.replaceChildren(...withWords(text.textContent, event.words, timed));
       this.lines.delete(event.utterance);
+    } else if (event.type === "corrected") {
+      // Words have the times of the text that was said first.
+      const text = this.uncorrected.get(event.utterance);
+      if (text && !event.correction_error) text.textContent = event.text;
+      this.uncorrected.delete(event.utterance);
+      this.lines.delete(event.utterance);
     } else if (event.type === "speaker") {
       // Of an utterance that has just ended, or of an earlier one that is somebody else's, as it turns out.
       const tag = this.tags.get(event.utterance);
@@ -129,6 +136,7 @@ export class LiveCaptions {
     }
     line.append(text);
     if (event.words_follow) this.lines.set(event.utterance, text);
+    if (event.correction_follows) this.uncorrected.set(event.utterance, text);
     line.lang = event.language ?? "";
     element("captions").append(line);
     line.scrollIntoView({ block: "nearest" });

@@ -14,11 +14,19 @@ for (const [code, name] of Object.entries(LANGUAGES)) {
   element("language").add(new Option(name, code));
 }
 
+// Where a chat endpoint is set.
+function offerCorrection(roles) {
+  if (!roles || server.corrects) return;
+  server.corrects = true;
+  element("wording").add(new Option("corrected", "corrected"));
+}
+
 async function watchServer() {
   try {
     const health = await (await fetch("/health")).json();
     server.wordTimestamps = health.word_timestamps === true;
     server.speakers = health.speakers === true;
+    offerCorrection(health.wording?.correct);
     element("server").textContent = health.status === "ready" ? `${health.model}, ready` : health.status;
   } catch {
     element("server").textContent = "the server does not answer";

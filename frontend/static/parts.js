@@ -1,7 +1,7 @@
 export const element = (id) => document.getElementById(id);
 
 // What the server can do, as far as the page knows by now.
-export const server = { wordTimestamps: false, speakers: false };
+export const server = { wordTimestamps: false, speakers: false, corrects: false };
 
 export function clock(seconds) {
   const minutes = Math.floor(seconds / 60);
@@ -10,6 +10,12 @@ export function clock(seconds) {
 
 export function settings() {
   return { language: element("language").value, context: element("context").value.trim() };
+}
+
+// What becomes of the text: `corrected` is written as well, and then looked at by a language model.
+export function wording() {
+  const wanted = element("wording").value;
+  return { text_format: wanted === "recognized" ? "recognized" : "written", correct: String(wanted === "corrected") };
 }
 
 export function complain(message) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +113,9 @@ def _client(endpoint: Endpoint) -> Any:
     """To nowhere but the address that was given: no proxies or passwords of the environment, no redirects."""
     import httpx
 
+    # It logs every question, and where it goes.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     return httpx.AsyncClient(
         base_url=endpoint.url.rstrip("/") + "/",

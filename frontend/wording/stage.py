@@ -52,6 +52,11 @@ class Worded:
     milliseconds: float = 0.0
 
     @property
+    def steps_taken(self) -> bool:
+        """Whether anything was looked at, changed or not."""
+        return self.milliseconds > 0
+
+    @property
     def is_other(self) -> bool:
         return self.text != self.recognized
 

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from frontend.api import realtime_feed
 from frontend.api.languages import LANGUAGES, as_codes, is_language
 from frontend.api.models import REALTIME_ONLY, is_served, knows_turn_detection
-from frontend.api.realtime import SMALL_APPEND, is_sound
 from frontend.api.realtime_events import (
     MAX_APPEND_BYTES,
     MOST_EVENT,
     SMALL,
+    SMALL_APPEND,
     RealtimeMistake,
     aside,
     audio_of,
+    is_sound,
     name_of,
     parsed,
 )

@@ -10,10 +10,11 @@ import pytest
 from frontend.api.transcription_answers import events, whole
 from frontend.api.transcription_request import checked_request
 from frontend.audio import attempts, word_times
-from frontend.audio.recordings import Options, Recording, Transcript
+from frontend.audio.recordings import Options, Recording
 from frontend.audio.segments import Segment, SegmentRules
 from frontend.audio.subtitles import SubtitleLayout
 from frontend.audio.timed import Timed
+from frontend.audio.transcript import Transcript
 from frontend.audio.word_times import WordTimes
 from frontend.audio.words import Word
 from frontend.errors import ApiError
