@@ -19,11 +19,13 @@ def _on_the_servers_machine() -> dict[str, Command]:
         from perf.chaos import benchmark as chaos
         from perf.parts import responses
         from perf.speakers import benchmark as speakers
+        from perf.wording import benchmark as wording
     except ModuleNotFoundError:
         return {}
     return {
         "align": ("word times: right, costly, late", align.add_arguments, align.run),
         "speakers": ("who speaks: right, and at what cost", speakers.add_arguments, speakers.run),
+        "wording": ("what is recognized as it is written: right, and at what cost", wording.add_arguments, wording.run),
         "responses": ("what the decoder's responses cost its process", responses.add_arguments, responses.run),
         "chaos": ("faults under load, and a ledger of what was sent and answered", chaos.add_arguments, chaos.run),
     }

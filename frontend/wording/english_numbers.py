@@ -111,7 +111,11 @@ def _behind(said: Sequence[str], place: int) -> int:
             or (word in SCALES and (before in DIGITS or before in TENFOLD or before in SCALES))
             or (word == "and" and before in SCALES and (after in DIGITS or after in TENFOLD))
             or (word == "point" and _is_digit(after) and (before in DIGITS or before in TENFOLD or not before))
-            or (word in ("oh", "o") and (_is_digit(after) or _is_digit(before)) and (at == place or before in NUMBERS))
+            or (
+                word in ("oh", "o")
+                and (_is_digit(after) or _is_digit(before))
+                and (at == place or before in NUMBERS or before in TIMES)
+            )
             or (word in TIMES and _is_digit(after))
         ):
             at += 1
@@ -144,11 +148,13 @@ def _alone(word: str) -> str:
 
 
 def _with_point(words: list[str], behind: int) -> Number:
-    point = words.index("point")
     scale = words[-1] if words[-1] in LARGE else ""
-    fraction = [word for word in words[point + 1 :] if word not in SCALES]
-    whole = _digits(words[:point]) if point else "0"
-    digits = f"{whole}.{''.join(_groups(fraction))}"
+    parts: list[list[str]] = [[]]
+    for word in words[: -1 if scale else None]:
+        parts = [*parts, []] if word == "point" else [*parts[:-1], [*parts[-1], word]]
+    whole, *fractions = parts
+    # Of a version there may be several.
+    digits = ".".join([_digits(whole) if whole else "0", *("".join(_groups(one)) for one in fractions)])
     return Number(behind, f"{digits} {scale}" if scale else digits)
 
 

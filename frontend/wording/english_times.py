@@ -11,6 +11,9 @@ from frontend.wording.english_numbers import DIGITS, MONTHS, Found, ordinal, rea
 MORNING_OR_NOT = re.compile(r"([ap])\.?\s?m\.?$")
 # Behind these two numbers are a time.
 BEFORE_A_TIME = ("at", "by", "until", "till", "before", "after", "around", "from", "since")
+BEFORE_A_DATE = ("on", "by", "until", "till", "before", "after", "from", "since", "last", "next", "this")
+# Behind these `five to ten` is a time, and no range.
+BEFORE_MINUTES = (*BEFORE_A_TIME, "is", "it's", "was", "about", "nearly", "almost")
 # By themselves these numbers of minutes make a time of two numbers, as others do not: `five thirty`, and `one twenty`.
 USUAL_MINUTES = (15, 30, 45)
 # Words as well as months: a number behind them makes a date where they are written as months.
@@ -28,6 +31,9 @@ def date(said: Sequence[str], place: int, written: str) -> Found:
             if day is not None:
                 behind, number = day
                 year = _year(said, behind)
+                if not (is_month or year or place == 0 or said[place - 1] in BEFORE_A_DATE):
+                    # You may first go.
+                    return None
                 return (year[0], f"{month} {number}, {year[1]}") if year else (behind, f"{month} {number}")
             year = _year(said, place + 1)
             return (year[0], f"{month} {year[1]}") if year else None
@@ -70,9 +76,10 @@ def clock(said: Sequence[str], place: int) -> Found:
         number = read(said, first)
         minutes = value_of(number) if number is not None and number.num_groups == 1 else None
         relation = number.behind if number is not None else first
+        is_range = word_at(said, relation) == "to" and not (place and said[place - 1] in BEFORE_MINUTES)
         if word_at(said, relation) in ("minutes", "minute"):
             relation += 1
-        if word_at(said, relation) not in ("past", "to") or minutes not in (5, 10, 20, 25):
+        if word_at(said, relation) not in ("past", "to") or minutes not in (5, 10, 20, 25) or is_range:
             return _plain_clock(said, place)
     hour = _hour(said, relation + 1)
     if hour is None or minutes is None or (said[relation] == "to" and minutes == 30):

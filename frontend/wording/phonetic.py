@@ -22,10 +22,16 @@ MORE_WORDS = 2
 READ_AS_MANDARIN = (None, "", "Chinese", "Cantonese")
 # English words that are what they are: one that stands alone is seldom a name that was misheard.
 COMMON_WORDS = Path(__file__).with_name("common_words.txt")
+# A name of several words seldom begins or ends with one of these; what stands beside it often does.
+BETWEEN_NAMES = """
+a an and are as at be but by can for from had has have he her his if in is it its me my no not of on or our she so than
+that the their them they this to us was we were when who will with you your
+"""
+BETWEEN = frozenset(BETWEEN_NAMES.split())
 # Of what two phrases share, measured in perf/wording: the least likeness of spoken spellings by the number of letters,
 # where all consonants are alike; what one that differs costs; what several common words in a row have to have.
-LIKENESS = ((5, 0.80), (8, 0.72), (100, 0.65))
-CONSONANT_COSTS = 0.08
+LIKENESS = ((5, 0.88), (8, 0.84), (100, 0.8))
+CONSONANT_COSTS = 0.12
 COMMON_WORDS_LIKENESS = 0.86
 # The most that syllables are apart on average, by their number.
 SYLLABLES_APART = ((2, 0.07), (3, 0.21), (100, 0.3))
@@ -196,6 +202,8 @@ def _latin(text: str, run: Sequence[Token], index: _Index) -> Iterator[Heard]:
                 break
             are_common = are_common and words[last] in _common()
             if are_common and first == last:
+                continue
+            if first < last and (words[first] in BETWEEN or words[last] in BETWEEN):
                 continue
             best: Heard | None = None
             for hotword in index.near(code):

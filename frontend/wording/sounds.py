@@ -29,8 +29,9 @@ MOST_READINGS = 3
 # Initials and finals that many speakers, and recognizers, do not tell apart.
 NEAR_INITIALS = {"zh": "z", "ch": "c", "sh": "s", "n": "l", "r": "l", "h": "f"}
 NEAR_FINALS = {"ang": "an", "eng": "en", "ing": "in", "iang": "ian", "uang": "uan", "ong": "ong"}
-# Of a syllable that differs in these, and in its tone alone; one that is another altogether counts 1.
-NEAR, OTHER_TONE = 0.3, 0.12
+# Of a syllable that differs in these, in its tone alone, and where a reading is not the usual one; one that is another
+# altogether counts 1.
+NEAR, OTHER_TONE, UNUSUAL = 0.3, 0.12, 0.15
 
 
 @lru_cache(maxsize=20_000)
@@ -81,10 +82,15 @@ def readings(character: str) -> tuple[Syllable, ...]:
 
 @lru_cache(maxsize=100_000)
 def apart(one: str, other: str) -> float:
-    """How far two characters are apart in sound, 0 to 1, by the readings that are nearest."""
+    """How far two characters are apart in sound, from 0 on, by the readings that are nearest."""
     if one == other:
         return 0.0
-    return min((_apart(a, b) for a in readings(one) for b in readings(other)), default=1.0)
+    read = (
+        (a, b, UNUSUAL * (bool(i) + bool(j)))
+        for i, a in enumerate(readings(one))
+        for j, b in enumerate(readings(other))
+    )
+    return min((_apart(a, b) + unusual for a, b, unusual in read), default=1.0)
 
 
 def _apart(one: Syllable, other: Syllable) -> float:
