@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import re
 import threading
@@ -50,6 +51,9 @@ class ChatServer:
             return StreamingResponse(dripping())
         if manner == "huge":
             return completion("word " * 1_000_000)
+        if manner == "packed":
+            packed = gzip.compress(completion(" " * 20_000_000).body)
+            return Response(packed, headers={"Content-Encoding": "gzip"})
         if manner == "garbage":
             return PlainTextResponse("it is fine")
         if manner == "shapeless":

@@ -107,6 +107,8 @@ class LiveWording:
             return _with_words(event, worded)
         elif kind == "error":
             self._stable.pop(number, None)
+        elif kind == "reset":
+            self._stable.clear()
         return event
 
     async def _final(self, event: dict[str, Any], stable: str) -> dict[str, Any]:

@@ -98,13 +98,16 @@ class Chat:
             async with self._client.stream("POST", "chat/completions", json=question) as response:
                 if response.status_code != 200:
                     raise NoAnswer("status", f"the endpoint answered {response.status_code}")
+                # What is packed may be any size when it is unpacked; nobody asked for that.
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise NoAnswer("shape", "the endpoint's answer is packed")
                 body = b""
-                async for part in response.aiter_bytes():
+                async for part in response.aiter_raw():
                     body += part
                     if len(body) > MOST_BYTES:
                         raise NoAnswer("shape", f"the endpoint's answer has more than {MOST_BYTES} bytes")
                 return body
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             # What it says may hold the address, and more.
             raise NoAnswer("connection", f"the endpoint cannot be asked: {type(error).__name__}") from error
 
@@ -116,7 +119,9 @@ def _client(endpoint: Endpoint) -> Any:
     # It logs every question, and where it goes.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+    headers = {"Accept-Encoding": "identity"}
+    if endpoint.key:
+        headers["Authorization"] = f"Bearer {endpoint.key}"
     return httpx.AsyncClient(
         base_url=endpoint.url.rstrip("/") + "/",
         headers=headers,

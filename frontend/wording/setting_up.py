@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from frontend.observe.metrics import Metrics
 from frontend.settings import Settings
@@ -18,7 +19,7 @@ def wording_of(settings: Settings, metrics: Metrics | None = None) -> Wording:
     serve."""
 
     def observe(worded: Worded) -> None:
-        if metrics is not None and worded.steps_taken:
+        if metrics is not None:
             metrics.worded(worded.counts, worded.milliseconds)
 
     def observe_answer(outcome: str) -> None:
@@ -37,6 +38,8 @@ def wording_of(settings: Settings, metrics: Metrics | None = None) -> Wording:
 def _endpoint(settings: Settings) -> Endpoint | None:
     if settings.correction_url is None:
         return None
+    if not _is_address(settings.correction_url):
+        raise FilesWrong("ASR_CORRECTION_URL is no address such as http://127.0.0.1:8000/v1")
     if settings.correction_model is None:
         raise FilesWrong("ASR_CORRECTION_URL is set, and ASR_CORRECTION_MODEL is not")
     key = settings.correction_key or ""
@@ -45,6 +48,14 @@ def _endpoint(settings: Settings) -> Endpoint | None:
     if not key.isascii() or not key.isprintable():
         raise FilesWrong("the key of the chat endpoint has characters that no header can carry")
     return Endpoint(settings.correction_url, settings.correction_model, key, settings.correction_timeout_s)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _key(path: Path) -> str:

@@ -28,7 +28,7 @@ from frontend.wording.roles import roles
 from frontend.wording.wanted import WRITTEN, Wanted
 
 # Longer texts are worked on in a thread: live speech would wait for them.
-MOST_INLINE = 1_000
+MOST_INLINE = 600
 # Whose lists of words hold for a language that has none.
 LISTS_OF = {"yue": "zh"}
 # Of one text, in debug.
@@ -50,11 +50,6 @@ class Worded:
     told: tuple[dict[str, Any], ...] = ()
     error: str = ""
     milliseconds: float = 0.0
-
-    @property
-    def steps_taken(self) -> bool:
-        """Whether anything was looked at, changed or not."""
-        return self.milliseconds > 0
 
     @property
     def is_other(self) -> bool:
@@ -108,7 +103,7 @@ class Wording:
 
     async def prepare(self, wanted: Wanted) -> None:
         """Load what the steps need, which takes a moment the first time; the loop goes on meanwhile."""
-        if wanted.text_format == WRITTEN or wanted.phonetic:
+        if wanted.text_format == WRITTEN or wanted.phonetic or wanted.role is not None:
             await asyncio.to_thread(_load, wanted)
 
     async def worded(self, text: str, language: str | None, wanted: Wanted) -> Worded:
@@ -192,3 +187,6 @@ def _load(wanted: Wanted) -> None:
         load()
     if wanted.phonetic:
         replacements("once 一次", wanted.hotwords)
+    if wanted.role is not None:
+        changes("once", "twice")
+        import httpx  # noqa: F401 (the first question would import it, and everybody would wait)

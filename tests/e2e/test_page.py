@@ -65,6 +65,21 @@ async def page(browser, service):
     assert problems == []
 
 
+async def test_a_caption_and_a_file_are_written_where_that_is_chosen(page):
+    await expect(page.locator("#server")).to_contain_text("ready")
+    await page.get_by_label("Text", exact=True).select_option("written")
+    # There is no chat endpoint here.
+    assert await page.locator("#wording option").count() == 2
+    await page.locator("#file").set_input_files(str(RECORDINGS / "english.flac"))
+    await expect(page.locator("#transcript")).to_have_text("4279015", timeout=20_000)
+    await page.get_by_role("button", name="Start the microphone").click()
+    caption = page.locator("#captions li").first
+    await caption.wait_for(timeout=20_000)
+    assert re.search(r"\d", (await caption.inner_text()).split("\n")[-1])
+    await page.get_by_role("button", name="Stop the microphone").click()
+    await page.get_by_role("button", name="Start the microphone").wait_for(timeout=10_000)
+
+
 async def test_the_microphone_becomes_captions(page):
     await expect(page.locator("#server")).to_contain_text("ready")
     await page.get_by_role("button", name="Start the microphone").click()

@@ -58,6 +58,7 @@ async def test_what_models_put_around_an_answer_is_taken_off(server):
         ("polite", "strayed"),
         ("silent", "strayed"),
         ("huge", "shape"),
+        ("packed", "shape"),
         ("garbage", "shape"),
         ("shapeless", "shape"),
         ("empty", "shape"),
