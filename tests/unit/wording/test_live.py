@@ -87,7 +87,7 @@ async def test_words_that_follow_are_those_of_the_final_they_are_of():
 
 async def test_corrections_are_bounded_and_come_before_the_end():
     with chat_server() as server:
-        wording = Wording(Endpoint(server.at("good"), "m", timeout_s=20))
+        wording = Wording(Endpoint(server.at("slow"), "m", timeout_s=1))
         live = LiveWording(wording)
         live.change({"correct": "true"}, {})
         count = 3 * live_wording.MOST_WAITING
@@ -95,8 +95,9 @@ async def test_corrections_are_bounded_and_come_before_the_end():
         events = await asyncio.wait_for(told(live, *finals, {"type": "closed"}), 60)
         corrected = [event for event in events if event["type"] == "corrected"]
         assert sorted(event["utterance"] for event in corrected) == list(range(1, count + 1))
-        assert {event["text"] for event in corrected} <= {"hello", "Hello."}
-        assert {event.get("correction_error") for event in corrected} <= {None, live_wording.TOO_MANY}
+        assert {event["text"] for event in corrected} == {"hello"}
+        errors = [event["correction_error"] for event in corrected]
+        assert 0 < len(errors) - errors.count(live_wording.TOO_MANY) <= live_wording.MOST_WAITING
         assert events[-1]["type"] == "closed"
         await live.close()
         await wording.close()
