@@ -58,6 +58,8 @@ FOUND = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in PATTER
 ABOUT = re.compile(rf"^(?:[二三四五六七八九][三四五六七八九](?![零一二三四五六七八九])|{DIGIT}{{2}}[十百千万]|十几)")
 VALUES = {said: str(value) for value, said in enumerate("零一二三四五六七八九十")}
 VALUES |= {"两": "2", "百": "100", "千": "1000"}
+# As the grammar writes numbers: `2亿5000万`.
+DIGITS = re.compile(r"\d+(?:\.\d+)?(?:[万亿]\d*)*")
 SERIAL = re.compile("[零一二三四五六七八九幺]+")
 ANY = re.compile("[零〇一二三四五六七八九十百千万萬亿億两兩]")
 # Japanese runs that are given to its grammar, with what they count.
@@ -108,9 +110,16 @@ def _number_ja(run: str) -> str:
     return VALUES.get(run) or written("ja", run)
 
 
+class _NoNumber(ValueError):
+    """Characters of numbers that are no number together."""
+
+
 def _written(found: re.Match[str], text: str) -> str:
     kind = next(name for name, _ in PATTERNS if found[name] is not None)
-    return RULES[kind](found, text)
+    try:
+        return RULES[kind](found, text)
+    except _NoNumber:
+        return found.group()
 
 
 def _number(said: str) -> str:
@@ -126,13 +135,17 @@ def _number(said: str) -> str:
 @lru_cache(maxsize=4096)
 def _by_grammar(said: str) -> str:
     whole, point, fraction = said.partition("点")
-    digits = written("zh", whole) if len(whole) > 1 else _number(whole)
+    if len(whole) == 1 and whole not in VALUES:
+        raise _NoNumber
+    digits = VALUES[whole] if len(whole) == 1 else written("zh", whole)
+    if not DIGITS.fullmatch(digits):
+        raise _NoNumber
     return f"{digits}.{_number(fraction)}" if point else digits
 
 
 def _date(found: re.Match[str], _: str) -> str:
     year = f"{_number(found['year'])}年" if found["year"] else ""
-    return f"{year}{_number(found['month'])}月{_number(found['day'])}{found['day_of']}"
+    return f"{year}{_number(found['month'])}月{_below(32, found['day'])}{found['day_of']}"
 
 
 def _month(found: re.Match[str], _: str) -> str:
@@ -152,9 +165,16 @@ def _time(found: re.Match[str], _: str) -> str:
     elif found["quarter"]:
         minute = 15 if found["quarter"] == "一" else 45
     else:
-        minute = int(_number(found["minute"]) or 0)
-    second = f":{int(_number(found['second'])):02}" if found["second"] else ""
+        minute = _below(60, found["minute"])
+    second = f":{_below(60, found['second']):02}" if found["second"] else ""
     return f"{_number(found['hour'])}:{minute:02}{second}"
+
+
+def _below(bound: int, said: str) -> int:
+    digits = _number(said)
+    if not digits.isdigit() or int(digits) >= bound:
+        raise _NoNumber
+    return int(digits)
 
 
 def _of_day(found: re.Match[str], _: str) -> str:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ from frontend.wording.filters import Filters
 from frontend.wording.phonetic import as_edits, replacements
 from frontend.wording.roles import roles
 from frontend.wording.wanted import WRITTEN, Wanted
+
+logger = logging.getLogger(__name__)
 
 # Longer texts are worked on in a thread: live speech would wait for them.
 MOST_INLINE = 600
@@ -155,16 +158,30 @@ class Wording:
     def _formed(self, text: str, language: str | None, wanted: Wanted) -> Worded:
         started = time.perf_counter()
         worded = Worded(text, text, language)
-        if wanted.phonetic and wanted.hotwords:
-            heard = replacements(text, wanted.hotwords, language)
-            told = [{"heard": one.heard, "hotword": one.phrase, "likeness": round(one.likeness, 3)} for one in heard]
-            worded = replace(worded.edited("phonetic", as_edits(heard)), told=tuple(told[:MOST_TOLD]))
-        if wanted.filters:
-            edits = self.filters.dropped(worded.text, wanted.filters, _code(language))
-            worded = worded.edited("dropped", edits)
-        if wanted.text_format == WRITTEN:
-            worded = worded.edited("written", written.written_form(worded.text, language))
+        for is_wanted, step in (
+            (wanted.phonetic and bool(wanted.hotwords), self._with_hotwords),
+            (bool(wanted.filters), self._without_fillers),
+            (wanted.text_format == WRITTEN, self._in_written_form),
+        ):
+            if not is_wanted:
+                continue
+            try:
+                worded = step(worded, wanted)
+            except Exception:
+                # A text that is known is told, as it was before the step that fails.
+                logger.exception("a step of the wording failed")
         return replace(worded, milliseconds=1000 * (time.perf_counter() - started))
+
+    def _with_hotwords(self, worded: Worded, wanted: Wanted) -> Worded:
+        heard = replacements(worded.text, wanted.hotwords, worded.language)
+        told = [{"heard": one.heard, "hotword": one.phrase, "likeness": round(one.likeness, 3)} for one in heard]
+        return replace(worded.edited("phonetic", as_edits(heard)), told=tuple(told[:MOST_TOLD]))
+
+    def _without_fillers(self, worded: Worded, wanted: Wanted) -> Worded:
+        return worded.edited("dropped", self.filters.dropped(worded.text, wanted.filters, _code(worded.language)))
+
+    def _in_written_form(self, worded: Worded, _: Wanted) -> Worded:
+        return worded.edited("written", written.written_form(worded.text, worded.language))
 
 
 def spoken(heard: str | None, asked: str | None) -> str | None:

@@ -67,7 +67,7 @@ async def page(browser, service):
 
 async def test_a_caption_and_a_file_are_written_where_that_is_chosen(page):
     await expect(page.locator("#server")).to_contain_text("ready")
-    await page.get_by_label("Text", exact=True).select_option("written")
+    await page.locator("#wording").select_option("written")
     # There is no chat endpoint here.
     assert await page.locator("#wording option").count() == 2
     await page.locator("#file").set_input_files(str(RECORDINGS / "english.flac"))

@@ -82,6 +82,14 @@ def test_another_language_stays_as_it_was_recognized(language):
     assert written_form("twenty three 二十三", language) == []
 
 
+@pytest.mark.parametrize("said", ["负亿度", "三月九十九日", "百千万亿", "零点", "五点九十九分之三", "万点五公斤"])
+def test_characters_of_numbers_that_are_none_together_do_no_harm(said):
+    for language in ("Chinese", "Japanese"):
+        assert written(f"那{said}吧", language).startswith("那")
+    assert written("负亿度", "Chinese") == "负亿度"
+    assert written("三月九十九日", "Chinese") == "三月九十九日"
+
+
 def test_a_text_of_numbers_alone_is_bounded_work():
     """A million words that are one number end, and are no number that nobody could have said."""
     assert written("five " * 20_000).replace(" ", "").isdigit()
