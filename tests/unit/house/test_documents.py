@@ -9,7 +9,15 @@ from frontend.errors import CLIENT_CLOSED_REQUEST
 from frontend.settings import Settings
 from tests.conftest import ROOT
 
-PAGES = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "export/README.md", "frontend/README.md", "perf/README.md"]
+PAGES = [
+    "README.md",
+    "frontend/API.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "export/README.md",
+    "frontend/README.md",
+    "perf/README.md",
+]
 PAGES += ["model_repository/README.md", "deploy/kubernetes/README.md", "export/TENSORRT_LLM.md", "perf/chaos/README.md"]
 
 
@@ -36,7 +44,7 @@ def shown(value):
     return "none" if value is None else str(value)
 
 
-@pytest.mark.parametrize("page", PAGES[:9])
+@pytest.mark.parametrize("page", PAGES[:10])
 def test_prose_is_readable_in_a_terminal(page):
     assert [line for line in prose(text_of(page)) if len(line) > 120 and "](" not in line] == []
 
@@ -107,7 +115,7 @@ def test_what_a_clip_may_ask_for_is_told_with_its_default():
 
 
 def test_every_refusal_is_told():
-    told = {cells[0].removeprefix("close ") for cells in rows(text_of("README.md"))}
+    told = {cells[0].removeprefix("close ") for cells in rows(text_of("frontend/API.md"))}
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "frontend").rglob("*.py"))
     given = set(re.findall(r"ApiError\(\s*(\d{3})\b", code)) - {str(CLIENT_CLOSED_REQUEST)}
     closed = re.findall(r"(?:TRY_AGAIN_LATER|REFUSED|POLICY_VIOLATION)\b[^\n=]*= (1\d{3}(?:, 1\d{3})*)", code)
