@@ -57,4 +57,7 @@ def _is_as_promised(figures: dict[str, Any]) -> bool:
         figures.get("wording.phonetic_recall", 1) >= 0.8
         and figures.get("wording.phonetic_false", 0) <= 0.005
         and figures.get("wording.written_right", 1) >= 0.95
+        and figures.get("wording.bias_false", 0) <= 0.01
+        and figures.get("wording.bias_others_differ", 0) == 0
+        and 1 - figures.get("wording.bias_recall", 1) <= 0.5 * (1 - figures.get("wording.bias_recall_off", 1))
     )
