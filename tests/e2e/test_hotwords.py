@@ -62,20 +62,6 @@ def test_what_is_wrong_is_told_with_its_field(service, field, fields):
     assert answer.json()["error"]["param"] == field
 
 
-def test_a_stream_tells_no_half_of_a_phrase_that_is_given_back(service):
-    """Its first words are said, its last one is not: the text goes on as without it."""
-    words = json.dumps([{"phrase": "nine zero two three", "weight": 2}, {"phrase": "two one", "weight": 3}])
-    with httpx.stream(
-        "POST",
-        service.url + PLACES,
-        data={"model": "whisper-1", "stream": "true", "hotwords": words},
-        files={"file": ("a.flac", (RECORDINGS / "english.flac").read_bytes())},
-        timeout=60,
-    ) as answer:
-        told = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
-    assert "".join(one.get("delta", "") for one in told) == told[-1]["text"] == ENGLISH
-
-
 async def test_live_sessions_have_hotwords(service, english):
     async with socket(service, "/ws/transcribe?hotword_lists=numbers") as ws:
         listening = asyncio.create_task(events_of(ws))

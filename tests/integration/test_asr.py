@@ -1,6 +1,7 @@
 """The ensemble over gRPC: what it hears, how it streams, and that nobody disturbs anybody."""
 
 import asyncio
+import json
 
 import anyio
 import numpy as np
@@ -46,6 +47,19 @@ async def test_streams_text_that_adds_up(client, english):
     assert result["finish_reason"] == "stop"
     assert set(result["timings_ms"]) == {"queue", "prefill", "decode", "first_token", "total"}
     assert result["usage"]["total_tokens"] == result["usage"]["prompt_tokens"] + result["usage"]["completion_tokens"]
+
+
+async def test_a_stream_tells_nothing_of_a_phrase_that_is_given_back(client, english):
+    """Of two phrases the first words are said and the last one is not; one word is said otherwise."""
+    whole = "four two seven nine zero one nine"
+    phrases = [{"phrase": "nine zero two three", "weight": 2}, {"phrase": whole, "weight": 5}]
+    parameters = {"hotwords": json.dumps(phrases)}
+    deltas, result = await answer(client, english, parameters=parameters)
+    assert result["hotwords"]["given_back"] > 0
+    assert result["hotwords"]["kept"] == 1
+    assert result["text"] == whole
+    assert "".join(delta.text for delta in deltas) == result["text"]
+    assert sum(len(delta.token_ids) for delta in deltas) == result["usage"]["completion_tokens"]
 
 
 async def test_silence_is_empty_and_costs_no_tokens(client):

@@ -51,8 +51,8 @@ class Parameters(Declared):
     )
     look_ahead: bool = parameter(
         False,
-        "Plan and launch a step while the one before still runs, where every sequence adds one token to that: the "
-        "host's work hides behind the GPU's.",
+        "Plan and launch a step while the one before still runs, where every sequence adds one token to that and none "
+        "has hotwords: the host's work hides behind the GPU's.",
         on_cuda=True,
     )
     attention_splits: int = parameter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import numpy as np
 import pytest
 
 from tests.unit.decoder import engine_kit as kit
@@ -15,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("way")
 NUM_TOKENS = 24
 
 
-def phrase(ids, nats=1.0):
-    return Phrase(str(ids), tuple(ids), nats * len(ids))
+def phrase(number, ids, nats=1.0):
+    return Phrase(number, tuple(ids), nats * len(ids))
 
 
 def plain_answers(seeds):
@@ -46,7 +47,7 @@ def by_hand(network_scores, phrases, length, ends=(95,)):
         tried = []
         for token, own in depth.items():
             led = 0 if free in ends else depth.get(free, -1)
-            if token == free or own <= led or len(refused) >= 64:
+            if token == free or own <= led or len(refused) >= 16 + len(out) // 2:
                 continue
             for ids, allowance in phrases:
                 fits = own < len(ids) and ids[own] == token and tuple(out[len(out) - own :]) == tuple(ids[:own])
@@ -89,10 +90,10 @@ def scored():
             step = kit.step.Step()
             one.extent = made.cache.extents.allocate(one.max_tokens)
             kit_add(step, one)
-            step.judge(step.num_rows - 1, kit.step.Choice(watched=tuple(range(kit.CONFIG.vocab_size))))
+            step.judge(step.num_rows - 1, kit.step.Choice(watched=np.arange(kit.CONFIG.vocab_size)))
             flight = made.runner.launch(step)
             flight.tokens()
-            memory[key] = flight.watched()[0]
+            memory[key] = flight.watched()[0].tolist()
             made.cache.extents.release(one.extent)
         return memory[key]
 
@@ -113,8 +114,8 @@ def test_a_phrase_within_its_allowance_is_written_and_one_beyond_it_leaves_the_a
     gap = row[plain[4]] - row[other]
     made = kit.make_engine()
     try:
-        kept = kit.make_sequence(3, phrases=[Phrase("", (other,), gap + 1e-3)])
-        refused = kit.make_sequence(3, phrases=[Phrase("", (other,), gap - 1e-3)])
+        kept = kit.make_sequence(3, phrases=[Phrase(0, (other,), gap + 1e-3)])
+        refused = kit.make_sequence(3, phrases=[Phrase(0, (other,), gap - 1e-3)])
         got = kit.run(made, [kept, refused])
     finally:
         made.stop()
@@ -134,7 +135,7 @@ def test_answers_are_what_the_rule_says_by_hand(scored, seed):
     expected = by_hand(lambda answer: scored(seed, answer), phrases, NUM_TOKENS)
     made = kit.make_engine()
     try:
-        one = kit.make_sequence(seed, phrases=[Phrase(str(ids), ids, allowance) for ids, allowance in phrases])
+        one = kit.make_sequence(seed, phrases=[Phrase(number, *one) for number, one in enumerate(phrases)])
         assert kit.run(made, [one]) == [expected]
     finally:
         made.stop()
@@ -142,7 +143,7 @@ def test_answers_are_what_the_rule_says_by_hand(scored, seed):
 
 def some_phrases(seed):
     rng = random.Random(seed)
-    return [phrase(rng.choices(range(90), k=rng.randint(1, 4)), rng.uniform(0.3, 2.0)) for _ in range(30)]
+    return [phrase(number, rng.choices(range(90), k=rng.randint(1, 4)), rng.uniform(0.3, 2.0)) for number in range(30)]
 
 
 def test_drafts_chunks_and_neighbours_do_not_change_what_is_written():
@@ -223,3 +224,27 @@ def test_the_longest_answer_is_no_longer_with_hotwords():
             assert len(got) <= length
     finally:
         made.stop()
+
+
+def guarded(phrases=(), free=7):
+    """What a listener is told of an answer that the network loops in: one token is likeliest, whatever came before, the
+    first of a phrase nearly as likely, and nothing else."""
+    one = kit.make_sequence(0, num_audio=13, max_new_tokens=80, phrases=phrases, repetition_guard=True)
+    told, reason = [], ""
+    while not reason:
+        watched = one.choices(1)[0].watched
+        near = [] if watched is None else [-0.6 if token == 50 else -50.0 for token in watched]
+        scores = {0: np.array(near, dtype=np.float32)} if near else {}
+        reason, _ = kit.acceptance.accept(one, [free], [-0.5], scores, {95})
+        shown = max(0, len(one.unshown) - (one.guard.num_held if reason else one.num_held))
+        told += [token for token, _ in one.unshown[:shown]]
+        del one.unshown[:shown]
+    assert reason == "repetition"
+    return told, one
+
+
+def test_an_attempt_lets_nothing_out_that_a_loops_guard_holds():
+    plain, _ = guarded()
+    told, one = guarded([Phrase(0, (50, 51, 52), 3.0)])
+    assert one.biasing.num_given_back > 0
+    assert told == plain == [7, 7, 7]

@@ -6,15 +6,22 @@ import math
 import time
 from collections.abc import Collection, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .biasing import Taken
 from .sequence import Sequence
+
+# Log-probabilities.
+Scores = NDArray[np.float32]
+NONE = np.empty(0, dtype=np.float32)
 
 
 def accept(
     sequence: Sequence,
     tokens: list[int],
     logprobs: list[float],
-    watched: Mapping[int, list[float]],
+    watched: Mapping[int, Scores],
     end_ids: Collection[int],
 ) -> tuple[str, int]:
     """Append the tokens, as far as the draft foresaw them; returns why the answer ends here, "" where it does not, and
@@ -33,7 +40,7 @@ def accept(
         may_end = len(sequence.output_ids) >= params.min_new_tokens
         goes_back = False
         if sequence.biasing is not None:
-            taken = _biased(sequence, token, logprob, watched.get(index, []), is_end=token in end_ids)
+            taken = _biased(sequence, token, logprob, watched.get(index, NONE), is_end=token in end_ids)
             token, logprob, goes_back = taken.token, taken.logprob, taken.draft is not None
         if token in end_ids:
             reason = "stop"
@@ -41,7 +48,9 @@ def accept(
         sequence.output_ids.append(token)
         sequence.unshown.append((token, logprob))
         count += 1
-        if params.repetition_guard and sequence.guard.push(token) and may_end:
+        # What is tried may be no loop: it is looked at again behind it.
+        is_trying = sequence.biasing is not None and sequence.biasing.is_trying
+        if params.repetition_guard and sequence.guard.push(token) and may_end and not is_trying:
             reason = "repetition"
             break
         if len(sequence.output_ids) >= params.max_new_tokens:
@@ -61,12 +70,14 @@ def accept(
     return reason, count
 
 
-def _biased(sequence: Sequence, token: int, logprob: float, scores: list[float], *, is_end: bool) -> Taken:
+def _biased(sequence: Sequence, token: int, logprob: float, scores: Scores, *, is_end: bool) -> Taken:
     """The token with the request's hotwords, for which some before it may have been given back."""
     assert sequence.biasing is not None
     length = len(sequence.output_ids)
     room = sequence.params.max_new_tokens - length
-    taken = sequence.biasing.take(length, room, token, logprob, scores, sequence.draft, is_end=is_end)
+    taken = sequence.biasing.take(
+        length, room, token, logprob, scores, sequence.draft, is_end=is_end, held=sequence.guard.num_held
+    )
     if taken.draft is not None:
         sequence.give_back(length - taken.kept)
         sequence.draft = taken.draft

@@ -12,13 +12,20 @@ Contextual Biasing", 2019); one hypothesis that can go back gives the same promi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import or_
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .hotwords import Hotwords, Node, Walk
 
-# Attempts of one answer, and tokens in place of the likeliest one that are tried at one place.
-MOST_ATTEMPTS, MOST_AT_A_PLACE = 64, 3
+# Tokens in place of the likeliest one that are tried at one place.
+MOST_AT_A_PLACE = 3
+# Attempts that may be given back: so many, and one for so many tokens of the answer.
+GIVEN_BACK, TOKENS_FOR_ONE = 16, 2
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,12 @@ class _Option:
 
 @dataclass
 class _Attempt:
-    """start: the tokens before it; free: the token that would have been taken; rest: what the draft foresaw behind
-    that; walk: where the answer was; others: what else may be tried there; nodes: how far the phrase has come."""
+    """start: the tokens before it; held: of these, what may not be told yet for other reasons; free: the token that
+    would have been taken; rest: what the draft foresaw behind that; walk: where the answer was; others: what else may
+    be tried there; nodes: how far the phrase has come."""
 
     start: int
+    held: int
     free: int
     free_logprob: float
     rest: list[int]
@@ -64,18 +73,22 @@ class Biasing:
     num_given_back: int = 0
     _walk: Walk = field(init=False)
     _attempt: _Attempt | None = None
-    # Where an attempt last became a phrase, and its names: it is not led to once more right behind itself, or what
-    # costs little would be written again and again.
-    _last: tuple[int, frozenset[str]] = (-1, frozenset())
+    # Where an attempt last became a phrase, and its bits: it is not led to once more right behind itself, or what costs
+    # little would be written again and again.
+    _last: tuple[int, int] = (-1, 0)
 
     def __post_init__(self) -> None:
         self._walk = self.hotwords.begin()
 
     def num_held(self, length: int) -> int:
         """Of an answer of so many tokens, how many at its end may still be taken back."""
-        return 0 if self._attempt is None else length - self._attempt.start
+        return 0 if self._attempt is None else length - self._attempt.start + self._attempt.held
 
-    def watched(self, draft: Sequence[int], count: int) -> list[tuple[int, ...]]:
+    @property
+    def is_trying(self) -> bool:
+        return self._attempt is not None
+
+    def watched(self, draft: Sequence[int], count: int) -> list[NDArray[np.int64]]:
         """Tokens whose log-probabilities are needed: after the answer, and after each of the draft's tokens, `count`
         in all."""
         walk, watched = self._walk, []
@@ -91,70 +104,73 @@ class Biasing:
         room: int,
         free: int,
         logprob: float,
-        scores: Sequence[float],
+        scores: NDArray[np.float32],
         draft: Sequence[int],
         *,
         is_end: bool,
+        held: int = 0,
     ) -> Taken:
         """Choose the next token of an answer that has `length` of them and place for `room` more.
 
         free: the token that would be taken without hotwords, and its log-probability; scores: log-probabilities of
-        what `watched` says; draft: tokens that were foreseen from here on; is_end: whether `free` ends the answer.
+        what `watched` says; draft: tokens that were foreseen from here on; is_end: whether `free` ends the answer;
+        held: tokens at the answer's end that may not be told yet.
         """
-        known = dict(zip(self._walk.wanted, scores, strict=True))
         attempt = self._attempt
         if attempt is not None and attempt.is_complete:
             if not self.hotwords.goes_on(free):
                 self.num_kept += 1
-                self._last = length, frozenset().union(*(node.ended for node in attempt.nodes))
+                self._last = length, functools.reduce(or_, (node.ended for node in attempt.nodes))
                 self._attempt = attempt = None
             elif not any(free in node.children for node in attempt.nodes):
                 # A longer word begins with the phrase's letters.
                 return self._give_back(attempt)
         if attempt is not None:
-            return self._go_on(attempt, length, free, logprob, known)
+            return self._go_on(attempt, length, free, logprob, scores)
         # Where nothing more is said no phrase begins, but one may go on.
         depth = 0 if is_end else self._walk.depth(free)
-        just = self._last[1] if self._last[0] == length else frozenset()
-        options = self._options(room, depth, just, free, logprob, known)
+        just = self._last[1] if self._last[0] == length else 0
+        may_try = self.num_given_back < GIVEN_BACK + length // TOKENS_FOR_ONE
+        options = self._options(room, depth, just, free, logprob, scores) if may_try else []
         if not options:
             return self._advance(Taken(free, logprob, length))
         rest = list(draft[1:]) if draft and draft[0] == free else []
-        attempt = _Attempt(length, free, logprob, rest, self._walk, options)
+        attempt = _Attempt(length, held, free, logprob, rest, self._walk, options)
         return self._try_next(attempt, restored=False)
 
     def _options(
-        self, room: int, depth: int, just: frozenset[str], free: int, logprob: float, known: dict[int, float]
+        self, room: int, depth: int, just: int, free: int, logprob: float, scores: NDArray[np.float32]
     ) -> list[_Option]:
         """What may be tried in place of a token: what goes on with most of a phrase first, then the likeliest.
 
         depth: tokens of the longest beginning that the answer goes on with by itself: it is led to no shorter one;
-        just: names of the phrase that has just been written.
+        just: bits of the phrase that has just been written.
         """
-        if self.num_kept + self.num_given_back >= MOST_ATTEMPTS or not known:
-            return []
         options = []
-        for token, own in known.items():
+        # There are hundreds, of which one or none is near enough.
+        for place in np.flatnonzero(logprob - scores <= self._walk.allowances).tolist():
+            token, own = int(self._walk.wanted[place]), float(scores[place])
             if token == free or self._walk.depth(token) <= depth:
                 continue
             nodes = tuple(
                 node
                 for node in self._walk.children(token)
-                if logprob - own <= node.allowance and node.longest < room and not node.names <= just
+                if logprob - own <= node.allowance and node.longest < room and node.numbers & ~just
             )
             if nodes:
                 options.append(_Option(token, own, nodes))
         options.sort(key=lambda option: (-self._walk.depth(option.token), -option.logprob))
         return options[:MOST_AT_A_PLACE]
 
-    def _go_on(self, attempt: _Attempt, length: int, free: int, logprob: float, known: dict[int, float]) -> Taken:
+    def _go_on(self, attempt: _Attempt, length: int, free: int, logprob: float, scores: NDArray[np.float32]) -> Taken:
         """The likeliest token that goes on with the phrase, where its cost is within what is left."""
         going: dict[int, tuple[Node, ...]] = {}
         for node in attempt.nodes:
             for token, child in node.children.items():
                 going[token] = (*going.get(token, ()), child)
-        token = free if free in going else max(going, key=lambda one: known[one])
-        own = logprob if token == free else known[token]
+        places = self._walk.places
+        token = free if free in going else max(going, key=lambda one: float(scores[places[one]]))
+        own = logprob if token == free else float(scores[places[token]])
         spent = attempt.spent + max(0.0, logprob - own)
         nodes = tuple(node for node in going[token] if spent <= node.allowance)
         if not nodes:

@@ -15,7 +15,7 @@ from ..network.kv_cache import KVCache
 from ..network.picking import Flight
 from ..network.qwen3 import Qwen3
 from ..network.runner import StepRunner
-from .acceptance import accept
+from .acceptance import Scores, accept
 from .faults import Faults
 from .planner import Part, plan
 from .scheduler import Chunk, Scheduler, SchedulerLimits
@@ -302,7 +302,7 @@ class Engine:
         self._faults.none()
 
     def _accept_or_end(
-        self, sequence: Sequence, tokens: list[int], logprobs: list[float], watched: Mapping[int, list[float]]
+        self, sequence: Sequence, tokens: list[int], logprobs: list[float], watched: Mapping[int, Scores]
     ) -> None:
         """What goes wrong with one sequence's tokens ends that one; the others of the step have theirs."""
         try:
@@ -314,7 +314,7 @@ class Engine:
                 sequence.listener.on_error(f"the decoder failed: {error}")
 
     def _accept(
-        self, sequence: Sequence, tokens: list[int], logprobs: list[float], watched: Mapping[int, list[float]]
+        self, sequence: Sequence, tokens: list[int], logprobs: list[float], watched: Mapping[int, Scores]
     ) -> None:
         reason, count = accept(sequence, tokens, logprobs, watched, self.end_ids)
         self.stats.generated_tokens += count

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .choosing import Draws, choose
@@ -18,7 +19,7 @@ from .step import JUDGED_FIELDS, Ints, Kind, Step
 
 # Rows whose tokens are chosen at a time, by kind: bounds the memory of logits, 150,000 a row, and of noise.
 PLAIN_CHUNK = 256
-CHUNKS = {Kind.PLAIN: PLAIN_CHUNK, Kind.BANNED: PLAIN_CHUNK, Kind.DRAWN: 32, Kind.WATCHED: 32}
+CHUNKS = {Kind.PLAIN: PLAIN_CHUNK, Kind.BANNED: PLAIN_CHUNK, Kind.DRAWN: 32, Kind.WATCHED: 64}
 # Shapes in which the likeliest tokens are chosen.
 CHOICES = (1, 2, 4, 8, 16, 32, 64, 128, PLAIN_CHUNK)
 
@@ -53,11 +54,11 @@ class Flight:
         told = self._told.numpy()
         return told[0].tolist(), told[1].view(np.float32).tolist()
 
-    def watched(self) -> dict[int, list[float]]:
+    def watched(self) -> dict[int, NDArray[np.float32]]:
         """By judged row, the log-probabilities of the tokens that its choice names; once `tokens` are there."""
-        scores: dict[int, list[float]] = {}
+        scores: dict[int, NDArray[np.float32]] = {}
         for judged, tensor in self._watched:
-            values, first = tensor.tolist(), 0
+            values, first = tensor.numpy(), 0
             for place, count in judged.counts:
                 scores[place] = values[first : first + count]
                 first += count
@@ -103,11 +104,15 @@ class Picker:
         if kind is not Kind.WATCHED:
             return Judged(kind, fields, heated=kind is Kind.DRAWN)
         places = host[6].tolist()
-        watched = [step.choices[place].watched for place in places]
+        watched = [own for place in places if (own := step.choices[place].watched) is not None]
         counts = tuple((place, len(own)) for place, own in zip(places, watched, strict=True))
         rows = np.repeat(np.arange(len(places)), [len(own) for own in watched])
-        pairs = torch.from_numpy(np.stack([rows, np.concatenate([np.array(own) for own in watched])]))
-        return Judged(kind, fields, pairs.to(self._device), counts, heated=bool(host[1].any()))
+        pairs = torch.from_numpy(np.stack([rows, np.concatenate(watched)]))
+        if self._pinned:
+            # A copy from other memory would wait for the step before.
+            pairs = pairs.pin_memory()
+        there = pairs.to(self._device, non_blocking=True)
+        return Judged(kind, fields, there, counts, heated=bool(host[1].any()))
 
     def choose(self, step: Step, hidden: Tensor, judged: list[Judged]) -> Flight:
         """hidden: [rows, hidden_size]; judged: all that the step names."""

@@ -38,11 +38,11 @@ class Choice:
     seed: int = 0
     number: int = 0
     banned: bool = False
-    watched: tuple[int, ...] = ()
+    watched: NDArray[np.int64] | None = field(default=None, compare=False)
 
     @property
     def kind(self) -> Kind:
-        if self.watched:
+        if self.watched is not None and self.watched.size:
             return Kind.WATCHED
         return Kind.DRAWN if self.temperature else Kind.BANNED if self.banned else Kind.PLAIN
 

@@ -167,6 +167,7 @@ class Answer:
             audio=self._audio,
             timings_ms=sequence.timings.as_ms(),
             draft={"tokens": sequence.num_drafted, "accepted": sequence.num_accepted},
+            hotwords=None if (own := sequence.biasing) is None else (own.num_kept, own.num_given_back),
         )
 
 
@@ -180,8 +181,10 @@ def result_json(
     timings_ms: dict[str, float],
     draft: dict[str, int] | None = None,
     engine: dict[str, Any] | None = None,
+    hotwords: tuple[int, int] | None = None,
 ) -> str:
-    """RESULT of a finished answer. audio: audio_tokens and speech_seconds; engine: added where it is asked for."""
+    """RESULT of a finished answer. audio: audio_tokens and speech_seconds; engine: added where it is asked for;
+    hotwords: phrases that were written in place of what was likelier, and those that were tried and given back."""
     usage = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -196,6 +199,7 @@ def result_json(
         "timings_ms": timings_ms,
         "draft": draft or {"tokens": 0, "accepted": 0},
         **({"engine": engine} if engine else {}),
+        **({"hotwords": dict(zip(("kept", "given_back"), hotwords, strict=True))} if hotwords else {}),
     }
     return json.dumps(result, ensure_ascii=False)
 

@@ -15,6 +15,8 @@ from .prompt import TEXT_MARK
 from .token_bytes import TokenBytes
 
 MOST_PHRASES, MOST_CHARACTERS, MOST_TEXT = 200, 100, 40_000
+# Of all phrases of a request.
+MOST_TOKENS = 4_096
 LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.1, 10.0
 # Characters whose words stand side by side without spaces: kana, Han, Thai, Lao, Khmer, Myanmar.
 UNSPACED = ("HIRAGANA", "KATAKANA", "CJK", "THAI", "LAO", "KHMER", "MYANMAR")
@@ -62,10 +64,11 @@ class HotwordTries:
         self._tokenizer = tokenizer
         self._token_bytes = token_bytes
         self._nats = nats
+        self._added = set(tokenizer.get_added_tokens_decoder())
         self._mark = tokenizer.token_to_id(TEXT_MARK)
         self._opens = lru_cache(maxsize=65536)(self._opens_words)
         self._goes_on = lru_cache(maxsize=65536)(self._goes_on_with_a_word)
-        self.build = lru_cache(maxsize=64)(self._build)
+        self.build = lru_cache(maxsize=32)(self._build)
 
     def _build(self, text: str, forced: bool) -> Hotwords | None:
         """text: a request's json, or ""; forced: whether its language is given, so that answers have no header. None
@@ -75,18 +78,23 @@ class HotwordTries:
         hotwords = parsed_hotwords(text)
         if not hotwords:
             return None
-        phrases = [phrase for hotword in hotwords for phrase in self._phrases(hotword)]
+        phrases = [phrase for number, hotword in enumerate(hotwords) for phrase in self._phrases(number, hotword)]
+        count = sum(len(phrase.ids) for phrase in phrases if phrase.bare)
+        if count > MOST_TOKENS:
+            raise ValueError(f"hotwords has {count} tokens; {MOST_TOKENS} are the most")
+        if any(token in self._added for phrase in phrases for token in phrase.ids):
+            raise ValueError("a hotword has a control token of the model")
         return Hotwords(phrases, None if forced else self._mark, self._opens, self._goes_on)
 
-    def _phrases(self, hotword: Hotword) -> list[Phrase]:
+    def _phrases(self, number: int, hotword: Hotword) -> list[Phrase]:
         """A phrase as it stands where a text begins, and behind a space."""
         anywhere = is_unspaced(hotword.phrase[0])
-        bare = self._phrase(hotword, hotword.phrase, anywhere=anywhere, bare=True)
-        return [bare] if anywhere else [bare, self._phrase(hotword, " " + hotword.phrase)]
+        bare = self._phrase(number, hotword.phrase, hotword.weight, anywhere=anywhere, bare=True)
+        return [bare] if anywhere else [bare, self._phrase(number, " " + hotword.phrase, hotword.weight)]
 
-    def _phrase(self, hotword: Hotword, text: str, *, anywhere: bool = False, bare: bool = False) -> Phrase:
+    def _phrase(self, number: int, text: str, weight: float, *, anywhere: bool = False, bare: bool = False) -> Phrase:
         ids = tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        return Phrase(hotword.phrase, ids, self._nats * hotword.weight * len(ids), anywhere, bare)
+        return Phrase(number, ids, self._nats * weight * len(ids), anywhere, bare)
 
     def _opens_words(self, token: int) -> bool:
         """Whether a word may begin right after this token: what it ends with is no letter, or of a script without
