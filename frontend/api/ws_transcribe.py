@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from frontend.api import duplex
-from frontend.api.hotword_fields import for_asr_stream
+from frontend.api.hotword_fields import LiveHotwords
 from frontend.api.live_settings import WORDING, wrong_setting
 from frontend.api.live_wording import LiveWording
 from frontend.api.strict_json import parsed
@@ -46,9 +46,9 @@ async def transcribe(websocket: WebSocket) -> None:
     backend: Backend = websocket.app.state.backend
     settings: Settings = websocket.app.state.settings
     asked: dict[str, Any] = dict(websocket.query_params)
-    lists: HotwordLists = websocket.app.state.hotword_lists
     wording = LiveWording(websocket.app.state.wording)
-    wrong, parameters = checked_settings(asked, lists, wording)
+    setting = Setting(websocket.app.state.hotword_lists, wording)
+    wrong, parameters = setting.changed(asked)
     if wrong:
         await say(websocket, {"type": "error", "code": "invalid", "message": wrong, "fatal": True})
         await websocket.close(REFUSED)
@@ -58,11 +58,10 @@ async def transcribe(websocket: WebSocket) -> None:
             name = request_id(websocket.scope) or uuid.uuid4().hex
             gather_s, metrics = settings.live_gather_ms / 1000, websocket.app.state.metrics
             session = LastingSession(client, name, backend.connected, gather_s, metrics.live_delay)
-            wording.change(asked, parameters)
             session.send(parameters=parameters)
             await duplex.run(
                 session,
-                _speak(websocket, session, settings, lists, wording),
+                _speak(websocket, session, settings, setting),
                 _listen(websocket, session, wording),
                 lambda: session.send(end=True),
                 websocket.app.state.drain,
@@ -76,9 +75,7 @@ async def transcribe(websocket: WebSocket) -> None:
         await wording.close()
 
 
-async def _speak(
-    websocket: WebSocket, session: LastingSession, settings: Settings, lists: HotwordLists, wording: LiveWording
-) -> None:
+async def _speak(websocket: WebSocket, session: LastingSession, settings: Settings, setting: Setting) -> None:
     """Pass on what the client sends, no faster than it may be sent, until it leaves or says `end`."""
     sound = _Sound(session, settings.live_ahead_s)
     turns = Turns(settings.live_messages_per_s, MOST_MESSAGES)
@@ -98,7 +95,7 @@ async def _speak(
         if data is not None:
             await sound.pass_on(data)
             continue
-        error = command(session, message.get("text") or "", lists, wording)
+        error = command(session, message.get("text") or "", setting)
         if error is not None:
             await say(websocket, {"type": "error", "code": "invalid", "message": error, "fatal": False})
         if session.ended:
@@ -132,19 +129,32 @@ class _Sound:
             await self._session.room(self._ahead_s)
 
 
-def checked_settings(
-    asked: dict[str, Any], lists: HotwordLists, wording: LiveWording
-) -> tuple[str | None, dict[str, Any]]:
-    """What is wrong with settings, or None, and how `asr_stream` takes them: without those of finals' wording."""
-    try:
-        wording.checked(asked)
-        settings = for_asr_stream({name: value for name, value in asked.items() if name not in WORDING}, lists)
-    except (WrongHotwords, WordingMistake) as error:
-        return str(error), asked
-    return wrong_setting(settings), settings
+class Setting:
+    """What a session is set to beside what `asr_stream` keeps: its hotwords, and the wording of its finals."""
+
+    def __init__(self, lists: HotwordLists, wording: LiveWording) -> None:
+        self._lists = lists
+        self._wording = wording
+        self._hotwords = LiveHotwords()
+
+    def changed(self, asked: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """What is wrong with settings, which change nothing then, or None; and how `asr_stream` takes them: without
+        those of finals' wording."""
+        try:
+            self._wording.checked(asked)
+            hotwords = self._hotwords.changed(asked)
+            others = {name: value for name, value in asked.items() if name not in WORDING}
+            settings = hotwords.for_asr_stream(others, self._lists)
+        except (WrongHotwords, WordingMistake) as error:
+            return str(error), asked
+        wrong = wrong_setting(settings)
+        if wrong is None:
+            self._hotwords = hotwords
+            self._wording.change(asked, settings)
+        return wrong, settings
 
 
-def command(session: LastingSession, text: str, lists: HotwordLists, wording: LiveWording) -> str | None:
+def command(session: LastingSession, text: str, setting: Setting) -> str | None:
     """Obey a text message; returns what is wrong with it, or None."""
     if len(text) > MOST_TEXT:
         return f"a text message has {len(text)} characters; {MOST_TEXT} are the most"
@@ -162,10 +172,9 @@ def command(session: LastingSession, text: str, lists: HotwordLists, wording: Li
     elif not fields:
         return "config names no setting"
     else:
-        wrong, parameters = checked_settings(fields, lists, wording)
+        wrong, parameters = setting.changed(fields)
         if wrong:
             return wrong
-        wording.change(fields, parameters)
         if parameters:
             session.send(parameters=parameters)
     return None

@@ -75,8 +75,9 @@ def _hotword(value: Any) -> Hotword:
 
 
 class HotwordLists:
-    """Named lists of the server: files NAME.txt in a folder, a phrase a line, behind a tab its weight; `#` begins a
-    remark. They are read when they are asked for, and again when they have changed."""
+    """Named lists of the server: files NAME.txt in a folder, a phrase a line, behind a tab its weight; a line that
+    begins with `#` is a remark (`C#` is a name). They are read when they are asked for, and again when they have
+    changed."""
 
     def __init__(self, folder: Path | None) -> None:
         """folder: None where the server has no lists."""
@@ -106,7 +107,7 @@ class HotwordLists:
             if known is None or known[0] != version:
                 if status.st_size > 4 * MOST_TEXT:
                     raise WrongHotwords(f"the hotword list {name} is longer than a request may be", "hotword_lists")
-                known = version, [_hotword_of_line(name, line) for line in _lines(path.read_text("utf-8"))]
+                known = version, [_hotword_of_line(name, line) for line in _lines(path.read_text("utf-8-sig"))]
                 self._read[path] = known
         except (OSError, UnicodeError):
             raise _no_list(name) from None
@@ -118,7 +119,7 @@ def _no_list(name: str) -> WrongHotwords:
 
 
 def _lines(text: str) -> Iterable[str]:
-    return (line for raw in text.splitlines() if (line := raw.split("#", 1)[0].strip()))
+    return (line for raw in text.splitlines() if (line := raw.strip()) and not line.startswith("#"))
 
 
 def _hotword_of_line(name: str, line: str) -> Hotword:

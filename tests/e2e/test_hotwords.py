@@ -67,14 +67,17 @@ async def test_live_sessions_have_hotwords(service, english):
         listening = asyncio.create_task(events_of(ws))
         await feed(ws, s16(english))
         await ws.send(json.dumps({"action": "flush"}))
-        # Others from now on, as a list.
+        # The list stays where only phrases change.
         await ws.send(json.dumps({"action": "config", "hotwords": []}))
+        await feed(ws, s16(english))
+        await ws.send(json.dumps({"action": "flush"}))
+        await ws.send(json.dumps({"action": "config", "hotword_lists": []}))
         await feed(ws, s16(english))
         await ws.send(json.dumps({"action": "config", "hotwords": [{"phrase": 1}]}))
         await ws.send(json.dumps({"action": "config", "hotword_lists": ["nobody"]}))
         await ws.send(json.dumps({"action": "end"}))
         events = await asyncio.wait_for(listening, 30)
-    assert [event["text"] for event in events if event["type"] == "final"] == [OTHER, ENGLISH]
+    assert [event["text"] for event in events if event["type"] == "final"] == [OTHER, OTHER, ENGLISH]
     assert [event["fatal"] for event in events if event["type"] == "error"] == [False, False]
 
 

@@ -11,6 +11,7 @@ from frontend.api.realtime import LEAST_BYTES, Connection
 from frontend.api.realtime_session import RealtimeSession
 from frontend.settings import Settings
 from frontend.wording.hotwords import HotwordLists
+from frontend.wording.stage import Wording
 
 NAMES = ["tiny", *Settings().model_aliases]
 # At the rate of the models, so that every byte of sound comes out as it went in.
@@ -26,7 +27,9 @@ class Client:
         self._messages = [{"type": "websocket.receive", "text": json.dumps(event)} for event in events]
         self._messages.append({"type": "websocket.disconnect"})
         self.app = SimpleNamespace(
-            state=SimpleNamespace(settings=Settings(live_messages_per_s=1e6), hotword_lists=HotwordLists(None))
+            state=SimpleNamespace(
+                settings=Settings(live_messages_per_s=1e6), hotword_lists=HotwordLists(None), wording=Wording()
+            )
         )
         self.told = []
 
