@@ -16,6 +16,11 @@ from frontend.wording.tokens import HAN, Token, tokens
 MOST_HOTWORDS, LONGEST_HOTWORD = 200, 100
 # Shorter ones sound like too much: letters of Latin script, syllables of Chinese.
 LEAST_LETTERS, LEAST_SYLLABLES = 4, 2
+# Comparisons for one text: hundreds of hotwords that all sound like all of a text would cost more; what is left of it
+# then stays as it is. (The most is 0.1 s; with the names of perf/wording a text of 600 characters takes some hundred.)
+MOST_COMPARED = 20_000
+# Pairs of characters of which an index remembers what they may belong to.
+MOST_PAIRS = 2_000
 # Words that a phrase may be heard as, beyond its own: `Kubernetes` as `cooper net ease`.
 MORE_WORDS = 2
 # Languages in which Chinese characters are read as Mandarin reads them.
@@ -56,11 +61,12 @@ def replacements(text: str, hotwords: Sequence[str], language: str | None = None
         return []
     runs = list(_runs(text))
     taken = _spoken_rightly(text, runs, index)
-    found = [
-        one
-        for run in runs
-        for one in (*_latin(text, run, index), *(_chinese(text, run, index) if language in READ_AS_MANDARIN else ()))
-    ]
+    work = _Work()
+    found: list[Heard] = []
+    for run in runs:
+        found += _latin(text, run, index, work)
+        if language in READ_AS_MANDARIN:
+            found += _chinese(text, run, index, work)
     kept: list[Heard] = []
     for one in sorted(found, key=lambda one: (-one.likeness, one.start - one.end)):
         if not any(taken[one.start : one.end]):
@@ -73,7 +79,19 @@ def as_edits(found: Iterable[Heard]) -> list[Edit]:
     return [Edit(one.start, one.end, one.phrase) for one in found]
 
 
-@dataclass(frozen=True)
+class _Work:
+    """What may still be compared."""
+
+    def __init__(self) -> None:
+        self.left = MOST_COMPARED
+
+    def takes(self, count: int) -> bool:
+        self.left -= count
+        return self.left >= 0
+
+
+# One is itself alone, which is quick to look up.
+@dataclass(frozen=True, eq=False)
 class _Hotword:
     phrase: str
     letters: str
@@ -90,7 +108,8 @@ class _Index:
         self.written: dict[str, list[tuple[str, ...]]] = defaultdict(list)
         self.by_first: dict[tuple[int, str], list[_Hotword]] = defaultdict(list)
         self.by_last: dict[tuple[int, str], list[_Hotword]] = defaultdict(list)
-        self.by_syllables: dict[tuple[object, ...], list[tuple[str, int, int]]] = defaultdict(list)
+        self.by_syllables: dict[tuple[object, ...], list[tuple[str, int]]] = defaultdict(list)
+        self._holding: dict[tuple[str, str], list[tuple[str, int]]] = {}
         self.lengths: dict[int, None] = {}
         self.most_words = self.most_letters = 0
         for phrase in dict.fromkeys(" ".join(one.split()) for one in hotwords):
@@ -130,15 +149,26 @@ class _Index:
         # By its first two syllables and its last two: of four one may be another altogether.
         for offset in {0, count - 2}:
             for key in _keys(parts[offset], parts[offset + 1]):
-                self.by_syllables[key].append(("".join(parts), count, offset))
+                self.by_syllables[key].append(("".join(parts), offset))
 
-    def near(self, code: str) -> Iterator[_Hotword]:
-        """Hotwords whose consonants may be these but for one, some of them twice."""
+    def near(self, code: str) -> dict[_Hotword, None]:
+        """Hotwords whose consonants may be these but for one, each once."""
+        found: dict[_Hotword, None] = {}
         for length in (len(code), len(code) - 1, len(code) + 1):
             if length in self.lengths:
                 first, last = _halves(code, length)
-                yield from self.by_first.get((length, first), ())
-                yield from self.by_last.get((length, last), ())
+                found |= dict.fromkeys(self.by_first.get((length, first), ()))
+                found |= dict.fromkeys(self.by_last.get((length, last), ()))
+        return found
+
+    def holding(self, one: str, other: str) -> list[tuple[str, int]]:
+        """Chinese hotwords that may begin, or end, with two characters, each with the place of these in it."""
+        if (known := self._holding.get((one, other))) is None:
+            known = sorted(set().union(*(self.by_syllables.get(key, ()) for key in _keys(one, other))))
+            self._holding[one, other] = known
+            if len(self._holding) > MOST_PAIRS:
+                self._holding.pop(next(iter(self._holding)))
+        return known
 
 
 @lru_cache(maxsize=1)
@@ -176,15 +206,16 @@ def _spoken_rightly(text: str, runs: Sequence[Sequence[Token]], index: _Index) -
     """1 for each character of a hotword that stands there already."""
     taken = bytearray(len(text))
     for run in runs:
+        folded = tuple(token.folded for token in run)
         for place, token in enumerate(run):
             for parts in index.written.get(token.folded, ()):
-                if tuple(one.folded for one in run[place : place + len(parts)]) == parts:
+                if folded[place : place + len(parts)] == parts:
                     start, end = token.start, run[place + len(parts) - 1].end
                     taken[start:end] = b"\1" * (end - start)
     return taken
 
 
-def _latin(text: str, run: Sequence[Token], index: _Index) -> Iterator[Heard]:
+def _latin(text: str, run: Sequence[Token], index: _Index, work: _Work) -> Iterator[Heard]:
     if not index.lengths:
         return
     words = [latin(_bare(token.folded)) for token in run]
@@ -206,7 +237,10 @@ def _latin(text: str, run: Sequence[Token], index: _Index) -> Iterator[Heard]:
             if first < last and (words[first] in BETWEEN or words[last] in BETWEEN):
                 continue
             best: Heard | None = None
-            for hotword in index.near(code):
+            near = index.near(code)
+            if not work.takes(len(near)):
+                return
+            for hotword in near:
                 if abs(last - first + 1 - hotword.num_words) > MORE_WORDS:
                     continue
                 likeness = _likeness(hotword, code, letters)
@@ -231,30 +265,55 @@ def _likeness(hotword: _Hotword, code: str, letters: str) -> float:
     """0 where it is not enough."""
     from rapidfuzz.distance import JaroWinkler, Levenshtein
 
+    costs = CONSONANT_COSTS * Levenshtein.distance(hotword.code, code)
+    least = next(least for most, least in LIKENESS if len(hotword.letters) <= most)
+    if 1 - costs < least:
+        return 0.0
     sound = spoken(letters)
     likeness: float = (
         Levenshtein.normalized_similarity(hotword.sound, sound) + JaroWinkler.similarity(hotword.sound, sound)
     ) / 2
-    likeness -= CONSONANT_COSTS * Levenshtein.distance(hotword.code, code)
-    least = next(least for most, least in LIKENESS if len(hotword.letters) <= most)
+    likeness -= costs
     return likeness if likeness >= least else 0.0
 
 
-def _chinese(text: str, run: Sequence[Token], index: _Index) -> Iterator[Heard]:
+def _chinese(text: str, run: Sequence[Token], index: _Index, work: _Work) -> Iterator[Heard]:
+    """The likest for each piece of the text."""
     if not index.by_syllables:
         return
-    characters = [token.folded for token in run]
+    characters = "".join(token.folded if HAN.fullmatch(token.folded) else " " for token in run)
+    likest: dict[tuple[int, int], tuple[float, str]] = {}
+    # A phrase of which both ends sound right is compared once.
+    compared: set[tuple[str, int]] = set()
     for place in range(len(run) - 1):
-        if not (HAN.match(characters[place]) and HAN.match(characters[place + 1])):
-            continue
-        for key in _keys(characters[place], characters[place + 1]):
-            for phrase, count, offset in index.by_syllables.get(key, ()):
-                first = place - offset
-                heard = characters[first : first + count] if first >= 0 else []
-                # Nothing stands between characters of one name.
-                if len(heard) < count or run[first + count - 1].end - run[first].start != count:
-                    continue
-                distance = sum(map(apart, phrase, heard)) / count
-                if distance <= next(most for length, most in SYLLABLES_APART if count <= length):
-                    start, end = run[first].start, run[first + count - 1].end
-                    yield Heard(start, end, text[start:end], phrase, 1 - distance)
+        candidates = index.holding(characters[place], characters[place + 1])
+        if not work.takes(len(candidates)):
+            break
+        for phrase, offset in candidates:
+            one, count = (phrase, place - offset), len(phrase)
+            if one in compared or offset > place:
+                continue
+            compared.add(one)
+            first = place - offset
+            heard = characters[first : first + count]
+            # Nothing stands between characters of one name.
+            if len(heard) < count or run[first + count - 1].end - run[first].start != count:
+                continue
+            distance = _syllables_apart(phrase, heard)
+            if distance is not None and distance < likest.get((first, count), (1.0, ""))[0]:
+                likest[first, count] = distance, phrase
+    for (first, count), (distance, phrase) in likest.items():
+        start, end = run[first].start, run[first + count - 1].end
+        yield Heard(start, end, text[start:end], phrase, 1 - distance)
+
+
+@lru_cache(maxsize=20_000)
+def _syllables_apart(phrase: str, heard: str) -> float | None:
+    """On average; None where it is too far."""
+    most = next(most for length, most in SYLLABLES_APART if len(phrase) <= length)
+    total = 0.0
+    for place, one in enumerate(phrase):
+        total += apart(one, heard[place])
+        if total > most * len(phrase) + 1e-6:
+            return None
+    return total / len(phrase) if total / len(phrase) <= most else None
