@@ -246,7 +246,10 @@ class Settings(BaseSettings):
     correction_key: str | None = Field(default=None, description="Its key, sent as a bearer token.")
     correction_key_file: Path | None = Field(default=None, description="A file with that key.")
     correction_timeout_s: float = Field(
-        default=10.0, gt=0, le=600, description="How long it may take for one text, waiting for a place included."
+        default=10.0,
+        gt=0,
+        le=600,
+        description="How long it may take for one text, and how long may be waited for a place.",
     )
     correction_roles_dir: Path | None = Field(
         default=None, description="A folder with roles (NAME.txt): what it may be asked to do, by name."

@@ -62,6 +62,12 @@ class ChatServer:
             return JSONResponse({"choices": []})
         if manner == "cut":
             return completion(text, "length")
+        if manner == "halved":
+            # Json can write half a character, and nothing else can.
+            said = f'{{"choices": [{{"message": {{"content": "{text}\\ud800"}}}}]}}'
+            return Response(said, media_type="application/json")
+        if manner.isdecimal():
+            return PlainTextResponse("not this one", int(manner))
         if manner == "elsewhere":
             return RedirectResponse(self.at("good") + "/chat/completions", 307)
         return PlainTextResponse("a fault", 500)

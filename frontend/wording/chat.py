@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from frontend.api.strict_json import is_text
+
 # Of an answer's body.
 MOST_BYTES = 256_000
 # Questions at a time, of one process.
@@ -16,6 +18,10 @@ AT_A_TIME = 8
 # After so many in a row without an answer nobody is asked for a while, and then one question again: a dead endpoint
 # does not cost every text its time.
 MOST_FAILURES, REST_S = 3, 30.0
+# Statuses that are about one question: another may well be answered.
+ABOUT_ONE = (400, 413, 422, 429)
+# Ends of a question that say that nobody answers there.
+DEAD = ("timeout", "connection", "status")
 
 
 class NoAnswer(Exception):
@@ -28,7 +34,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """url: of the API, with its /v1; timeout_s: of a question, waiting for a place included."""
+    """url: of the API, with its /v1; timeout_s: of a question, and as much again for one of our places."""
 
     url: str
     model: str
@@ -43,6 +49,7 @@ class Chat:
         self._endpoint = endpoint
         self._places = asyncio.Semaphore(AT_A_TIME)
         self._client: Any = None
+        self._connecting = asyncio.Lock()
         self._failures = 0
         self._rests_until = 0.0
         self._is_tried = False
@@ -53,9 +60,29 @@ class Chat:
         return self._failures >= MOST_FAILURES and (self._is_tried or time.monotonic() < self._rests_until)
 
     async def answer(self, system: str, user: str, most_tokens: int) -> str:
-        """What it says. Raises NoAnswer, within the endpoint's time."""
+        """What it says. Raises NoAnswer, within twice the endpoint's time: once for a place, once for the answer."""
+        self._check_rest()
+        try:
+            await asyncio.wait_for(self._places.acquire(), self._endpoint.timeout_s)
+        except asyncio.TimeoutError:
+            # That is our own queue, and says nothing about the endpoint.
+            raise NoAnswer("crowded", f"no place for the question in {self._endpoint.timeout_s:g} s") from None
+        try:
+            # It may have stopped answering meanwhile.
+            self._check_rest()
+            return await self._counted(system, user, most_tokens)
+        finally:
+            self._places.release()
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _check_rest(self) -> None:
         if self.rests:
             raise NoAnswer("resting", "the endpoint did not answer lately and is left alone for a while")
+
+    async def _counted(self, system: str, user: str, most_tokens: int) -> str:
         # One tries, for all.
         is_trial = self._failures >= MOST_FAILURES
         self._is_tried = is_trial
@@ -65,8 +92,10 @@ class Chat:
             self._failed()
             raise NoAnswer("timeout", f"the endpoint gave no answer in {self._endpoint.timeout_s:g} s") from None
         except NoAnswer as error:
-            if error.kind != "shape":
+            if error.kind in DEAD:
                 self._failed()
+            else:
+                self._failures = 0
             raise
         finally:
             if is_trial:
@@ -74,22 +103,18 @@ class Chat:
         self._failures = 0
         return text
 
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-
     def _failed(self) -> None:
         self._failures += 1
         if self._failures >= MOST_FAILURES:
             self._rests_until = time.monotonic() + REST_S
 
     async def _asked(self, system: str, user: str, most_tokens: int) -> str:
-        async with self._places:
+        async with self._connecting:
             if self._client is None:
                 self._client = await asyncio.to_thread(_client, self._endpoint)
-            messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-            body = {"model": self._endpoint.model, "messages": messages, "temperature": 0, "max_tokens": most_tokens}
-            return _said(await self._body(body))
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        body = {"model": self._endpoint.model, "messages": messages, "temperature": 0, "max_tokens": most_tokens}
+        return _said(await self._body(body))
 
     async def _body(self, question: dict[str, Any]) -> bytes:
         import httpx
@@ -97,7 +122,8 @@ class Chat:
         try:
             async with self._client.stream("POST", "chat/completions", json=question) as response:
                 if response.status_code != 200:
-                    raise NoAnswer("status", f"the endpoint answered {response.status_code}")
+                    kind = "refused" if response.status_code in ABOUT_ONE else "status"
+                    raise NoAnswer(kind, f"the endpoint answered {response.status_code}")
                 # What is packed may be any size when it is unpacked; nobody asked for that.
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise NoAnswer("shape", "the endpoint's answer is packed")
@@ -141,6 +167,9 @@ def _said(body: bytes) -> str:
         raise NoAnswer("shape", "the endpoint's answer is no chat completion") from None
     if not isinstance(text, str):
         raise NoAnswer("shape", "the endpoint's answer has no text")
+    if not is_text(text):
+        # No answer of ours could carry it.
+        raise NoAnswer("shape", "the endpoint's answer holds half a character")
     if isinstance(choice, dict) and choice.get("finish_reason") == "length":
         raise NoAnswer("shape", "the endpoint's answer was cut")
     return text

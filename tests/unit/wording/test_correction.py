@@ -6,7 +6,7 @@ import time
 import pytest
 
 from frontend.wording import chat
-from frontend.wording.chat import Chat, Endpoint
+from frontend.wording.chat import Chat, Endpoint, NoAnswer
 from frontend.wording.correction import Correction
 from frontend.wording.headed import FilesWrong
 from frontend.wording.roles import roles
@@ -63,6 +63,7 @@ async def test_what_models_put_around_an_answer_is_taken_off(server):
         ("shapeless", "shape"),
         ("empty", "shape"),
         ("cut", "shape"),
+        ("halved", "shape"),
         ("elsewhere", "status"),
         ("broken", "status"),
         ("slow", "timeout"),
@@ -107,9 +108,56 @@ async def test_only_so_many_are_asked_at_a_time_and_who_waits_has_a_deadline(ser
     one = Chat(Endpoint(server.at("slow"), "some-model", timeout_s=1.0))
     questions = len(server.asked)
     answers = await asyncio.gather(*(Correction(one).rewritten(TEXT, ROLES["punctuation"]) for _ in range(20)))
-    assert {answer.kind for answer in answers} == {"timeout"}
-    assert len(server.asked) - questions <= chat.AT_A_TIME
+    kinds = [answer.kind for answer in answers]
+    assert kinds.count("timeout") == chat.AT_A_TIME == len(server.asked) - questions
+    # The others found no place in time, or one when the endpoint was left alone already.
+    assert set(kinds) <= {"timeout", "crowded", "resting"}
     await one.close()
+
+
+class Busy(Chat):
+    """Its endpoint answers when it is let."""
+
+    def __init__(self, timeout_s):
+        super().__init__(Endpoint("http://127.0.0.1:9/v1", "some-model", timeout_s=timeout_s))
+        self.goes_on = asyncio.Event()
+        self.num_asked = 0
+
+    async def _body(self, question):
+        self.num_asked += 1
+        await self.goes_on.wait()
+        return b'{"choices": [{"message": {"content": "Yes."}}]}'
+
+
+async def test_who_waits_for_a_place_waits_on_its_own_time_and_has_all_of_the_endpoints_afterwards():
+    one = Busy(timeout_s=60)
+    first = [asyncio.create_task(one.answer("", "", 1)) for _ in range(chat.AT_A_TIME)]
+    while one.num_asked < chat.AT_A_TIME:
+        await asyncio.sleep(0.001)
+    one._endpoint = Endpoint("http://127.0.0.1:9/v1", "some-model", timeout_s=0.05)
+    for _ in range(2 * chat.MOST_FAILURES):
+        with pytest.raises(NoAnswer) as crowded:
+            await one.answer("", "", 1)
+        assert crowded.value.kind == "crowded"
+    # It is our own queue that was long.
+    assert not one.rests
+    one.goes_on.set()
+    assert await asyncio.gather(*first) == ["Yes."] * chat.AT_A_TIME
+    assert await one.answer("", "", 1) == "Yes."
+    await one.close()
+
+
+@pytest.mark.parametrize("status", chat.ABOUT_ONE)
+async def test_what_is_wrong_with_one_text_is_not_wrong_with_the_endpoint(server, status):
+    one = Chat(Endpoint(server.at(str(status)), "some-model", timeout_s=5))
+    kinds = [(await Correction(one).rewritten(TEXT, ROLES["punctuation"])).kind for _ in range(2 * chat.MOST_FAILURES)]
+    assert kinds == ["refused"] * (2 * chat.MOST_FAILURES)
+    await one.close()
+
+
+async def test_what_is_told_has_a_few_sentences_of_tokens(server):
+    await asked(server.at("summing"), role="summarize")
+    assert server.asked[-1]["max_tokens"] == 1_000
 
 
 async def test_what_is_said_in_a_transcript_is_no_instruction(server):
@@ -142,6 +190,7 @@ def test_a_teams_roles_stand_beside_and_for_the_shipped_ones(tmp_path):
     assert sorted(found) == ["minutes", "punctuation", "summarize", "terms"]
     assert not found["minutes"].rewrites
     assert (found["terms"].most_changed, found["terms"].instruction) == (0.2, "Write our names right.")
+    assert (found["terms"].keeps_words, found["punctuation"].keeps_words) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +200,7 @@ def test_a_teams_roles_stand_beside_and_for_the_shipped_ones(tmp_path):
         ("a.txt", "kind: sings\n\na", "begins with kind"),
         ("a.txt", "kind: tells\n\n", "instruction"),
         ("a.txt", "kind: tells\nmost_changed: 3\n\na", "most_changed"),
+        ("a.txt", "kind: rewrites\nwords: some\n\na", "words is kept or mended"),
         ("a.txt", "kind: tells\ncolour: red\n\na", "colour"),
     ],
 )

@@ -1,0 +1,34 @@
+"""Work on texts beside the event loop, which live speech waits for: short texts do not wait for long ones."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# Characters of what is short: a live final, a segment of a recording.
+MOST_SHORT = 2_000
+# Waiting for a thread included. All work here is bounded; who waits for so long goes on without it.
+PATIENCE_S = 10.0
+# One thread each: two of them would compute in turns.
+_short = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wording")
+_long = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wording-long")
+
+
+async def aside(work: Callable[..., T], *arguments: object, size: int) -> T:
+    """What the work returns, done in a thread. size: characters of its texts. Raises what it raises, and
+    asyncio.TimeoutError where it does not come to its end."""
+    pool = _short if size <= MOST_SHORT else _long
+    return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, work, *arguments), PATIENCE_S)
+
+
+def log_failure(what: str, error: Exception) -> None:
+    """Where it failed, and no message: that may hold the text."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s failed: %s\n%s", what, type(error).__name__, where)
