@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from frontend.audio.words import Word
+from frontend.triton.client import TritonUnavailable
 from frontend.wording.edits import WordsLost
 from frontend.wording.hotwords import read_hotwords
 from frontend.wording.stage import Worded, Wording, spoken
@@ -17,8 +19,12 @@ MOST_REMEMBERED = 200
 # Finals of one session that wait for a language model; more are not corrected.
 MOST_WAITING = 8
 TOO_MANY = "too many texts of this session wait to be corrected"
-# Of a closed session: a question has its own deadline, and some of them wait for each other.
-LAST_S = 30.0
+# A final is corrected while somebody may still read it, whatever the endpoint's own time is.
+MOST_LIVE_S = 30.0
+TOO_SLOW = f"no correction was there in {MOST_LIVE_S:g} s"
+# What is still asked when the session is closed, which has to end in LAST_WORDS_S of `duplex`.
+LAST_S = 10.0
+TOO_LATE = "the session ended before the correction was there"
 
 
 class LiveWording:
@@ -31,7 +37,8 @@ class LiveWording:
         self._language = ""
         self._wanted = Wanted()
         self._preparing: asyncio.Task[None] | None = None
-        self._correcting: dict[asyncio.Task[dict[str, Any]], None] = {}
+        # With the number of the utterance and the text that was shown.
+        self._correcting: dict[asyncio.Task[dict[str, Any]], tuple[int, str]] = {}
         # By utterance: what partials called stable, and finals whose words follow.
         self._stable: dict[int, str] = {}
         self._worded: dict[int, Worded] = {}
@@ -79,12 +86,17 @@ class LiveWording:
                     if not reading.done():
                         continue
                     event, reading = reading.result(), None
-                if event is None:
-                    return
-                if event["type"] == "closed":
+                if event is None or event["type"] == "closed":
                     async for corrected in self._last():
                         yield corrected
+                if event is None:
+                    return
                 yield await self._as_written(event)
+        except TritonUnavailable:
+            # Each correction that was promised is told, one way or the other.
+            for corrected in self._abandoned():
+                yield corrected
+            raise
         finally:
             if reading is not None:
                 reading.cancel()
@@ -131,17 +143,19 @@ class LiveWording:
         if wanted.corrects and worded.text.strip():
             event["correction_follows"] = True
             task = asyncio.create_task(self._corrected(number, formed, worded.text, wanted))
-            self._correcting[task] = None
+            self._correcting[task] = number, worded.text
         return event
 
     async def _corrected(self, number: int, formed: Worded, shown: str, wanted: Wanted) -> dict[str, Any]:
-        event: dict[str, Any] = {"type": "corrected", "utterance": number, "text": shown}
         if len(self._correcting) > MOST_WAITING:
-            return {**event, "correction_error": TOO_MANY}
-        corrected, answer = await self._wording.corrected(formed, wanted)
-        if answer.error:
-            return {**event, "correction_error": answer.error}
-        return {**event, "text": self._wording.masked(corrected, wanted).text}
+            return _corrected_event(number, shown, TOO_MANY)
+        try:
+            corrected = await asyncio.wait_for(self._wording.corrected(formed, wanted), MOST_LIVE_S)
+        except asyncio.TimeoutError:
+            return _corrected_event(number, shown, TOO_SLOW)
+        if corrected.error:
+            return _corrected_event(number, shown, corrected.error)
+        return _corrected_event(number, (await self._wording.masked(corrected, wanted)).text)
 
     def _done(self) -> list[dict[str, Any]]:
         done = [task for task in self._correcting if task.done()]
@@ -150,10 +164,25 @@ class LiveWording:
         return [task.result() for task in done]
 
     async def _last(self) -> AsyncIterator[dict[str, Any]]:
-        if self._correcting:
-            await asyncio.wait(self._correcting, timeout=LAST_S)
-        for corrected in self._done():
+        until = time.monotonic() + LAST_S
+        while self._correcting and (left_s := until - time.monotonic()) > 0:
+            await asyncio.wait(self._correcting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            for corrected in self._done():
+                yield corrected
+        for corrected in self._abandoned():
             yield corrected
+
+    def _abandoned(self) -> list[dict[str, Any]]:
+        """Of what is still asked, the texts as they were shown; nobody waits for it any more."""
+        abandoned, self._correcting = self._correcting, {}
+        for task in abandoned:
+            task.cancel()
+        return [_corrected_event(number, shown, TOO_LATE) for number, shown in abandoned.values()]
+
+
+def _corrected_event(number: int, text: str, error: str = "") -> dict[str, Any]:
+    event = {"type": "corrected", "utterance": number, "text": text}
+    return {**event, "correction_error": error} if error else event
 
 
 async def _next(told: AsyncIterator[dict[str, Any]]) -> dict[str, Any] | None:

@@ -42,6 +42,8 @@ T = TypeVar("T")
 DISCONNECT_POLL_S = 0.5
 # Larger uploads lie on the disk.
 IN_MEMORY_BYTES = MultiPartParser.spool_max_size
+# Of a request's time a language model may take so much; what is left is for the text as it is.
+CORRECTION_SHARE = 0.75
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -147,7 +149,8 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
         hotwords=as_parameter(wanted.hotwords),
     )
     wording: Wording = request.app.state.wording
-    rewriting = Rewriting(wording, wanted.wording, wanted.language) if wanted.wording.rewrites else None
+    corrects_until = started + CORRECTION_SHARE * settings.request_timeout_s
+    rewriting = Rewriting(wording, wanted.wording, wanted.language, corrects_until) if wanted.wording.rewrites else None
     await wording.prepare(wanted.wording)
     references = await references_of(wanted, request.app.state.decoders)
     async with backend.use():
@@ -168,7 +171,7 @@ async def _job(request: Request, file: UploadFile, wanted: TranscriptionRequest,
                 timeout_s,
                 metrics,
                 wanted.stream,
-                lambda text: wording.about(text, wanted.wording),
+                lambda text: wording.about(text, wanted.wording, max(0.0, corrects_until - time.monotonic())),
                 rewriting,
                 started,
             )

@@ -91,9 +91,8 @@ class Recording:
             # Short enough for one request, it is taken as it is.
             at_end = await self._beginning(first)
             if at_end:
-                async with contextlib.aclosing(
-                    self._heard(Segment(0, first[0] if len(first) == 1 else np.concatenate(first)), 0)
-                ) as pieces:
+                segment = Segment(0, first[0] if len(first) == 1 else np.concatenate(first))
+                async with contextlib.aclosing(self._told(segment, 0, lambda: None)) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
@@ -134,10 +133,11 @@ class Recording:
                     await places.acquire()
                     queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
                     queues.put_nowait(queue)
-                    task = asyncio.create_task(self._transcribe(segment, number, queue))
+                    task = asyncio.create_task(self._transcribe(segment, number, queue, places))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
-                    task.add_done_callback(lambda _: places.release())
+                    # Its samples are the task's alone.
+                    del segment
                     number += 1
                 queues.put_nowait(None)
             except Exception as error:
@@ -181,17 +181,40 @@ class Recording:
             self.seconds += part.size / SAMPLE_RATE_HZ
         return part
 
-    async def _transcribe(self, segment: Segment, number: int, queue: asyncio.Queue[Any]) -> None:
-        try:
-            async with contextlib.aclosing(self._heard(segment, number)) as pieces:
-                async for piece in pieces:
-                    queue.put_nowait(piece)
-            queue.put_nowait(None)
-        except Exception as error:
-            queue.put_nowait(error)
-        finally:
-            if self.speakers is not None:
-                await self.speakers.done(number)
+    async def _transcribe(
+        self, segment: Segment, number: int, queue: asyncio.Queue[Any], places: asyncio.Semaphore
+    ) -> None:
+        with contextlib.ExitStack() as place:
+            place.callback(places.release)
+            told = self._told(segment, number, place.close)
+            del segment
+            try:
+                async with contextlib.aclosing(told) as pieces:
+                    async for piece in pieces:
+                        queue.put_nowait(piece)
+                queue.put_nowait(None)
+            except Exception as error:
+                queue.put_nowait(error)
+            finally:
+                if self.speakers is not None:
+                    await self.speakers.done(number)
+
+    async def _told(self, segment: Segment, number: int, heard: Callable[[], None]) -> AsyncGenerator[Piece, None]:
+        """The pieces of a segment, as they are to be written. heard: called when only that is left to be done, for
+        which it needs neither a place nor its samples."""
+        last: Piece | None = None
+        pieces = self._heard(segment, number)
+        del segment
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                if self._rewriting is None or piece.segment is None or piece.result is None:
+                    yield piece
+                else:
+                    last = piece
+        if last is not None and self._rewriting is not None and last.segment is not None and last.result is not None:
+            heard()
+            timed = await self._rewriting.of(last.segment, last.result["language"])
+            yield replace(last, text=timed.text, segment=timed)
 
     async def _heard(self, segment: Segment, number: int) -> AsyncGenerator[Piece, None]:
         options = self._options
@@ -248,9 +271,7 @@ class Recording:
                         timed = await self.speakers.added(number, timed, segment)
                         # Who comes next need not wait for this one's wording.
                         await self.speakers.done(number)
-                    if self._rewriting is not None:
-                        timed = await self._rewriting.of(timed, result["language"])
-                    yield Piece("" if self._rewriting is None else timed.text, (), timed, result)
+                    yield Piece("", (), timed, result)
                 return
             except (TritonUnavailable, TritonRefused) as error:
                 losses.add(error)

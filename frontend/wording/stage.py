@@ -10,9 +10,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,22 @@ from typing import Any
 from frontend.api.languages import CODES, LANGUAGES
 from frontend.audio.words import Word
 from frontend.wording import written
+from frontend.wording.aside import aside, log_failure
 from frontend.wording.chat import Chat, Endpoint
-from frontend.wording.correction import Corrected, Correction
+from frontend.wording.correction import Correction
 from frontend.wording.edits import Edit, applied, changes, rewritten
 from frontend.wording.filters import Filters
 from frontend.wording.phonetic import as_edits, replacements
 from frontend.wording.roles import roles
 from frontend.wording.wanted import WRITTEN, Wanted
 
-logger = logging.getLogger(__name__)
-
-# Longer texts are worked on in a thread: live speech would wait for them.
-MOST_INLINE = 600
+# Characters of a text that is worked on at once, and hotwords beside it; others are worked on in a thread, because live
+# speech would wait for them. (The worst that was made up of these took 5 ms.)
+MOST_INLINE, FEW_HOTWORDS = 30, 20
+# Grammars, tables and a client, from a slow disk.
+PREPARING_S = 60.0
+FAILED = "the correction failed"
+NO_TIME = "the request had no time left for the correction"
 # Whose lists of words hold for a language that has none.
 LISTS_OF = {"yue": "zh"}
 # Of one text, in debug.
@@ -105,16 +108,26 @@ class Wording:
             await self._chat.close()
 
     async def prepare(self, wanted: Wanted) -> None:
-        """Load what the steps need, which takes a moment the first time; the loop goes on meanwhile."""
+        """Load what the steps need, which takes a moment the first time; the loop goes on meanwhile. A step whose parts
+        cannot be loaded fails by itself."""
         if wanted.text_format == WRITTEN or wanted.phonetic or wanted.role is not None:
-            await asyncio.to_thread(_load, wanted)
+            try:
+                await asyncio.wait_for(asyncio.to_thread(_load, wanted), PREPARING_S)
+            except Exception as error:
+                log_failure("loading the parts of the wording", error)
 
-    async def worded(self, text: str, language: str | None, wanted: Wanted) -> Worded:
-        """All steps. language: that was heard, by its name."""
+    async def worded(
+        self,
+        text: str,
+        language: str | None,
+        wanted: Wanted,
+        corrected: Callable[[Worded, Wanted], Awaitable[Worded]] | None = None,
+    ) -> Worded:
+        """All steps. language: that was heard, by its name; corrected: in place of this object's own."""
         worded = await self.formed(text, language, wanted)
         if wanted.corrects:
-            worded, _ = await self.corrected(worded, wanted)
-        worded = self.masked(worded, wanted)
+            worded = await (corrected or self.corrected)(worded, wanted)
+        worded = await self.masked(worded, wanted)
         self._observe(worded)
         return worded
 
@@ -122,42 +135,60 @@ class Wording:
         """Of a live utterance, whose text does not wait for a language model: the text to tell now, and the one to have
         corrected, which is not masked yet."""
         formed = await self.formed(text, language, wanted)
-        worded = self.masked(formed, wanted)
+        worded = await self.masked(formed, wanted)
         self._observe(worded)
         return worded, formed
 
     async def formed(self, text: str, language: str | None, wanted: Wanted) -> Worded:
         """The steps before a language model's."""
-        if len(text) > MOST_INLINE:
-            return await asyncio.to_thread(self._formed, text, language, wanted)
-        return self._formed(text, language, wanted)
+        return await self._taken(self._formed, Worded(text, text, language), wanted)
 
-    async def corrected(self, worded: Worded, wanted: Wanted) -> tuple[Worded, Corrected]:
+    async def corrected(self, worded: Worded, wanted: Wanted) -> Worded:
         """As the role wants it; as it was, and `error`, where that fails."""
         assert self._correction is not None
         assert wanted.role is not None
-        answer = await self._correction.rewritten(worded.text, wanted.role)
-        if answer.error:
-            return replace(worded, error=answer.error), answer
-        return worded.edited("corrected", changes(worded.text, answer.text)), answer
+        try:
+            answer = await self._correction.rewritten(worded.text, wanted.role)
+            if answer.error:
+                return replace(worded, error=answer.error)
+            size = len(worded.text) + len(answer.text)
+            return worded.edited("corrected", await aside(changes, worded.text, answer.text, size=size))
+        except Exception as error:
+            log_failure("a correction", error)
+            return replace(worded, error=FAILED)
 
-    def masked(self, worded: Worded, wanted: Wanted) -> Worded:
-        if not wanted.filters:
-            return worded
-        edits = self.filters.masked(worded.text, wanted.filters, _code(worded.language), wanted.mask)
-        return worded.edited("masked", edits)
+    async def masked(self, worded: Worded, wanted: Wanted) -> Worded:
+        return await self._taken(self._masked, worded, wanted) if wanted.filters else worded
 
-    async def about(self, text: str, wanted: Wanted) -> dict[str, Any]:
-        """What a role tells about a whole text, as the answer has it; {} where none was asked."""
+    async def about(self, text: str, wanted: Wanted, within_s: float | None = None) -> dict[str, Any]:
+        """What a role tells about a whole text, as the answer has it; {} where none was asked. within_s: seconds that
+        are left for it."""
         if wanted.role is None or wanted.role.rewrites or self._correction is None:
             return {}
-        answer = await self._correction.told(text, wanted.role)
-        error = {"correction_error": answer.error} if answer.error else {}
-        return {"about": {"role": wanted.role.name, "text": answer.text}, **error}
+        told, error = "", ""
+        try:
+            answer = await asyncio.wait_for(self._correction.told(text, wanted.role), within_s)
+            told, error = answer.text, answer.error
+        except asyncio.TimeoutError:
+            error = NO_TIME
+        except Exception as failure:
+            log_failure("a question about a text", failure)
+            error = FAILED
+        about = {"about": {"role": wanted.role.name, "text": told}}
+        return {**about, "correction_error": error} if error else about
 
-    def _formed(self, text: str, language: str | None, wanted: Wanted) -> Worded:
+    async def _taken(self, step: Callable[[Worded, Wanted], Worded], worded: Worded, wanted: Wanted) -> Worded:
+        """The text after a step; as it was where that fails, because a text that is known is told."""
+        try:
+            if _is_quick(worded, wanted):
+                return step(worded, wanted)
+            return await aside(step, worded, wanted, size=len(worded.text))
+        except Exception as error:
+            log_failure("a step of the wording", error)
+            return worded
+
+    def _formed(self, worded: Worded, wanted: Wanted) -> Worded:
         started = time.perf_counter()
-        worded = Worded(text, text, language)
         for is_wanted, step in (
             (wanted.phonetic and bool(wanted.hotwords), self._with_hotwords),
             (bool(wanted.filters), self._without_fillers),
@@ -167,9 +198,9 @@ class Wording:
                 continue
             try:
                 worded = step(worded, wanted)
-            except Exception:
-                # A text that is known is told, as it was before the step that fails.
-                logger.exception("a step of the wording failed")
+            except Exception as error:
+                # The others are taken all the same.
+                log_failure("a step of the wording", error)
         return replace(worded, milliseconds=1000 * (time.perf_counter() - started))
 
     def _with_hotwords(self, worded: Worded, wanted: Wanted) -> Worded:
@@ -183,6 +214,10 @@ class Wording:
     def _in_written_form(self, worded: Worded, _: Wanted) -> Worded:
         return worded.edited("written", written.written_form(worded.text, worded.language))
 
+    def _masked(self, worded: Worded, wanted: Wanted) -> Worded:
+        edits = self.filters.masked(worded.text, wanted.filters, _code(worded.language), wanted.mask)
+        return worded.edited("masked", edits)
+
 
 def spoken(heard: str | None, asked: str | None) -> str | None:
     """The language of a text by its name: the one that was heard, or else the one that was asked for."""
@@ -190,6 +225,12 @@ def spoken(heard: str | None, asked: str | None) -> str | None:
         return heard
     named = (asked or "").strip().lower()
     return LANGUAGES.get(named) or (named.capitalize() if named.capitalize() in CODES else None)
+
+
+def _is_quick(worded: Worded, wanted: Wanted) -> bool:
+    """Whether it takes a few milliseconds at most, whatever is said."""
+    many_hotwords = wanted.phonetic and len(wanted.hotwords) > FEW_HOTWORDS
+    return len(worded.text) <= MOST_INLINE and not many_hotwords
 
 
 def _code(language: str | None) -> str:

@@ -1,15 +1,20 @@
 """A live session's events, with its finals as they are to be written."""
 
 import asyncio
+import json
 
 import pytest
 
-from frontend.api import live_wording
+from frontend.api import duplex, live_wording
 from frontend.api.live_wording import LiveWording
+from frontend.triton.client import TritonUnavailable
+from frontend.wording import stage
 from frontend.wording.chat import Endpoint
 from frontend.wording.stage import Wording
 from frontend.wording.wanted import WordingMistake
 from tests.chat_server import chat_server
+
+SECRET = "nobody is to read this"
 
 
 def final(number, text="twenty three", **more):
@@ -99,5 +104,98 @@ async def test_corrections_are_bounded_and_come_before_the_end():
         errors = [event["correction_error"] for event in corrected]
         assert 0 < len(errors) - errors.count(live_wording.TOO_MANY) <= live_wording.MOST_WAITING
         assert events[-1]["type"] == "closed"
+        await live.close()
+        await wording.close()
+
+
+def silent(timeout_s=60.0):
+    """An endpoint that is asked, and does not answer while the test lasts."""
+    wording = Wording(Endpoint("http://127.0.0.1:9/v1", "m", timeout_s=timeout_s))
+
+    async def body(question):
+        await asyncio.Event().wait()
+
+    wording._chat._body = body
+    return wording
+
+
+def corrections(events):
+    return [(event["utterance"], event["text"], event.get("correction_error")) for event in events
+            if event["type"] == "corrected"]  # fmt: skip
+
+
+async def test_each_correction_that_was_promised_is_told_before_the_end(monkeypatch):
+    """Whatever the endpoint's time is."""
+    assert live_wording.LAST_S < duplex.LAST_WORDS_S
+    monkeypatch.setattr(live_wording, "LAST_S", 0.05)
+    live = LiveWording(silent())
+    live.change({"correct": "true", "filters": ["profanity"]}, {})
+    events = await asyncio.wait_for(told(live, final(1, "oh shit"), final(2, "no"), {"type": "closed"}), 30)
+    assert corrections(events) == [(1, "oh s***", live_wording.TOO_LATE), (2, "no", live_wording.TOO_LATE)]
+    assert events[-1]["type"] == "closed"
+    # Of a session that ends without a word.
+    assert corrections(await asyncio.wait_for(told(live, final(3, "no")), 30)) == [(3, "no", live_wording.TOO_LATE)]
+    await live.close()
+
+
+async def test_each_correction_is_told_also_when_the_recognizer_is_lost():
+    live = LiveWording(silent())
+    live.change({"correct": "true"}, {})
+
+    async def said():
+        yield final(1, "no")
+        raise TritonUnavailable("gone")
+
+    events = live.events(said())
+    seen = [await asyncio.wait_for(anext(events), 30) for _ in range(2)]
+    with pytest.raises(TritonUnavailable):
+        await asyncio.wait_for(anext(events), 30)
+    assert corrections(seen) == [(1, "no", live_wording.TOO_LATE)]
+    await live.close()
+
+
+async def test_a_live_question_has_a_time_of_its_own(monkeypatch):
+    monkeypatch.setattr(live_wording, "MOST_LIVE_S", 0.05)
+    live = LiveWording(silent(timeout_s=600))
+    live.change({"correct": "true"}, {})
+    events = await asyncio.wait_for(told(live, final(1, "no"), {"type": "closed"}), 30)
+    assert corrections(events) == [(1, "no", live_wording.TOO_SLOW)]
+    await live.close()
+
+
+async def test_what_cannot_be_loaded_or_fails_ends_no_session(monkeypatch, caplog):
+    def load(wanted):
+        raise ModuleNotFoundError(SECRET)
+
+    async def rewritten(text, role):
+        raise KeyError(text)
+
+    monkeypatch.setattr(stage, "_load", load)
+    wording = silent()
+    monkeypatch.setattr(wording._correction, "rewritten", rewritten)
+    live = LiveWording(wording)
+    live.change({"correct": "true", "text_format": "written"}, {})
+    events = await asyncio.wait_for(told(live, final(1, SECRET), {"type": "closed"}), 30)
+    assert corrections(events) == [(1, SECRET, stage.FAILED)]
+    assert [event["type"] for event in events] == ["final", "corrected", "closed"]
+    assert "ModuleNotFoundError" in caplog.text
+    assert "KeyError" in caplog.text
+    assert SECRET not in caplog.text
+    await live.close()
+    # A file neither.
+    worded = await wording.worded(SECRET, "English", live.checked({}))
+    assert (worded.text, worded.error) == (SECRET, stage.FAILED)
+
+
+async def test_half_a_character_of_an_endpoint_ends_no_session():
+    with chat_server() as server:
+        wording = Wording(Endpoint(server.at("halved"), "m", timeout_s=5))
+        live = LiveWording(wording)
+        live.change({"correct": "true"}, {})
+        events = await asyncio.wait_for(told(live, final(1, "hello"), {"type": "closed"}), 30)
+        json.dumps(events, ensure_ascii=False).encode()
+        ((number, text, error),) = corrections(events)
+        assert (number, text) == (1, "hello")
+        assert "half a character" in error
         await live.close()
         await wording.close()
