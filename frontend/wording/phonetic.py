@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from frontend.wording.edits import Edit
-from frontend.wording.sounds import apart, consonants, latin, readings, spoken
+from frontend.wording.hotword_index import MORE_WORDS, HotwordIndex, SoundingHotword, holding, indexed
+from frontend.wording.sounds import apart, consonants, latin, spoken
 from frontend.wording.tokens import HAN, Token, tokens
 
-# Phrases that are compared with; characters of one.
-MOST_HOTWORDS, LONGEST_HOTWORD = 200, 100
-# Shorter ones sound like too much: letters of Latin script, syllables of Chinese.
-LEAST_LETTERS, LEAST_SYLLABLES = 4, 2
+# Phrases that are compared with.
+MOST_HOTWORDS = 200
 # Comparisons for one text: hundreds of hotwords that all sound like all of a text would cost more; what is left of it
-# then stays as it is. (The most is 0.1 s; with the names of perf/wording a text of 600 characters takes some hundred.)
+# then stays as it is. (These take 0.1 s; with the names of perf/wording a text of 600 characters takes a hundred.)
 MOST_COMPARED = 20_000
-# Pairs of characters of which an index remembers what they may belong to.
-MOST_PAIRS = 2_000
-# Words that a phrase may be heard as, beyond its own: `Kubernetes` as `cooper net ease`.
-MORE_WORDS = 2
 # Languages in which Chinese characters are read as Mandarin reads them.
 READ_AS_MANDARIN = (None, "", "Chinese", "Cantonese")
 # English words that are what they are: one that stands alone is seldom a name that was misheard.
@@ -56,7 +50,7 @@ class Heard:
 def replacements(text: str, hotwords: Sequence[str], language: str | None = None) -> list[Heard]:
     """What in a text sounds like a hotword and is none: in order, without overlaps, never across a mark. hotwords: of
     Latin script or Chinese; others, and those too short to be told by sound, find nothing. language: by its name."""
-    index = _indexed(tuple(hotwords[:MOST_HOTWORDS]))
+    index = indexed(tuple(hotwords[:MOST_HOTWORDS]))
     if not index.is_any:
         return []
     runs = list(_runs(text))
@@ -90,104 +84,9 @@ class _Work:
         return self.left >= 0
 
 
-# One is itself alone, which is quick to look up.
-@dataclass(frozen=True, eq=False)
-class _Hotword:
-    phrase: str
-    letters: str
-    sound: str
-    code: str
-    num_words: int
-
-
-class _Index:
-    """Hotwords by sound. Two that differ in one consonant share the first half or the last one."""
-
-    def __init__(self, hotwords: Sequence[str]) -> None:
-        # As they are written, by their first word.
-        self.written: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-        self.by_first: dict[tuple[int, str], list[_Hotword]] = defaultdict(list)
-        self.by_last: dict[tuple[int, str], list[_Hotword]] = defaultdict(list)
-        self.by_syllables: dict[tuple[object, ...], list[tuple[str, int]]] = defaultdict(list)
-        self._holding: dict[tuple[str, str], list[tuple[str, int]]] = {}
-        self.lengths: dict[int, None] = {}
-        self.most_words = self.most_letters = 0
-        for phrase in dict.fromkeys(" ".join(one.split()) for one in hotwords):
-            parts = [token.folded for token in tokens(phrase)]
-            if not parts or len(phrase) > LONGEST_HOTWORD:
-                continue
-            self.written[parts[0]].append(tuple(parts))
-            if all(map(HAN.fullmatch, parts)):
-                self._add_chinese(phrase, parts)
-            else:
-                self._add_latin(phrase, parts)
-
-    @property
-    def is_any(self) -> bool:
-        return bool(self.lengths or self.by_syllables)
-
-    def _add_latin(self, phrase: str, parts: Sequence[str]) -> None:
-        words = list(map(latin, parts))
-        letters = "".join(words)
-        if not all(words) or len(letters) < LEAST_LETTERS:
-            return
-        code = "".join(map(consonants, parts))
-        if len(code) < 2:
-            return
-        one = _Hotword(phrase, letters, spoken(letters), code, len(parts))
-        first, last = _halves(code, len(code))
-        self.by_first[len(code), first].append(one)
-        self.by_last[len(code), last].append(one)
-        self.lengths[len(code)] = None
-        self.most_words = max(self.most_words, len(parts) + MORE_WORDS)
-        self.most_letters = max(self.most_letters, len(letters) * 3 // 2)
-
-    def _add_chinese(self, phrase: str, parts: Sequence[str]) -> None:
-        count = len(parts)
-        if count < LEAST_SYLLABLES or not all(map(readings, parts)):
-            return
-        # By its first two syllables and its last two: of four one may be another altogether.
-        for offset in {0, count - 2}:
-            for key in _keys(parts[offset], parts[offset + 1]):
-                self.by_syllables[key].append(("".join(parts), offset))
-
-    def near(self, code: str) -> dict[_Hotword, None]:
-        """Hotwords whose consonants may be these but for one, each once."""
-        found: dict[_Hotword, None] = {}
-        for length in (len(code), len(code) - 1, len(code) + 1):
-            if length in self.lengths:
-                first, last = _halves(code, length)
-                found |= dict.fromkeys(self.by_first.get((length, first), ()))
-                found |= dict.fromkeys(self.by_last.get((length, last), ()))
-        return found
-
-    def holding(self, one: str, other: str) -> list[tuple[str, int]]:
-        """Chinese hotwords that may begin, or end, with two characters, each with the place of these in it."""
-        if (known := self._holding.get((one, other))) is None:
-            known = sorted(set().union(*(self.by_syllables.get(key, ()) for key in _keys(one, other))))
-            self._holding[one, other] = known
-            if len(self._holding) > MOST_PAIRS:
-                self._holding.pop(next(iter(self._holding)))
-        return known
-
-
 @lru_cache(maxsize=1)
 def _common() -> frozenset[str]:
     return frozenset(COMMON_WORDS.read_text(encoding="utf-8").split())
-
-
-@lru_cache(maxsize=64)
-def _indexed(hotwords: tuple[str, ...]) -> _Index:
-    return _Index(hotwords)
-
-
-def _halves(code: str, length: int) -> tuple[str, str]:
-    """Of a code that is taken for one of this length: its beginning and its end."""
-    return code[: length // 2], code[len(code) - (length - length // 2) :] if len(code) >= length // 2 else ""
-
-
-def _keys(one: str, other: str) -> set[tuple[object, ...]]:
-    return {(a.near, b.near) for a in readings(one) for b in readings(other)}
 
 
 def _runs(text: str) -> Iterator[list[Token]]:
@@ -202,7 +101,7 @@ def _runs(text: str) -> Iterator[list[Token]]:
         yield run
 
 
-def _spoken_rightly(text: str, runs: Sequence[Sequence[Token]], index: _Index) -> bytearray:
+def _spoken_rightly(text: str, runs: Sequence[Sequence[Token]], index: HotwordIndex) -> bytearray:
     """1 for each character of a hotword that stands there already."""
     taken = bytearray(len(text))
     for run in runs:
@@ -215,7 +114,7 @@ def _spoken_rightly(text: str, runs: Sequence[Sequence[Token]], index: _Index) -
     return taken
 
 
-def _latin(text: str, run: Sequence[Token], index: _Index, work: _Work) -> Iterator[Heard]:
+def _latin(text: str, run: Sequence[Token], index: HotwordIndex, work: _Work) -> Iterator[Heard]:
     if not index.lengths:
         return
     words = [latin(_bare(token.folded)) for token in run]
@@ -261,7 +160,7 @@ def _bare(word: str) -> str:
 
 
 @lru_cache(maxsize=20_000)
-def _likeness(hotword: _Hotword, code: str, letters: str) -> float:
+def _likeness(hotword: SoundingHotword, code: str, letters: str) -> float:
     """0 where it is not enough."""
     from rapidfuzz.distance import JaroWinkler, Levenshtein
 
@@ -277,7 +176,7 @@ def _likeness(hotword: _Hotword, code: str, letters: str) -> float:
     return likeness if likeness >= least else 0.0
 
 
-def _chinese(text: str, run: Sequence[Token], index: _Index, work: _Work) -> Iterator[Heard]:
+def _chinese(text: str, run: Sequence[Token], index: HotwordIndex, work: _Work) -> Iterator[Heard]:
     """The likest for each piece of the text."""
     if not index.by_syllables:
         return
@@ -286,7 +185,7 @@ def _chinese(text: str, run: Sequence[Token], index: _Index, work: _Work) -> Ite
     # A phrase of which both ends sound right is compared once.
     compared: set[tuple[str, int]] = set()
     for place in range(len(run) - 1):
-        candidates = index.holding(characters[place], characters[place + 1])
+        candidates = holding(index, characters[place], characters[place + 1])
         if not work.takes(len(candidates)):
             break
         for phrase, offset in candidates:

@@ -141,7 +141,8 @@ class Wording:
 
     async def formed(self, text: str, language: str | None, wanted: Wanted) -> Worded:
         """The steps before a language model's."""
-        return await self._taken(self._formed, Worded(text, text, language), wanted)
+        worded = Worded(text, text, language)
+        return await self._taken(self._formed, worded, wanted) if wanted.forms else worded
 
     async def corrected(self, worded: Worded, wanted: Wanted) -> Worded:
         """As the role wants it; as it was, and `error`, where that fails."""

@@ -43,7 +43,12 @@ class Wanted:
     @property
     def rewrites(self) -> bool:
         """Whether the text may become another one."""
-        return self.text_format != RECOGNIZED or self.phonetic or bool(self.filters) or self.corrects
+        return self.forms or self.corrects
+
+    @property
+    def forms(self) -> bool:
+        """Whether there is a step that needs no language model."""
+        return self.text_format != RECOGNIZED or self.phonetic or bool(self.filters)
 
     @property
     def corrects(self) -> bool:
