@@ -155,7 +155,7 @@ class LiveWording:
             return _corrected_event(number, shown, TOO_SLOW)
         if corrected.error:
             return _corrected_event(number, shown, corrected.error)
-        return _corrected_event(number, (await self._wording.masked(corrected, wanted)).text)
+        return _corrected_event(number, (await self._wording.masked(corrected, wanted, is_live=True)).text)
 
     def _done(self) -> list[dict[str, Any]]:
         done = [task for task in self._correcting if task.done()]

@@ -134,15 +134,15 @@ class Wording:
     async def final(self, text: str, language: str | None, wanted: Wanted) -> tuple[Worded, Worded]:
         """Of a live utterance, whose text does not wait for a language model: the text to tell now, and the one to have
         corrected, which is not masked yet."""
-        formed = await self.formed(text, language, wanted)
-        worded = await self.masked(formed, wanted)
+        formed = await self.formed(text, language, wanted, is_live=True)
+        worded = await self.masked(formed, wanted, is_live=True)
         self._observe(worded)
         return worded, formed
 
-    async def formed(self, text: str, language: str | None, wanted: Wanted) -> Worded:
+    async def formed(self, text: str, language: str | None, wanted: Wanted, *, is_live: bool = False) -> Worded:
         """The steps before a language model's."""
         worded = Worded(text, text, language)
-        return await self._taken(self._formed, worded, wanted) if wanted.forms else worded
+        return await self._taken(self._formed, worded, wanted, is_live) if wanted.forms else worded
 
     async def corrected(self, worded: Worded, wanted: Wanted) -> Worded:
         """As the role wants it; as it was, and `error`, where that fails."""
@@ -158,8 +158,8 @@ class Wording:
             log_failure("a correction", error)
             return replace(worded, error=FAILED)
 
-    async def masked(self, worded: Worded, wanted: Wanted) -> Worded:
-        return await self._taken(self._masked, worded, wanted) if wanted.filters else worded
+    async def masked(self, worded: Worded, wanted: Wanted, *, is_live: bool = False) -> Worded:
+        return await self._taken(self._masked, worded, wanted, is_live) if wanted.filters else worded
 
     async def about(self, text: str, wanted: Wanted, within_s: float | None = None) -> dict[str, Any]:
         """What a role tells about a whole text, as the answer has it; {} where none was asked. within_s: seconds that
@@ -178,12 +178,14 @@ class Wording:
         about = {"about": {"role": wanted.role.name, "text": told}}
         return {**about, "correction_error": error} if error else about
 
-    async def _taken(self, step: Callable[[Worded, Wanted], Worded], worded: Worded, wanted: Wanted) -> Worded:
+    async def _taken(
+        self, step: Callable[[Worded, Wanted], Worded], worded: Worded, wanted: Wanted, is_live: bool
+    ) -> Worded:
         """The text after a step; as it was where that fails, because a text that is known is told."""
         try:
             if _is_quick(worded, wanted):
                 return step(worded, wanted)
-            return await aside(step, worded, wanted, size=len(worded.text))
+            return await aside(step, worded, wanted, size=len(worded.text), is_live=is_live)
         except Exception as error:
             log_failure("a step of the wording", error)
             return worded

@@ -42,15 +42,20 @@ async def test_what_may_take_long_is_worked_on_aside_and_short_texts_by_themselv
     assert [thread.name for thread in threads] == [name]
 
 
-async def test_a_short_text_does_not_wait_for_a_long_one(monkeypatch):
+async def test_a_live_final_waits_for_no_recording_and_a_short_text_for_no_long_one(monkeypatch):
     goes_on = threading.Event()
     long = asyncio.create_task(aside.aside(goes_on.wait, size=100_000))
     try:
         assert await aside.aside(lambda: "done", size=100) == "done"
+        short = asyncio.create_task(aside.aside(goes_on.wait, size=100))
+        threads = where_worked(monkeypatch)
+        await Wording().final("three " * 20, "English", Wanted("written"))
+        assert [thread.name for thread in threads] == ["wording-live_0"]
         assert not long.done()
+        assert not short.done()
     finally:
         goes_on.set()
-    await long
+    await asyncio.gather(long, short)
 
 
 async def test_a_text_that_takes_too_long_stays_as_it_is(monkeypatch):
