@@ -33,6 +33,7 @@ async def health(request: Request) -> JSONResponse:
     body["word_timestamps"] = backend.has_aligner
     body["speakers"] = backend.has_speakers
     client = backend.current
+    body["servers"] = backend.servers()
     # What has to be loaded, and whether it is; `models` is all that the repository has.
     body["needed"] = readiness or dict.fromkeys(backend.models, False)
     if lost := backend.lost:

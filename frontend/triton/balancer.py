@@ -17,7 +17,9 @@ from frontend.triton.outliers import Record
 
 # Kinds of work: a segment of a file, or anything else that is answered within seconds; and a session that stays.
 FILE, LIVE = "file", "live"
-DRAWN, MOST_DRAWS = 5, 20
+DRAWN = 5
+# Draws for each of them: some of those that are drawn are not well, or were drawn before.
+DRAWS = 4
 # A live session keeps a server as busy as this many segments at a time (perf/README.md: with tiny 51 sessions, or some
 # 16 segments at a time, are what a server holds).
 SESSION_SHARE = 0.25
@@ -56,6 +58,8 @@ class Standing:
     def __init__(self, name: str, weight: float = 1.0, seen: Seen | None = None) -> None:
         self.name = name
         self.weight = weight
+        # Whoever differs from the others is not asked, also where nobody else is well.
+        self.barred = False
         self.seen: Seen = seen or Alone()
         self.record = Record()
         # Under way, and begun since the start.
@@ -80,8 +84,8 @@ class Standing:
         self.own[kind] -= 1
         self._since[kind] -= 1
 
-    def answered(self, kind: str, late_s: float, now: float) -> None:
-        """late_s: how late, in a measure that is the same for the same work."""
+    def answered(self, kind: str, late_s: float | None, now: float) -> None:
+        """late_s: how late, in a measure that is the same for the same work; None where there is none."""
         self.record.answered(kind, late_s, now)
         self.judge(self, now)
 
@@ -125,26 +129,29 @@ class Standing:
 class Balancer:
     """The servers there are. `choose` never waits."""
 
-    def __init__(self, rng: random.Random, aside: Callable[[Standing, str], None] = lambda *_: None) -> None:
-        """rng: what is drawn with. aside: told of each server that is set aside, and why."""
+    def __init__(
+        self, rng: random.Random, aside: Callable[[Standing, str], None] = lambda *_: None, drawn: int = DRAWN
+    ) -> None:
+        """rng: what is drawn with. aside: told of each server that is set aside, and why. drawn: how many at a time."""
         self._rng = rng
         self._aside = aside
+        self._num_drawn = drawn
         self._standings: dict[str, Standing] = {}
-        # Those with a weight, to draw from.
+        # Those to draw from.
         self._weighted: list[Standing] = []
 
     def __iter__(self) -> Iterator[Standing]:
         return iter(self._standings.values())
 
     def put(self, standing: Standing) -> None:
-        """Add a server, or note that its weight has changed."""
+        """Add a server, or note that its weight has changed, or whether it is barred."""
         standing.judge = self._judge
         self._standings[standing.name] = standing
-        self._weighted = [one for one in self._standings.values() if one.weight > 0]
+        self._sort()
 
     def remove(self, name: str) -> None:
         if self._standings.pop(name, None) is not None:
-            self._weighted = [one for one in self._standings.values() if one.weight > 0]
+            self._sort()
 
     def choose(self, kind: str, now: float) -> Standing | None:
         """The one to ask; None where there is none, or all are drained. Where nobody is well somebody is asked all the
@@ -157,22 +164,26 @@ class Balancer:
         """Whether anybody else can be asked."""
         return any(one.rank(kind, now) == GOOD for one in self._weighted if one.name != name)
 
+    def _sort(self) -> None:
+        self._weighted = [one for one in self._standings.values() if one.weight > 0 and not one.barred]
+
     def _drawn(self, kind: str, now: float) -> list[Standing]:
         """Some, in random order, which decides between equal ones."""
-        if len(self._weighted) > DRAWN:
+        most = self._num_drawn
+        if len(self._weighted) > most:
             drawn: dict[str, Standing] = {}
-            for _ in range(MOST_DRAWS):
+            for _ in range(DRAWS * most):
                 one = self._weighted[int(self._rng.random() * len(self._weighted))]
                 if one.name not in drawn and one.rank(kind, now) == GOOD:
                     drawn[one.name] = one
-                    if len(drawn) == DRAWN:
+                    if len(drawn) == most:
                         break
             if drawn:
                 return [*drawn.values()]
         ranks = {one.name: one.rank(kind, now) for one in self._weighted}
         best = min(ranks.values())
         good = [one for one in self._weighted if ranks[one.name] == best]
-        return self._rng.sample(good, min(DRAWN, len(good)))
+        return self._rng.sample(good, min(most, len(good)))
 
     def _judge(self, standing: Standing, now: float) -> None:
         if len(self._weighted) < 2 or not standing.record.is_due(now):

@@ -35,9 +35,11 @@ class Record:
         self.aside_until = 0.0
         self.reason = ""
 
-    def answered(self, kind: str, late_s: float, now: float) -> None:
+    def answered(self, kind: str, late_s: float | None, now: float) -> None:
         """late_s: a time that is the same for the same work, wherever it is done."""
         self._outcomes.append((now, False))
+        if late_s is None:
+            return
         count, mean = self._late.get(kind, (0, late_s))
         self._late[kind] = count + 1, mean + NEWEST * (late_s - mean)
 
