@@ -45,7 +45,9 @@ class Servers:
 
     def collect(self) -> Iterable[Metric]:
         ready = GaugeMetricFamily("asr_frontend_server_ready", "Whether a Triton takes work", labels=["server"])
-        sessions = GaugeMetricFamily("asr_frontend_server_live_sessions", "Live sessions of a Triton", labels=["server"])
+        sessions = GaugeMetricFamily(
+            "asr_frontend_server_live_sessions", "Live sessions of a Triton", labels=["server"]
+        )
         segments = GaugeMetricFamily("asr_frontend_server_segments", "Segments of files of a Triton", labels=["server"])
         for one in self.told():
             ready.add_metric([one["url"]], float(one["state"] == "ready"))

@@ -101,7 +101,7 @@ class Standing:
 
     def rank(self, kind: str, now: float) -> int:
         """GOOD, FULL, ASIDE or UNWELL."""
-        if not self.seen.well or self._doubted == self.seen.number:
+        if not self.seen.well or (self._doubted >= 0 and self._doubted == self.seen.number):
             return UNWELL
         if self.record.aside_until > now:
             return ASIDE
@@ -110,20 +110,25 @@ class Standing:
     def under_way(self, kind: str) -> int:
         """Of everybody, as far as is known: what this balancer has there, and what the server had beside that."""
         self._fresh()
-        told = self.seen.sessions if kind == LIVE else self.seen.segments
-        return self.own[kind] + max(0, told - (self.own[kind] - self._since[kind]))
+        return self._in_all(kind)
 
     def load(self, kind: str) -> tuple[float, float]:
         """To compare with that of others, for one more of this kind. Sessions stay for minutes and files come and go,
         so that sessions are spread by their number, and files find the place that is left."""
-        sessions, segments = self.under_way(LIVE), self.under_way(FILE)
+        self._fresh()
+        sessions, segments = self._in_all(LIVE), self._in_all(FILE)
         busy = (segments + 1 + SESSION_SHARE * sessions) / self.weight
         return ((sessions + 1) / self.weight, busy) if kind == LIVE else (busy, 0.0)
 
+    def _in_all(self, kind: str) -> int:
+        own, told = self.own[kind], self.seen.sessions if kind == LIVE else self.seen.segments
+        others = told - own + self._since[kind]
+        return own + others if others > 0 else own
+
     def _fresh(self) -> None:
-        if self._since_number != self.seen.number:
-            self._since_number = self.seen.number
-            self._since = {FILE: 0, LIVE: 0}
+        if (number := self.seen.number) != self._since_number:
+            self._since_number = number
+            self._since[FILE] = self._since[LIVE] = 0
 
 
 class Balancer:

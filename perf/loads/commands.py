@@ -173,7 +173,15 @@ def analyzer(arguments: Namespace) -> int:
 def plan(arguments: Namespace) -> int:
     """Live streams of a server, from steps that perf_analyzer measured on it (--measured); or estimates for GPUs and
     their hosts, from published figures, counts and processor time, with the slowest part, which binds: nothing was
-    measured on them."""
+    measured on them; or a day of many such servers, played with the frontend's own balancer (--servers)."""
+    if arguments.servers:
+        from perf.planning.fleet_rows import fleet_rows
+
+        interval_s = arguments.interval_ms / 1_000
+        rows = fleet_rows(
+            arguments.servers, arguments.drawn, interval_s, arguments.cores, arguments.seed, arguments.hours
+        )
+        return _tell(rows, arguments, "fleet")
     from perf.planning.cost_model import capacity, fit
     from perf.planning.told import clip_rows, cost_rows, host_rows, stream_rows
 
