@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -89,18 +89,21 @@ class Backend:
     async def connected(self) -> TritonClient:
         """The connection to ask over next, for those who hold `use`: of several servers the one that has most room
         for a segment of a file, or anything else that is answered soon."""
-        return await self._connected(FILE)
+        return await self._connected(self._chosen_file)
 
     async def connected_live(self) -> TritonClient:
         """The same for a live session, which stays where it begins as long as that can be."""
-        return await self._connected(LIVE)
+        return await self._connected(self.fleet.choose_live)
 
-    async def _connected(self, kind: str) -> TritonClient:
+    async def _chosen_file(self) -> TritonClient | None:
+        return self.fleet.choose(FILE)
+
+    async def _connected(self, choose: Callable[[], Awaitable[TritonClient | None]]) -> TritonClient:
         try:
             with anyio.fail_after(self.settings.triton_start_timeout_s):
                 while True:
                     await self._ready.wait()
-                    client = self.fleet.choose(kind)
+                    client = await choose()
                     if client is not None:
                         return client
                     # All of them are drained.

@@ -9,7 +9,7 @@ one that was least loaded a moment ago. Nothing here waits, reads a clock or rol
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from frontend.triton import outliers
@@ -142,8 +142,8 @@ class Balancer:
         self._aside = aside
         self._num_drawn = drawn
         self._standings: dict[str, Standing] = {}
-        # Those to draw from.
-        self._weighted: list[Standing] = []
+        # Those to draw from, as they were last; None: somebody has come, gone, or another weight.
+        self._weighted: list[Standing] | None = None
 
     def __iter__(self) -> Iterator[Standing]:
         return iter(self._standings.values())
@@ -152,47 +152,55 @@ class Balancer:
         """Add a server, or note that its weight has changed, or whether it is barred."""
         standing.judge = self._judge
         self._standings[standing.name] = standing
-        self._sort()
+        self._weighted = None
 
     def remove(self, name: str) -> None:
-        if self._standings.pop(name, None) is not None:
-            self._sort()
+        self._standings.pop(name, None)
+        self._weighted = None
 
     def choose(self, kind: str, now: float) -> Standing | None:
         """The one to ask; None where there is none, or all are drained. Where nobody is well somebody is asked all the
         same: what was seen may be old by now."""
-        if len(self._weighted) < 2:
-            return self._weighted[0] if self._weighted else None
-        return min(self._drawn(kind, now), key=lambda one: one.load(kind))
+        return self.least(self.draw(kind, now), kind, now)
 
     def has_room_beside(self, name: str, kind: str, now: float) -> bool:
         """Whether anybody else can be asked."""
-        return any(one.rank(kind, now) == GOOD for one in self._weighted if one.name != name)
+        return any(one.rank(kind, now) == GOOD for one in self._all() if one.name != name)
 
-    def _sort(self) -> None:
-        self._weighted = [one for one in self._standings.values() if one.weight > 0 and not one.barred]
-
-    def _drawn(self, kind: str, now: float) -> list[Standing]:
-        """Some, in random order, which decides between equal ones."""
-        most = self._num_drawn
-        if len(self._weighted) > most:
+    def draw(self, kind: str, now: float) -> list[Standing]:
+        """Some of those that are best to ask, in random order, which decides between equal ones."""
+        weighted, most = self._all(), self._num_drawn
+        if len(weighted) < 2:
+            return weighted
+        if len(weighted) > most:
             drawn: dict[str, Standing] = {}
             for _ in range(DRAWS * most):
-                one = self._weighted[int(self._rng.random() * len(self._weighted))]
+                one = weighted[int(self._rng.random() * len(weighted))]
                 if one.name not in drawn and one.rank(kind, now) == GOOD:
                     drawn[one.name] = one
                     if len(drawn) == most:
                         break
             if drawn:
                 return [*drawn.values()]
-        ranks = {one.name: one.rank(kind, now) for one in self._weighted}
+        ranks = {one.name: one.rank(kind, now) for one in weighted}
         best = min(ranks.values())
-        good = [one for one in self._weighted if ranks[one.name] == best]
+        good = [one for one in weighted if ranks[one.name] == best]
         return self._rng.sample(good, min(most, len(good)))
 
+    def least(self, drawn: Sequence[Standing], kind: str, now: float) -> Standing | None:
+        """Of those that were drawn, as they are by now, the one to ask."""
+        if len(drawn) < 2:
+            return drawn[0] if drawn else None
+        return min(drawn, key=lambda one: (one.rank(kind, now), *one.load(kind)))
+
+    def _all(self) -> list[Standing]:
+        if self._weighted is None:
+            self._weighted = [one for one in self._standings.values() if one.weight > 0 and not one.barred]
+        return self._weighted
+
     def _judge(self, standing: Standing, now: float) -> None:
-        if len(self._weighted) < 2 or not standing.record.is_due(now):
+        if len(self._all()) < 2 or not standing.record.is_due(now):
             return
-        records = {one.name: one.record for one in self._weighted}
+        records = {one.name: one.record for one in self._all()}
         if standing.name in records and (reason := outliers.judge(records, standing.name, now)):
             self._aside(standing, reason)

@@ -32,6 +32,8 @@ LEAVING_SHARE, PATIENCE_S = 1 / 8, 10.0
 LOST_S = 3.0
 # Looks at all servers together cost no more processor time than those at ten do at most.
 LOOK_EACH_S = 0.05
+# What was seen is new enough for so long; and how long a question may take where it is not.
+FRESH_S, ASK_S = 1.0, 0.5
 
 
 class Fleet:
@@ -44,7 +46,7 @@ class Fleet:
         self._drained_at: dict[str, float] = {}
         self._unwell_at: dict[str, float] = {}
         self._said: dict[str, str] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._working: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Server]:
         return iter([*self._servers.values()])
@@ -69,6 +71,20 @@ class Fleet:
     def choose(self, kind: str) -> TritonClient | None:
         """Whom to ask for work of this kind; None where there is nobody, or all are drained."""
         standing = self.balancer.choose(kind, time.monotonic())
+        return self._servers[standing.name].client if standing is not None else None
+
+    async def choose_live(self) -> TritonClient | None:
+        """The same for a live session, which stays for minutes: of the servers that are drawn those that nobody has
+        looked at lately, as where there are hundreds, are asked how many sessions they have."""
+        drawn = self.balancer.draw(LIVE, time.monotonic())
+        if len(drawn) > 1:
+            now = time.monotonic()
+            servers = [self._servers[one.name] for one in drawn]
+            asking = [self._in_background(one.ask(ASK_S)) for one in servers if now - one.seen_at > FRESH_S]
+            if asking:
+                await asyncio.wait(asking, timeout=ASK_S)
+                drawn = [one for one in drawn if one.name in self._servers and one.weight > 0 and not one.barred]
+        standing = self.balancer.least(drawn, LIVE, time.monotonic())
         return self._servers[standing.name].client if standing is not None else None
 
     def add(self, server: Server) -> None:
@@ -119,8 +135,8 @@ class Fleet:
     async def close(self) -> None:
         for url in [*self._servers]:
             self.remove(url)
-        if self._closing:
-            await asyncio.wait([*self._closing])
+        if self._working:
+            await asyncio.wait([*self._working])
 
     def _tend(self, server: Server, now: float) -> None:
         num = server.client.renewals.num_waiting(MODEL)
@@ -171,10 +187,11 @@ class Fleet:
         left_s = standing.record.aside_until - time.monotonic()
         logger.warning("Triton at %s is set aside for %.0f s: %s", standing.name, left_s, reason)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        return task
 
     def _say(self, server: Server, what: str) -> None:
         """Once."""

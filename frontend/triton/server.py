@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from frontend.triton import profiles
+from frontend.triton import probes, profiles
 from frontend.triton.addresses import Address
 from frontend.triton.balancer import ASIDE, FILE, LIVE, UNWELL, Standing
 from frontend.triton.client import TritonClient
 from frontend.triton.healing import READY, ServerLost
 from frontend.triton.likeness import Likeness
+from frontend.triton.live_session import MODEL
 from frontend.triton.pace import Pace
 from frontend.triton.watcher import Watcher
 
@@ -55,8 +58,9 @@ class Server:
         self.client = client
         self.models = models
         self.known: Known = Hearsay()
-        # Goes up with each look.
-        self.number = 0
+        # Looks of whoever looks after it, questions of our own, and when the last of them was.
+        self.looks = self._asks = 0
+        self.seen_at = -math.inf
         # Why it is not asked although it could answer: it differs from the others.
         self.odd = ""
         # It was named, and is named no more.
@@ -72,6 +76,11 @@ class Server:
     @property
     def url(self) -> str:
         return self.address.url
+
+    @property
+    def number(self) -> int:
+        """Goes up with each look."""
+        return self.looks + self._asks
 
     @property
     def well(self) -> bool:
@@ -121,7 +130,7 @@ class Server:
         if self.odd:
             return "refused"
         if rank == UNWELL:
-            return "lost" if self.number else "starting"
+            return "lost" if self.looks else "starting"
         return "ejected" if rank == ASIDE else "ready"
 
     def as_told(self, now: float) -> dict[str, Any]:
@@ -167,11 +176,25 @@ class Server:
 
     def looked(self) -> None:
         """Somebody has looked at it."""
-        self.number += 1
+        self.looks += 1
+        self.seen_at = time.monotonic()
         if not self.known.states:
             # Who comes back may be another.
             self._had.clear()
         self.on_look(self)
+
+    async def ask(self, timeout_s: float) -> None:
+        """How many sessions it has now; who does not say so is not asked for anything until somebody has looked."""
+
+        def hear(model: str, told: dict[str, Any]) -> None:
+            self.known.told[model] = told
+
+        answer = await probes.probe(self.client.stub, MODEL, timeout_s, tell=hear)
+        if answer in probes.WELL:
+            self._asks += 1
+            self.seen_at = time.monotonic()
+        else:
+            self.standing.failed(time.monotonic())
 
     async def _watch(self, watcher: Watcher, *, owned: bool) -> None:
         said = False
@@ -182,7 +205,7 @@ class Server:
                 # The connection finds another one by itself, which is looked for as long as it takes.
                 if not said or watcher.states:
                     logger.error("Triton at %s answers nothing: %s", self.url, error)
-                said, watcher.states = True, {}
+                said, watcher.states, watcher.told = True, {}, {}
                 self.looked()
             if owned:
                 return

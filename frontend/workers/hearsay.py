@@ -19,7 +19,7 @@ def as_told(server: Server, *, several: bool) -> dict[str, Any]:
         "name": server.address.name,
         "weight": server.standing.weight,
         "generation": server.generation,
-        "number": server.number if several else min(1, server.number),
+        "looks": server.looks if several else min(1, server.looks),
         "states": known.states,
         "lost": known.unhealthy,
         "healed": dict(known.healed),
@@ -38,6 +38,7 @@ def address_of(told: dict[str, Any]) -> Address:
 def take(server: Server, told: dict[str, Any]) -> None:
     """What was told is what is known of it."""
     server.known = Hearsay(told["states"], told["lost"], told["told"], told["healed"])
-    if server.number != told["number"]:
-        server.number = told["number"]
-        server.on_look(server)
+    if server.looks != told["looks"]:
+        # As many as the master's.
+        server.looks = told["looks"] - 1
+        server.looked()

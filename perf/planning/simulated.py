@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
 from frontend.triton.balancer import LIVE, Balancer, Standing
-from frontend.triton.fleet import LOOK_EACH_S
+from frontend.triton.fleet import FRESH_S, LOOK_EACH_S
 from frontend.triton.pace import Pace
 
 
@@ -38,6 +39,7 @@ class SimulatedServer:
         self._clock = clock
         self._look_s = look_s
         self._number = 0
+        self.looked_at = -math.inf
         self._next_look = clock.now + phase * look_s
         self._seen_well, self._seen_sessions = False, 0
         self._well = False
@@ -87,7 +89,43 @@ class SimulatedServer:
             looks = 1 + int((self._clock.now - self._next_look) / self._look_s)
             self._number += looks
             self._next_look += looks * self._look_s
+            self.looked_at = self._next_look - self._look_s
             self._seen_well, self._seen_sessions = self._well, len(self.sessions_of)
+
+
+class Asked:
+    """What one frontend sees of a server: the last look, or the answer to a question of its own since."""
+
+    segments = 0
+
+    def __init__(self, server: SimulatedServer) -> None:
+        self.server = server
+        self._asks = 0
+        self._at, self._sessions = -math.inf, 0
+
+    @property
+    def number(self) -> int:
+        return self.server.number + self._asks
+
+    @property
+    def well(self) -> bool:
+        return self.server.well
+
+    @property
+    def sessions(self) -> int:
+        told = self.server.sessions
+        return self._sessions if self._at > self.server.looked_at else told
+
+    def age_s(self, now: float) -> float:
+        return now - max(self._at, self.server.looked_at)
+
+    def ask(self, now: float) -> bool:
+        """Whether it answers."""
+        if self.server.state not in ("ready", "draining"):
+            return False
+        self._asks += 1
+        self._at, self._sessions = now, len(self.server.sessions_of)
+        return True
 
 
 class Frontend:
@@ -96,9 +134,12 @@ class Frontend:
     def __init__(self, rng: random.Random, drawn: int) -> None:
         self.balancer = Balancer(rng, drawn=drawn)
         self.standings: dict[str, Standing] = {}
+        self._seen: dict[str, Asked] = {}
 
     def name(self, server: SimulatedServer) -> None:
-        self.standings[server.name] = Standing(server.name, 1.0, server)
+        seen = Asked(server)
+        self._seen[server.name] = seen
+        self.standings[server.name] = Standing(server.name, 1.0, seen)
         self.balancer.put(self.standings[server.name])
 
     def drain(self, server: SimulatedServer) -> None:
@@ -108,10 +149,18 @@ class Frontend:
 
     def forget(self, server: SimulatedServer) -> None:
         self.standings.pop(server.name, None)
+        self._seen.pop(server.name, None)
         self.balancer.remove(server.name)
 
     def choose(self, now: float) -> Standing | None:
-        return self.balancer.choose(LIVE, now)
+        """As the fleet does it (frontend/triton/fleet.py), in no time."""
+        drawn = self.balancer.draw(LIVE, now)
+        if len(drawn) > 1:
+            for one in drawn:
+                seen = self._seen[one.name]
+                if seen.age_s(now) > FRESH_S and not seen.ask(now):
+                    one.failed(now)
+        return self.balancer.least(drawn, LIVE, now)
 
 
 def look_s(servers: int) -> float:

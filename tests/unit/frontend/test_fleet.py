@@ -10,7 +10,7 @@ import pytest
 
 from frontend.settings import Settings
 from frontend.triton import fleet as fleet_module
-from frontend.triton import lives
+from frontend.triton import lives, probes
 from frontend.triton.addresses import Address
 from frontend.triton.backend import Backend
 from frontend.triton.balancer import FILE, LIVE
@@ -18,6 +18,7 @@ from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.fleet import Fleet
 from frontend.triton.live_session import MODEL
 from frontend.triton.pace import Pace
+from frontend.triton.probes import Answer
 from frontend.triton.server import Hearsay, Server
 
 MODELS = ("asr", "asr_stream")
@@ -243,6 +244,32 @@ async def test_a_file_that_changes_changes_the_servers(tmp_path, monkeypatch):
     assert len(backend.fleet) == 2, "what cannot be read names nobody anew"
     await backend.stop()
     assert len(backend.fleet) == 0
+
+
+async def test_a_session_begins_where_the_fewest_are_now_though_nobody_has_looked_lately(three, monkeypatch):
+    now_there, asked_of = {"1": 9, "2": 2, "3": 5}, []
+
+    async def probe(stub, model, timeout_s, tell):
+        server = next(one for one in three if one.client.stub is stub)
+        asked_of.append(server.url[-1])
+        if server.url[-1] not in now_there:
+            return Answer.SILENT
+        tell(model, {"type": "opened", "sessions": now_there[server.url[-1]]})
+        return Answer.ALIVE
+
+    monkeypatch.setattr(probes, "probe", probe)
+    assert (await three.choose_live()) is not None
+    assert asked_of == [], "somebody has just looked"
+    for server in three:
+        server.seen_at = -math.inf
+    assert (await three.choose_live()).url[-1] == "2"
+    assert sorted(asked_of) == ["1", "2", "3"]
+    for server in three:
+        server.seen_at = -math.inf
+    del now_there["2"]
+    assert (await three.choose_live()).url[-1] == "3"
+    # Who does not answer is left alone until somebody has looked.
+    assert asked(three, LIVE) == {"3"}
 
 
 async def test_many_servers_are_looked_at_less_often():

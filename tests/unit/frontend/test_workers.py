@@ -22,7 +22,7 @@ SERVER = {
     "name": "",
     "weight": 1.0,
     "generation": 1,
-    "number": 1,
+    "looks": 1,
     "states": {"asr": "READY", "asr_step": "READY", "asr_stream": "READY", "vad": "READY"},
     "lost": {"vad": "it is gone"},
     "healed": {"vad": 1},
