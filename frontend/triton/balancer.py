@@ -9,7 +9,7 @@ one that was least loaded a moment ago. Nothing here waits, reads a clock or rol
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from frontend.triton import outliers
@@ -31,7 +31,7 @@ GOOD, FULL, ASIDE, UNWELL = range(4)
 
 class Seen(Protocol):
     """What was last seen of a server: whether it can answer, and what it has under way in all, of everybody. number:
-    goes up with each look."""
+    goes up with each look; reports: with each time that it told how much of a kind it has under way."""
 
     @property
     def well(self) -> bool: ...
@@ -45,11 +45,16 @@ class Seen(Protocol):
     @property
     def number(self) -> int: ...
 
+    def reports(self, kind: str) -> int: ...
+
 
 class Alone:
     """Of a server that nobody looks at."""
 
     well, sessions, segments, number = True, 0, 0, 0
+
+    def reports(self, kind: str) -> int:
+        return 0
 
 
 class Standing:
@@ -65,22 +70,22 @@ class Standing:
         # Under way, and begun since the start.
         self.own = {FILE: 0, LIVE: 0}
         self.begun = {FILE: 0, LIVE: 0}
-        # Change of `own` since the look of this number.
+        # Change of `own` since the report of this number.
         self._since = {FILE: 0, LIVE: 0}
-        self._since_number = self.seen.number
+        self._since_report = {FILE: 0, LIVE: 0}
         self._doubted = -1
         self._full_until = {FILE: 0.0, LIVE: 0.0}
         # Called after each answer, to compare it with the others.
         self.judge: Callable[[Standing, float], None] = lambda *_: None
 
     def begin(self, kind: str) -> None:
-        self._fresh()
+        self._fresh(kind)
         self.own[kind] += 1
         self.begun[kind] += 1
         self._since[kind] += 1
 
     def end(self, kind: str) -> None:
-        self._fresh()
+        self._fresh(kind)
         self.own[kind] -= 1
         self._since[kind] -= 1
 
@@ -109,26 +114,22 @@ class Standing:
 
     def under_way(self, kind: str) -> int:
         """Of everybody, as far as is known: what this balancer has there, and what the server had beside that."""
-        self._fresh()
-        return self._in_all(kind)
-
-    def load(self, kind: str) -> tuple[float, float]:
-        """To compare with that of others, for one more of this kind. Sessions stay for minutes and files come and go,
-        so that sessions are spread by their number, and files find the place that is left."""
-        self._fresh()
-        sessions, segments = self._in_all(LIVE), self._in_all(FILE)
-        busy = (segments + 1 + SESSION_SHARE * sessions) / self.weight
-        return ((sessions + 1) / self.weight, busy) if kind == LIVE else (busy, 0.0)
-
-    def _in_all(self, kind: str) -> int:
+        self._fresh(kind)
         own, told = self.own[kind], self.seen.sessions if kind == LIVE else self.seen.segments
         others = told - own + self._since[kind]
         return own + others if others > 0 else own
 
-    def _fresh(self) -> None:
-        if (number := self.seen.number) != self._since_number:
-            self._since_number = number
-            self._since[FILE] = self._since[LIVE] = 0
+    def load(self, kind: str) -> tuple[float, float]:
+        """To compare with that of others, for one more of this kind. Sessions stay for minutes and files come and go,
+        so that sessions are spread by their number, and files find the place that is left."""
+        sessions, segments = self.under_way(LIVE), self.under_way(FILE)
+        busy = (segments + 1 + SESSION_SHARE * sessions) / self.weight
+        return ((sessions + 1) / self.weight, busy) if kind == LIVE else (busy, 0.0)
+
+    def _fresh(self, kind: str) -> None:
+        if (report := self.seen.reports(kind)) != self._since_report[kind]:
+            self._since_report[kind] = report
+            self._since[kind] = 0
 
 
 class Balancer:
@@ -144,9 +145,6 @@ class Balancer:
         self._standings: dict[str, Standing] = {}
         # Those to draw from, as they were last; None: somebody has come, gone, or another weight.
         self._weighted: list[Standing] | None = None
-
-    def __iter__(self) -> Iterator[Standing]:
-        return iter(self._standings.values())
 
     def put(self, standing: Standing) -> None:
         """Add a server, or note that its weight has changed, or whether it is barred."""

@@ -27,6 +27,10 @@ CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.keepalive_time_ms", 30_000),
+    # By default a server that was away for minutes is tried again after minutes, and a trial may take 20 s.
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 CLOSE_GRACE_S = 2.0
 # Of a client's name for its request.

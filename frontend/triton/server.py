@@ -7,6 +7,7 @@ import itertools
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -29,11 +30,12 @@ _generations = itertools.count(1)
 
 class Known(Protocol):
     """What a watcher knows: Triton's word for each model, which models cannot answer and why, how often each was
-    loaded again, and what models say of themselves."""
+    loaded again, and what models say of themselves, with the number of times that they have."""
 
     states: dict[str, str]
     unhealthy: dict[str, str]
     told: dict[str, dict[str, Any]]
+    reports: Counter[str]
 
     @property
     def healed(self) -> Mapping[str, int]: ...
@@ -46,6 +48,7 @@ class Hearsay:
     states: dict[str, str] = field(default_factory=dict)
     unhealthy: dict[str, str] = field(default_factory=dict)
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reports: Counter[str] = field(default_factory=Counter)
     healed: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -96,6 +99,10 @@ class Server:
     def segments(self) -> int:
         """Segments of files that everybody has under way there, likewise."""
         return int(self.known.told.get("decoder", {}).get("files", 0))
+
+    def reports(self, kind: str) -> int:
+        """How often it told so."""
+        return self.known.reports["asr_stream" if kind == LIVE else "decoder"]
 
     @property
     def is_drained(self) -> bool:
@@ -188,6 +195,7 @@ class Server:
 
         def hear(model: str, told: dict[str, Any]) -> None:
             self.known.told[model] = told
+            self.known.reports[model] += 1
 
         answer = await probes.probe(self.client.stub, MODEL, timeout_s, tell=hear)
         if answer in probes.WELL:

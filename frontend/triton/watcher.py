@@ -83,6 +83,8 @@ class Watcher:
         self.unhealthy: dict[str, str] = {}
         # What models say of themselves beside their answers.
         self.told: dict[str, dict[str, Any]] = {}
+        # And how often they have.
+        self.reports: Counter[str] = Counter()
         # Between two rounds.
         self.interval_s = self._pace.interval_s
 
@@ -219,6 +221,7 @@ class Watcher:
 
     def _tell(self, name: str, told: dict[str, Any]) -> None:
         self.told[name] = told
+        self.reports[name] += 1
 
     def _is_back(self, name: str) -> None:
         self._strikes.pop(name, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from frontend.triton.addresses import Address
@@ -28,6 +29,7 @@ def as_told(server: Server, *, several: bool) -> dict[str, Any]:
             for model, names in WANTED.items()
             if model in known.told
         },
+        "reports": dict(known.reports) if several else {},
     }
 
 
@@ -37,7 +39,7 @@ def address_of(told: dict[str, Any]) -> Address:
 
 def take(server: Server, told: dict[str, Any]) -> None:
     """What was told is what is known of it."""
-    server.known = Hearsay(told["states"], told["lost"], told["told"], told["healed"])
+    server.known = Hearsay(told["states"], told["lost"], told["told"], Counter(told["reports"]), told["healed"])
     if server.looks != told["looks"]:
         # As many as the master's.
         server.looks = told["looks"] - 1

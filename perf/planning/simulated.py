@@ -107,6 +107,9 @@ class Asked:
     def number(self) -> int:
         return self.server.number + self._asks
 
+    def reports(self, _: str) -> int:
+        return self.number
+
     @property
     def well(self) -> bool:
         return self.server.well

@@ -27,6 +27,7 @@ SERVER = {
     "lost": {"vad": "it is gone"},
     "healed": {"vad": 1},
     "told": {"decoder": {"files": 2, "checkpoint": "tiny"}, "asr_stream": {"sessions": 3}},
+    "reports": {"decoder": 1, "asr_stream": 1},
 }
 STATE = {
     "servers": [SERVER],
