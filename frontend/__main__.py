@@ -17,6 +17,7 @@ from frontend.guard.tls import TlsError
 from frontend.observe import logs
 from frontend.server import address_of, serve
 from frontend.settings import Settings
+from frontend.triton import lives
 from frontend.triton.backend import Backend
 from frontend.triton.control import NoControlKey, read_key
 from frontend.triton.profiles import ProfileError, at_hand, check_exists, models_of
@@ -46,7 +47,7 @@ def planned(settings: Settings) -> Settings:
 
     Raises ProfileError where the one that is named cannot be served.
     """
-    if settings.triton_url is None:
+    if settings.is_embedded:
         plan = decide(settings)
         print(plan.line, flush=True)
         return settings.model_copy(update={"model_config_name": plan.profile})
@@ -99,6 +100,9 @@ def main() -> int:
         return 2
     logs.install(settings.log_level, as_json=settings.log_json)
     try:
+        if why := lives.trouble(settings):
+            print(f"error: {why}", file=sys.stderr)
+            return 2
         settings = planned(settings)
         read_key(settings.triton_control_key_file)
         tls.check(settings)

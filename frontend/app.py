@@ -42,6 +42,7 @@ def create_app(settings: Settings, part: Part | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.backend = part.backend(settings)
+        app.state.metrics.servers.told = app.state.backend.servers
         app.state.drain = Drain(counts.count(SESSIONS))
         decoders, waiting = part.of(settings.decoders), part.of(settings.max_waiting_for_decoders)
         app.state.decoders = DecodePool(decoders, settings.decode_part_s, waiting)

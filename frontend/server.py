@@ -14,9 +14,10 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from frontend.guard.connections import PING_S, Connections, GuardedHttp, GuardedSocket
+from frontend.guard.connections import PING_S, Connections, GuardedHttp
 from frontend.guard.counts import CONNECTIONS
 from frontend.guard.drain import Drain
+from frontend.guard.guarded_socket import GuardedSocket
 from frontend.guard.handshakes import Handshake, server_context
 from frontend.settings import Settings
 

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from frontend.cores import MOST_PROCESSES, processes_for, usable_cores
+from frontend.triton import addresses
 from frontend.triton.status import cache_dir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +56,11 @@ class Settings(BaseSettings):
     triton_url: str | None = Field(
         default=None,
         description="gRPC address (host:port) of a Triton that runs elsewhere; unset: start the embedded one.",
+    )
+    triton_urls: StringList = Field(
+        default=[],
+        description="Several Tritons (a JSON list) in its stead: host:port or host:port=weight, dns:///name:port for "
+        "all that a name stands for, file:///path for a file with one a line. 0 as a weight drains one.",
     )
     model_repository: Path = Field(
         default=ROOT / "model_repository", description="Model repository of the embedded Triton."
@@ -264,6 +270,17 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Level of the frontend's log."
     )
+
+    @field_validator("triton_urls")
+    @classmethod
+    def _are_addresses(cls, urls: list[str]) -> list[str]:
+        addresses.parsed(urls)
+        return urls
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether Triton is started here, because nobody named one that runs elsewhere."""
+        return self.triton_url is None and not self.triton_urls
 
     @property
     def num_processes(self) -> int:

@@ -40,6 +40,7 @@ async def health(request: Request) -> JSONResponse:
         "correct": {name: role.about for name, role in wording.roles.items()} if wording.has_endpoint else None,
     }
     client = backend.current
+    body["servers"] = backend.servers()
     # What has to be loaded, and whether it is; `models` is all that the repository has.
     body["needed"] = readiness or dict.fromkeys(backend.models, False)
     if lost := backend.lost:

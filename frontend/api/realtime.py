@@ -71,8 +71,8 @@ async def realtime(websocket: WebSocket) -> None:
         async with backend.use() as client:
 
             def begin() -> LastingSession:
-                live = backend.current or client
-                return LastingSession(live, session.session_id, backend.connected, gather_s, metrics.live_delay)
+                live = backend.chosen() or client
+                return LastingSession(live, session.session_id, backend.connected_live, gather_s, metrics.live_delay)
 
             connection = Connection(websocket, Feed(begin, session.as_settings()), session, names)
             await connection.run(None if known else not_served(asked, names))

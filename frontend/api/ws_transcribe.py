@@ -57,7 +57,7 @@ async def transcribe(websocket: WebSocket) -> None:
         async with backend.use() as client:
             name = request_id(websocket.scope) or uuid.uuid4().hex
             gather_s, metrics = settings.live_gather_ms / 1000, websocket.app.state.metrics
-            session = LastingSession(client, name, backend.connected, gather_s, metrics.live_delay)
+            session = LastingSession(client, name, backend.connected_live, gather_s, metrics.live_delay)
             session.send(parameters=parameters)
             await duplex.run(
                 session,

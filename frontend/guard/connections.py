@@ -5,26 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from frontend.errors import ApiError
 from frontend.guard.counts import CONNECTIONS, Count, alone
 from frontend.guard.refusals import as_bytes
-from frontend.guard.shortcut import SHORTCUT, Shortcut
 from frontend.guard.uploads import full
 
 logger = logging.getLogger(__name__)
 
 LOOK_S = 0.5
 PING_S = 20.0
-# Two pings that nobody answered.
-SILENCE_S = 45.0
 # Requests that may be sent before the first of them is answered; uvicorn would keep any number.
 MOST_PIPELINED = 20
 # Bytes of WebSocket messages, of all connections: not complete, waiting for their turn, or being worked on.
@@ -32,7 +27,6 @@ MOST_HELD_BYTES = 256 * 2**20
 # Who is refused may still be sending: what comes is thrown away for a while, as a connection that is closed on unread
 # bytes takes the answer with it.
 LINGER_S, LINGER_BYTES = 5.0, 2**20
-TRY_AGAIN_LATER = 1013
 FULL = as_bytes(ApiError(503, "too many connections: try again soon"))
 
 
@@ -226,96 +220,3 @@ class GuardedHttp(HttpToolsProtocol):
 
     def give_up(self) -> None:
         self.transport.abort()
-
-
-class GuardedSocket(WebSocketsSansIOProtocol):
-    """A WebSocket."""
-
-    def __init__(self, connections: Connections, **given: Any) -> None:
-        super().__init__(**given)
-        self._guard = connections
-        self._heard_at = time.monotonic()
-        self._late_since = 0.0
-        self._shortcut = Shortcut()
-        # Bytes of each message that waits, and of the one that the application has not asked on from.
-        self._waiting: deque[int] = deque()
-        self._worked_on = 0
-        # At `info` the library writes addresses with their query, where words to expect may stand.
-        self.logger = logging.getLogger(f"{__name__}.websocket")
-        self.logger.setLevel(logging.WARNING)
-        self.conn.logger = self.logger
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._guard.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.remove(self)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        self._heard_at = time.monotonic()
-        super().data_received(data)
-
-    def handle_connect(self, event: Any) -> None:
-        # As the routes are found.
-        path = unquote(event.path.partition("?")[0])
-        self.conn.max_message_size = self._guard.message_bytes.get(path, self.config.ws_max_size)
-        super().handle_connect(event)
-        if self.handshake_initiated and not self.close_sent:
-            extensions: dict[str, Any] = self.scope["extensions"]
-            extensions[SHORTCUT] = self._shortcut
-
-    def send_receive_event_to_app(self) -> None:
-        take = self._shortcut.take
-        # What waits to be taken by the route's task, while reading is paused, is not overtaken.
-        if take is not None and self.curr_msg_data_type == "bytes" and not self.read_paused and not self.close_sent:
-            data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
-            if take(data):
-                self.frames = []
-                return
-        size, before = sum(map(len, self.frames)), self.queue.qsize()
-        super().send_receive_event_to_app()
-        # What is no text, or comes after the end, does not wait.
-        if self.queue.qsize() > before:
-            self._waiting.append(size)
-
-    async def receive(self) -> Any:
-        # Whoever asks for the next one is done with the one before.
-        self._worked_on = 0
-        message: Any = await super().receive()
-        if message["type"] == "websocket.receive":
-            self._worked_on = self._waiting.popleft()
-        return message
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
-            # An answer that refuses is complete; the library would log an error for it.
-            self.handshake_complete = True
-
-    def pause_writing(self) -> None:
-        self._late_since = time.monotonic()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self._late_since = 0.0
-        super().resume_writing()
-
-    def overdue(self, now: float) -> str | None:
-        if self._late_since and now - self._late_since > self._guard.reader_s:
-            return "its client does not read what is said"
-        # While nothing is read of it, because it sends faster than it may, its pongs are not seen either.
-        if not self.read_paused and now - self._heard_at > SILENCE_S:
-            return "it answers no ping"
-        return None
-
-    def held(self) -> int:
-        return len(self.conn.reader.buffer) + sum(map(len, self.frames)) + sum(self._waiting) + self._worked_on
-
-    def give_up(self) -> None:
-        if self.handshake_complete and not self.close_sent:
-            self.conn.send_close(TRY_AGAIN_LATER, "the messages of now hold too much memory: send less at a time")
-            self.transport.write(b"".join(self.conn.data_to_send()))
-        # What was told may have left by then.
-        self.loop.call_later(LOOK_S, self.transport.abort)

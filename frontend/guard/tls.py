@@ -26,7 +26,7 @@ def triton_credentials(settings: Settings) -> grpc.ChannelCredentials | None:
     roots, certificate, key = settings.triton_tls_roots, settings.triton_tls_certificate, settings.triton_tls_key
     if roots is None and certificate is None and key is None:
         return None
-    if settings.triton_url is None:
+    if settings.is_embedded:
         raise TlsError(
             "ASR_TRITON_TLS_…: the embedded Triton is on loopback and has no TLS; ASR_TRITON_URL names another"
         )

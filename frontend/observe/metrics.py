@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -37,6 +37,26 @@ class LiveSessions:
         yield GaugeMetricFamily("asr_frontend_live_sessions", "Live sessions now", value=self._count.total)
 
 
+class Servers:
+    """Gauges of each Triton there is now, as whichever process tells it knows them: those that are gone leave none."""
+
+    def __init__(self) -> None:
+        # What /health says of each.
+        self.told: Callable[[], list[dict[str, Any]]] = list
+
+    def collect(self) -> Iterable[Metric]:
+        ready = GaugeMetricFamily("asr_frontend_server_ready", "Whether a Triton takes work", labels=["server"])
+        sessions = GaugeMetricFamily(
+            "asr_frontend_server_live_sessions", "Live sessions of a Triton", labels=["server"]
+        )
+        segments = GaugeMetricFamily("asr_frontend_server_segments", "Segments of files of a Triton", labels=["server"])
+        for one in self.told():
+            ready.add_metric([one["url"]], float(one["state"] == "ready"))
+            sessions.add_metric([one["url"]], one["live_sessions"])
+            segments.add_metric([one["url"]], one["segments"])
+        yield from (ready, sessions, segments)
+
+
 class Metrics:
     """One registry an application. Where the service has several processes, each writes what it counts into a file
     (prometheus_client's multiprocess mode, by PROMETHEUS_MULTIPROC_DIR), and any of them tells the sum."""
@@ -46,6 +66,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._live = LiveSessions(sessions or alone(SESSIONS))
         self.registry.register(self._live)
+        self.servers = Servers()
+        self.registry.register(self.servers)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"asr_frontend_{name}", text, labels, registry=self.registry, buckets=buckets)
@@ -83,6 +105,7 @@ class Metrics:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)
             registry.register(self._live)
+            registry.register(self.servers)
         return generate_latest(registry)
 
     def first_text(self, seconds: float) -> None:

@@ -12,7 +12,6 @@ from frontend.audio.words import Word
 from frontend.triton.client import MAX_NAME, TritonClient
 from frontend.triton.messages import add_input, bytes_element, elements, set_parameter
 from frontend.triton.profiles import ALIGN
-from frontend.triton.unary import outputs
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -41,7 +40,7 @@ async def aligned(
     set_parameter(request, "priority_level", priority)
     if whole:
         set_parameter(request, "vad", "off")
-    raw = await outputs(client, request, timeout_s)
+    raw = await client.outputs(request, timeout_s)
     texts = [text.decode() for text in elements(raw["WRITTEN"])]
     spans = np.frombuffer(raw["SPANS"], dtype="<i4").reshape(-1, 2) / SAMPLE_RATE_HZ
     sure = np.frombuffer(raw["CONFIDENCE"], dtype="<f4")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
@@ -14,79 +13,63 @@ import anyio
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2
 
 from frontend.observe import tracing
-from frontend.triton import control
+from frontend.triton.balancer import FILE, LIVE, Standing
+from frontend.triton.errors import TritonRefused, TritonUnavailable, details, refused
 from frontend.triton.messages import Delta, add_input, bytes_element, delta_of, outputs_of, set_parameter
 from frontend.triton.renewals import Renewals, Unanswered
+from frontend.triton.server_calls import ServerCalls
 
 # A clip of 512 s is 33 MB; gRPC's own limit is 4.
 CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.keepalive_time_ms", 30_000),
+    # By default a server that was away for minutes is tried again after minutes, and a trial may take 20 s.
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
-# An answer of a stream has a message but no code, so the models put the code in front of it. (Triton's header
-# triton_grpc_error gives a true status, and crashed version 2.51 now and then.)
-INVALID = "INVALID_ARGUMENT: "
 CLOSE_GRACE_S = 2.0
 # Of a client's name for its request.
 MAX_NAME = 100
-# What a full server says: the decoder and `asr_stream` of their places, Triton of queues that a profile may bound.
-BUSY = ("try again later", "maximum queue size", "timeout expired")
-# What is said of a model whose process is dead, or which is being loaded again: it will be back.
-LOST = ("is not healthy", "unknown model", "is not ready", "no available versions", "Stub process", "not found")
-# What it says of its control services where the secret is not theirs.
-RESTRICTED = "This protocol is restricted"
-# What Triton says of a sequence that it does not know: the model was loaded again, or nothing came for a minute. Where
-# only `asr_stream` does not know it, that says so with a code of its own.
-FORGOTTEN = ("must specify the START flag",)
+# What is behind a clip's samples takes as long as so much sound.
+SETUP_S = 1.0
+SAMPLE_RATE_HZ = 16_000
+# Calls that ended so are to be tried again.
+GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
-class TritonRefused(Exception):
-    """Triton answered with an error. `invalid` when the request was at fault, `busy` when its queue is full."""
-
-    def __init__(self, message: str, *, invalid: bool = False, busy: bool = False) -> None:
-        super().__init__(message)
-        self.invalid = invalid
-        self.busy = busy
-
-
-class TritonUnavailable(Exception):
-    """Triton cannot be reached, or did not answer in time."""
-
-
-class ControlRefused(TritonUnavailable):
-    """Triton's control services want another secret than ours, or ours cannot be read."""
-
-
-class TritonClient:
+class TritonClient(ServerCalls):
     """A connection to one Triton, for any number of concurrent requests."""
 
     def __init__(
-        self, url: str, control_key: Callable[[], str] = str, credentials: grpc.ChannelCredentials | None = None
+        self,
+        url: str,
+        control_key: Callable[[], str] = str,
+        credentials: grpc.ChannelCredentials | None = None,
+        name: str = "",
     ) -> None:
         """control_key: gives the secret of Triton's control services, "" where they ask for none. credentials:
-        TLS's; None: plaintext."""
+        TLS's; None: plaintext. name: that a certificate is to have in place of the address."""
         self.url = url
-        self._control_key = control_key
+        options = [*CHANNEL_OPTIONS, *([("grpc.ssl_target_name_override", name)] if name and credentials else [])]
         self._channel = (
-            grpc.aio.secure_channel(url, credentials, options=CHANNEL_OPTIONS)
+            grpc.aio.secure_channel(url, credentials, options=options)
             if credentials is not None
-            else grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+            else grpc.aio.insecure_channel(url, options=options)
         )
+        super().__init__(self._channel, control_key)
         self._ending: set[asyncio.Task[None]] = set()
         # When each model last answered a request that had to compute, and whom to tell that one failed.
         self.answered: dict[str, float] = {}
         self.renewals = Renewals()
         self.on_failure: Callable[[str], None] = lambda _: None
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-
-    @property
-    def stub(self) -> Any:
-        """The calls of Triton's gRPC service."""
-        return self._stub
+        # What is under way there and how it went, and whether another server has room for a kind of work.
+        self.standing = Standing(url)
+        self.has_room_beside: Callable[[str], bool] = lambda _: False
 
     def note(self, model: str) -> None:
         """A model has answered."""
@@ -98,83 +81,31 @@ class TritonClient:
         await asyncio.gather(*self._ending, return_exceptions=True)
         await self._channel.close(grace=CLOSE_GRACE_S)
 
-    async def server_metadata(self, timeout_s: float = 2.0) -> dict[str, str]:
-        """Name and version of the server; TritonUnavailable where there is none."""
-        try:
-            answer = await self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise TritonUnavailable(_details(error)) from error
-        return {"name": answer.name, "version": answer.version}
-
-    async def is_ready(self, model: str, timeout_s: float = 2.0) -> bool:
-        """Whether the server is there and this model, with all it is made of, can answer."""
-        try:
-            answer = await self._stub.ModelReady(service_pb2.ModelReadyRequest(name=model), timeout=timeout_s)
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.ready)
-
-    async def repository(self, timeout_s: float = 2.0) -> dict[str, str]:
-        """State of every model in the repository, by name. Raises ControlRefused or TritonUnavailable."""
-        try:
-            request = service_pb2.RepositoryIndexRequest()
-            answer = await self._stub.RepositoryIndex(request, timeout=timeout_s, metadata=self._control())
-        except grpc.aio.AioRpcError as error:
-            raise _unavailable(error) from error
-        return {model.name: model.state or "UNLOADED" for model in answer.models}
-
-    async def load(self, model: str, timeout_s: float) -> None:
-        """Load a model, and what it is made of. Raises TritonRefused or TritonUnavailable."""
-        request = service_pb2.RepositoryModelLoadRequest(model_name=model)
-        await self._managed(self._stub.RepositoryModelLoad(request, timeout=timeout_s, metadata=self._control()))
-
-    async def unload(self, model: str, timeout_s: float = 60.0, *, alone: bool = False) -> None:
-        """Unload a model, and what it is made of, or that one alone."""
-        request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
-        request.parameters["unload_dependents"].bool_param = not alone
-        await self._managed(self._stub.RepositoryModelUnload(request, timeout=timeout_s, metadata=self._control()))
-
-    async def counts(self, model: str, timeout_s: float = 2.0) -> tuple[int, int] | None:
-        """How often a model has computed, and how many requests have failed in it; None where that is not told."""
-        try:
-            request = service_pb2.ModelStatisticsRequest(name=model)
-            answer = await self._stub.ModelStatistics(request, timeout=timeout_s)
-        except grpc.aio.AioRpcError:
-            return None
-        told = answer.model_stats
-        return sum(int(one.execution_count) for one in told), sum(int(one.inference_stats.fail.count) for one in told)
-
-    async def config(self, model: str, timeout_s: float = 2.0) -> Any:
-        """A loaded model's configuration with all that Triton filled in. Raises TritonRefused or TritonUnavailable."""
-        request = service_pb2.ModelConfigRequest(name=model)
-        return (await self._managed(self._stub.ModelConfig(request, timeout=timeout_s))).config
-
-    async def _managed(self, call: Any) -> Any:
-        try:
-            return await call
-        except grpc.aio.AioRpcError as error:
-            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise _unavailable(error) from error
-            raise refused(error.details() or "") from error
-
     async def vad(self, pcm: NDArray[np.float32], state: NDArray[np.float32]) -> Any:
         """Speech probabilities of the next samples of a stream, one per 512, and the new state."""
         request = service_pb2.ModelInferRequest(model_name="vad")
         for name, value in (("PCM", pcm), ("STATE", state)):
             add_input(request, name, "FP32", [value.size], np.ascontiguousarray(value, dtype="<f4").tobytes())
+        raw = await self.outputs(request, 20.0)
+        return np.frombuffer(raw["SPEECH_PROB"], dtype="<f4"), np.frombuffer(raw["STATE"], dtype="<f4")
+
+    async def outputs(self, request: Any, timeout_s: float) -> dict[str, bytes]:
+        """The tensors of a request's one answer, by name. Raises TritonRefused or TritonUnavailable."""
+        self.standing.begin(FILE)
         try:
-            call = self._stub.ModelInfer(request, timeout=20.0, metadata=tracing.metadata())
-            response = await self.renewals.answer(call, time.monotonic())
+            call = self._stub.ModelInfer(request, timeout=timeout_s, metadata=tracing.metadata())
+            answer = outputs_of(await self.renewals.answer(call, time.monotonic()))
+            self.standing.answered(FILE, None, time.monotonic())
+            return answer
         except Unanswered as error:
             raise TritonUnavailable(str(error)) from error
         except grpc.aio.AioRpcError as error:
-            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise TritonUnavailable(_details(error)) from error
-            raise refused(error.details() or "") from error
+            raise self._failed(error) from error
         except grpc.aio.UsageError as error:
+            # The channel was closed between two calls.
             raise TritonUnavailable(str(error)) from error
-        raw = outputs_of(response)
-        return np.frombuffer(raw["SPEECH_PROB"], dtype="<f4"), np.frombuffer(raw["STATE"], dtype="<f4")
+        finally:
+            self.standing.end(FILE)
 
     async def cancel(self, request_id: str) -> None:
         """Drop a request inside of the decoder, which an ensemble does not tell that its client has left."""
@@ -223,14 +154,15 @@ class TritonClient:
             # The channel was closed between two calls.
             raise TritonUnavailable(str(error)) from error
         sent = time.monotonic()
+        self.standing.begin(FILE)
         try:
             while (answer := await self.renewals.answer(call.read(), sent)) is not grpc.aio.EOF:
                 if answer.error_message:
-                    refusal = refused(answer.error_message)
-                    if isinstance(refusal, TritonUnavailable):
-                        self.on_failure(answer.error_message)
-                    raise refusal
+                    raise self.refusal(answer.error_message, FILE)
                 delta = delta_of(answer.infer_response)
+                if delta.result is not None:
+                    now = time.monotonic()
+                    self.standing.answered(FILE, (now - sent) / (SETUP_S + pcm.size / SAMPLE_RATE_HZ), now)
                 yield delta
                 if delta.result is not None:
                     self.note(model)
@@ -240,25 +172,43 @@ class TritonClient:
         except Unanswered as error:
             raise TritonUnavailable(str(error)) from error
         except grpc.aio.AioRpcError as error:
-            raise TritonUnavailable(_details(error)) from error
+            self.standing.failed(time.monotonic())
+            raise TritonUnavailable(details(error)) from error
         finally:
+            self.standing.end(FILE)
             if answered.is_set():
                 self._in_background(_ended(call))
             else:
                 call.cancel()
                 self._in_background(self.cancel(request_id))
 
-    def _control(self) -> tuple[tuple[str, str], ...] | None:
-        try:
-            key = self._control_key()
-        except control.NoControlKey as error:
-            # Triton answers all the same: only its control is out of reach.
-            raise ControlRefused(str(error)) from error
-        return ((control.GRPC_HEADER, key),) if key else None
-
     def live_stream(self, requests: AsyncIterator[Any]) -> Any:
         """A gRPC stream of requests and answers, as long as a live session lasts."""
-        return self._stub.ModelStreamInfer(requests, metadata=tracing.metadata())
+        call = self._stub.ModelStreamInfer(requests, metadata=tracing.metadata())
+        self.standing.begin(LIVE)
+        call.add_done_callback(lambda _: self.standing.end(LIVE))
+        return call
+
+    def refusal(self, message: str, kind: str) -> TritonRefused | TritonUnavailable:
+        """What an error message of a stream means, which is noted. Who finds no place here, and would elsewhere, is to
+        ask there. kind: of the work."""
+        error, now = refused(message), time.monotonic()
+        if isinstance(error, TritonUnavailable):
+            self.standing.failed(now)
+            self.on_failure(message)
+        elif error.busy:
+            self.standing.full(kind, now)
+            return TritonUnavailable(message) if self.has_room_beside(kind) else error
+        elif not error.invalid:
+            self.standing.failed(now)
+        return error
+
+    def _failed(self, error: grpc.aio.AioRpcError) -> TritonRefused | TritonUnavailable:
+        """The same of a call with one answer."""
+        if error.code() in GONE:
+            self.standing.failed(time.monotonic())
+            return TritonUnavailable(details(error))
+        return self.refusal(error.details() or "", FILE)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -279,22 +229,3 @@ async def _once(request: Any, answered: asyncio.Event) -> AsyncIterator[Any]:
     """The one request of a stream, which stays open for the answers."""
     yield request
     await answered.wait()
-
-
-def refused(message: str) -> TritonRefused | TritonUnavailable:
-    """What an error message of Triton or a model means: TritonUnavailable where the model itself is lost."""
-    # An ensemble names itself in front of its step's message.
-    message = re.sub(r"^in ensemble '[^']*', ", "", message)
-    if message.startswith(INVALID):
-        return TritonRefused(message.removeprefix(INVALID), invalid=True)
-    if any(sign in message for sign in BUSY):
-        return TritonRefused(message, busy=True)
-    return TritonUnavailable(message) if any(sign in message for sign in LOST + FORGOTTEN) else TritonRefused(message)
-
-
-def _unavailable(error: grpc.aio.AioRpcError) -> TritonUnavailable:
-    return (ControlRefused if RESTRICTED in (error.details() or "") else TritonUnavailable)(_details(error))
-
-
-def _details(error: grpc.aio.AioRpcError) -> str:
-    return f"{error.code().name.lower()}: {error.details()}"

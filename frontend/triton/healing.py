@@ -9,7 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from frontend.triton.client import ControlRefused, TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.errors import ControlRefused
 from frontend.triton.instances import Instances
 from frontend.triton.pace import Pace
 

@@ -122,6 +122,12 @@ class Journal:
             settings["told_speakers"] = self._num_speakers
         return [Sent(self._base, parameters=settings), *self._sent]
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether another stream could go on from here with nothing said again: no utterance is open, nothing is to
+        follow a final, and no command waits for its answer."""
+        return not (self._started or self._wordless or self._speakerless or any(one.parameters for one in self._sent))
+
     def lost_beside(self) -> list[dict[str, Any]]:
         """Of a stream that was lost: the events that were to follow its finals, whose sound is kept no more."""
         wordless, speakerless = sorted(self._wordless), sorted(self._speakerless)

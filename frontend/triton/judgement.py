@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 
@@ -26,7 +27,7 @@ class Judgement:
         self._pace = pace
         self._instances = instances
         self._answered: dict[str, float] = {}
-        self._executions: dict[str, int | None] = {}
+        self._executions: dict[str, int] = {}
         self._silences: Counter[str] = Counter()
 
     def forget(self, name: str) -> None:
@@ -38,12 +39,12 @@ class Judgement:
     async def note_progress(self, answers: dict[str, Answer]) -> None:
         """A request that was in a process as that died may block its model, and nothing then says why questions get no
         answer; in a long line they get none either, but it moves."""
-        for name, answer in answers.items():
-            if answer is Answer.SILENT and probes.kind_of(name) in probes.SOON:
-                counts = await self._client.counts(name, self._pace.state_s)
-                executions = counts and counts[0]
-                if executions != self._executions.get(name):
-                    self._executions[name], self._answered[name] = executions, time.monotonic()
+        silent = [name for name in answers if answers[name] is Answer.SILENT and probes.kind_of(name) in probes.SOON]
+        told = await asyncio.gather(*(self._client.counts(name, self._pace.state_s) for name in silent))
+        for name, counts in zip(silent, told, strict=True):
+            # A count that was not told says nothing of progress.
+            if counts is not None and counts[0] != self._executions.get(name):
+                self._executions[name], self._answered[name] = counts[0], time.monotonic()
 
     def reason(self, name: str, answer: Answer) -> str:
         """Why a model is lost, or nothing where it is not."""

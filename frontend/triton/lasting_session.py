@@ -11,6 +11,7 @@ from typing import Any
 
 from frontend.guard.ahead import Ahead
 from frontend.observe.delays import Delays
+from frontend.triton.balancer import LIVE
 from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.journal import Journal
 from frontend.triton.live_session import LiveSession
@@ -27,6 +28,8 @@ MOST_RESUMES = 5
 TOO_MANY_WAIT = "of audio wait to be heard"
 MOST_REFUSALS = 3
 WELL_AFTER_S = 60.0
+# What was said while it was lost is heard by then.
+CAUGHT_UP_S = 10.0
 
 BYTES_PER_S = 2 * 16_000
 
@@ -58,9 +61,12 @@ class LastingSession:
         self._num_waiting = 0
         self._timer: asyncio.TimerHandle | None = None
         self._passed_at = -math.inf
-        self._delays = Delays(heard) if heard is not None else None
+        self._heard = heard
+        self._delays = Delays(self._observed) if heard is not None else None
         self._journal = Journal()
-        self._stream: LiveSession | None = LiveSession(client, request_id)
+        self._client = client
+        self._resumed_at = -math.inf
+        self._stream: LiveSession | None = LiveSession(client, request_id, self._is_at_rest)
         self._ended = False
         # When sound came last, as time.monotonic has it.
         self.sound_at = time.monotonic()
@@ -144,7 +150,7 @@ class LastingSession:
         Raises TritonUnavailable where Triton is lost and does not come back.
         """
         opened, fresh, wordless, refusals = False, False, 0, 0
-        lost_at, pause_s, resumed_at = 0.0, RETRY_FIRST_S, 0.0
+        lost_at, pause_s = 0.0, RETRY_FIRST_S
         while True:
             try:
                 assert self._stream is not None
@@ -156,13 +162,16 @@ class LastingSession:
                             # They are missing from here on: what is sent again has them, and keeps their time.
                             refusals += 1
                             raise TritonUnavailable(event["message"])
-                        if fresh and (
-                            event.get("code") == "busy" or (_is_of_settings(event) and self._journal.doubt())
+                        if (
+                            fresh
+                            and opened
+                            and (event.get("code") == "busy" or (_is_of_settings(event) and self._journal.doubt()))
                         ):
                             raise TritonUnavailable(event["message"])
-                    if event["type"] == "opened" and opened:
+                    if event["type"] == "opened":
                         lost_at, pause_s = 0.0, RETRY_FIRST_S
-                        wordless, resumed_at = wordless + 1, time.monotonic()
+                    if event["type"] == "opened" and opened:
+                        wordless, self._resumed_at = wordless + 1, time.monotonic()
                         event = {"type": "resumed"}
                     elif event["type"] in ("partial", "final"):
                         fresh, wordless = False, 0
@@ -182,11 +191,11 @@ class LastingSession:
                 raise TritonUnavailable("the live stream ended")
             except TritonUnavailable as error:
                 now = time.monotonic()
-                if not lost_at and now - resumed_at > WELL_AFTER_S:
+                if not lost_at and now - self._resumed_at > WELL_AFTER_S:
                     wordless, refusals = 0, min(refusals, 1)
                 lost_at = lost_at or now
                 impatient = now - lost_at > PATIENCE_S or wordless > MOST_RESUMES or refusals > MOST_REFUSALS
-                if self._connected is None or not opened or impatient:
+                if self._connected is None or impatient or (not opened and await self._is_alone()):
                     raise
                 logger.warning("live session %s is lost and goes on elsewhere: %s", self._request_id, error)
                 await self._abandon()
@@ -203,6 +212,22 @@ class LastingSession:
         if self._stream is not None:
             await self._stream.close()
 
+    async def _is_alone(self) -> bool:
+        """Whether there is no other server than the one that was lost before it said a word."""
+        assert self._connected is not None
+        return await self._connected() is self._client
+
+    def _is_at_rest(self) -> bool:
+        return self._journal.at_rest
+
+    def _observed(self, kind: str, seconds: float) -> None:
+        assert self._heard is not None
+        self._heard(kind, seconds)
+        now = time.monotonic()
+        # What waited for another server is not late by that server's fault.
+        if kind == "partial" and now - self._resumed_at > CAUGHT_UP_S:
+            self._client.standing.answered(LIVE, seconds, now)
+
     async def _abandon(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
@@ -210,7 +235,8 @@ class LastingSession:
 
     async def _go_on(self, client: TritonClient) -> None:
         """Nothing waits between the journal's requests and the next one of the client."""
-        stream = LiveSession(client, self._request_id)
+        self._client = client
+        stream = LiveSession(client, self._request_id, self._is_at_rest)
         for sent in self._journal.again():
             stream.send(sent.pcm16, sent.parameters, end=sent.end, number=sent.number)
         self._stream = stream

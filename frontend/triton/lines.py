@@ -20,9 +20,16 @@ MOST_FAILURES = 2
 QUICK = (*probes.SOON, *probes.AT_ONCE)
 
 
-async def ask(client: TritonClient, name: str, timeout_s: float, stall_s: float, state_s: float) -> Answer:
+async def ask(
+    client: TritonClient,
+    name: str,
+    timeout_s: float,
+    stall_s: float,
+    state_s: float,
+    tell: probes.Tell = lambda *_: None,
+) -> Answer:
     """What a model says to a small question, or `lost` as soon as the requests before it fail and none is computed."""
-    asking = asyncio.ensure_future(probes.probe(client.stub, name, timeout_s, stall_s))
+    asking = asyncio.ensure_future(probes.probe(client.stub, name, timeout_s, stall_s, tell))
     try:
         before: tuple[int, int] | None = None
         while not (await asyncio.wait([asking], timeout=LOOK_S))[0]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
 from tritonclient.grpc import service_pb2
 
-from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable, refused
+from frontend.triton.balancer import LIVE
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.errors import details
 from frontend.triton.messages import add_input, set_parameter
 
 MODEL = "asr_stream"
@@ -34,7 +37,8 @@ REQUEST_BYTES = 500
 class LiveSession:
     """`send` never waits, `room` does; `events` ends with `closed`. Leave it by `close`, whatever happened."""
 
-    def __init__(self, client: TritonClient, request_id: str) -> None:
+    def __init__(self, client: TritonClient, request_id: str, at_rest: Callable[[], bool] = lambda: True) -> None:
+        """at_rest: whether nothing that it began is still to be told."""
         self._client = client
         self._requests: asyncio.Queue[Any] = asyncio.Queue()
         self._request_id = request_id
@@ -47,7 +51,7 @@ class LiveSession:
         self._has_room.set()
         self._call = client.live_stream(self._requests_as_they_come())
         # Triton leaves an open request of a dead process unanswered, also when the next one is there.
-        self._forgotten = client.renewals.of(MODEL)
+        self._forgotten = client.renewals.of(MODEL, at_rest)
 
     def send(
         self,
@@ -104,9 +108,8 @@ class LiveSession:
         try:
             while (answer := await self._answer()) is not grpc.aio.EOF:
                 if answer.error_message:
-                    error = refused(answer.error_message)
+                    error = self._client.refusal(answer.error_message, LIVE)
                     if isinstance(error, TritonUnavailable):
-                        self._client.on_failure(answer.error_message)
                         raise error
                     event = {"type": "error", "code": _code(error), "message": str(error), "fatal": not spoken}
                     _, is_numbered, number = answer.infer_response.id.removesuffix(TELL_HEARD).rpartition(NUMBER)
@@ -131,7 +134,8 @@ class LiveSession:
                     return
             raise TritonUnavailable("Triton ended the live stream")
         except grpc.aio.AioRpcError as error:
-            raise TritonUnavailable(f"{error.code().name.lower()}: {error.details()}") from error
+            self._client.standing.failed(time.monotonic())
+            raise TritonUnavailable(details(error)) from error
 
     async def close(self) -> None:
         """End the stream; what Triton still does for it is cancelled."""
@@ -153,7 +157,7 @@ class LiveSession:
             await asyncio.wait((reading, self._forgotten), return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 return reading.result()
-            raise TritonUnavailable("the model was loaded again")
+            raise TritonUnavailable(self._forgotten.result())
         finally:
             reading.cancel()
 

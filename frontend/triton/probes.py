@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import Enum
 from typing import Any
 
@@ -15,7 +15,8 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2
 
-from frontend.triton.client import BUSY, INVALID, LOST, add_input, set_parameter
+from frontend.triton.errors import BUSY, INVALID, LOST
+from frontend.triton.messages import add_input, set_parameter
 
 SAMPLE_RATE_HZ = 16_000
 VAD_STATE = 320
@@ -48,15 +49,21 @@ class Answer(Enum):
 
 WELL = (Answer.ALIVE, Answer.WORKING)
 
+# Takes a model's name, and what it says of itself.
+Tell = Callable[[str, dict[str, Any]], None]
+
 
 def kind_of(model: str) -> str:
     """The room that a model is: those of a small checkpoint have its code, and the encoder of an aligner has."""
     return model.removesuffix("_fast").removesuffix("_aligner")
 
 
-async def probe(stub: Any, model: str, timeout_s: float, stall_s: float = math.inf) -> Answer:
+async def probe(
+    stub: Any, model: str, timeout_s: float, stall_s: float = math.inf, tell: Tell = lambda *_: None
+) -> Answer:
     """Ask a model by itself, without a forward pass where it can answer without one: some milliseconds. stall_s: the
-    least that a step of the decoder takes before it is called stalled."""
+    least that a step of the decoder takes before it is called stalled. tell: called with what decoder and `asr_stream`
+    say of themselves: the checkpoint, and how many sequences of files, and sessions, are under way in all."""
     request = service_pb2.ModelInferRequest(model_name=model)
     set_parameter(request, "priority_level", PRIORITY)
     kind = kind_of(model)
@@ -79,13 +86,22 @@ async def probe(stub: Any, model: str, timeout_s: float, stall_s: float = math.i
         told: list[Answer] = []
 
         def is_final(response: Any) -> bool:
-            told[:] = [_progress(response, stall_s)]
+            engine = _engine(response)
+            tell(model, engine)
+            told[:] = [_progress(engine, stall_s)]
             return _is_final(response)
 
         answer = await _streamed(stub, [request], timeout_s, is_final)
         return told[0] if answer is Answer.ALIVE and told else answer
     if kind == "asr_stream":
-        return await _streamed(stub, _session(model, b""), timeout_s, _is_closed)
+
+        def is_closed(response: Any) -> bool:
+            event = _event(response)
+            if event.get("type") == "opened":
+                tell(model, event)
+            return event.get("type") == "closed"
+
+        return await _streamed(stub, _session(model, b""), timeout_s, is_closed)
     if kind == "aligner":
         # No words, which have no times.
         add_input(request, "EMBEDDINGS", "FP32", [1, 0, 1], b"")
@@ -111,7 +127,8 @@ async def canary(stub: Any, model: str, timeout_s: float) -> Answer:
         for name, value in (("vad", "off"), ("priority_level", PRIORITY)):
             set_parameter(request, name, value)
         return await _streamed(stub, [request], timeout_s, _is_final)
-    return await _streamed(stub, _session(model, noise.tobytes()), timeout_s, _is_closed)
+    session = _session(model, noise.tobytes())
+    return await _streamed(stub, session, timeout_s, lambda response: _event(response).get("type") == "closed")
 
 
 def _session(model: str, pcm16: bytes) -> list[Any]:
@@ -179,10 +196,14 @@ def judged(message: str) -> Answer:
     return Answer.LOST if any(sign in message for sign in LOST) else Answer.FAILED
 
 
-def _progress(response: Any, stall_s: float) -> Answer:
+def _engine(response: Any) -> dict[str, Any]:
     """What a decoder says of its engine beside an answer without audio."""
     result = json.loads(_outputs(response).get("RESULT", b"")[4:] or "{}")
-    engine = result.get("engine", {})
+    engine: dict[str, Any] = result.get("engine", {})
+    return engine
+
+
+def _progress(engine: dict[str, Any], stall_s: float) -> Answer:
     if not engine.get("working"):
         return Answer.ALIVE
     longest_s = max(stall_s, STALLED_TIMES * engine["longest_step_s"])
@@ -197,6 +218,7 @@ def _is_final(response: Any) -> bool:
     return _outputs(response).get("FINAL", b"\0") != b"\0"
 
 
-def _is_closed(response: Any) -> bool:
-    event = _outputs(response).get("EVENT", b"")
-    return bool(event) and json.loads(event[4:])["type"] == "closed"
+def _event(response: Any) -> dict[str, Any]:
+    told = _outputs(response).get("EVENT", b"")
+    event: dict[str, Any] = json.loads(told[4:]) if told else {}
+    return event

@@ -26,8 +26,10 @@ from frontend.triton.wheel import TritonError, prepare_backends, triton_folder
 logger = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")
-# What Triton says, and ends, where somebody listens on its gRPC port.
-PORT_IS_TAKEN = "failed to start GRPC service"
+# What Triton says, and ends, where somebody listens on its gRPC port, or on that of its metrics.
+PORT_IS_TAKEN = ("failed to start GRPC service", "failed to start Metrics service")
+# Its last port is tried when it answers by gRPC already; that it is taken shows within some milliseconds.
+LAST_PORT_S = 0.05
 # Triton's first lines, after it has read its arguments.
 ARGUMENTS_READ = "_memory_manager.cc"
 # Its last ones, where requests do not end (of clients that have vanished): what it does then may wait for ever for the
@@ -119,8 +121,8 @@ class EmbeddedTriton:
                 await self._start_once()
                 return
             except PortTaken:
-                # Somebody was faster between the look at the port and Triton's.
-                self._take_ports(free_port())
+                # Somebody was faster between the look at a port and Triton's.
+                self._take_ports(self.grpc_port if is_free(self.grpc_port) else free_port())
         raise TritonError(f"no port of {PORT_TRIALS} stayed free until Triton listened (log: {self.log_path})")
 
     async def _start_once(self) -> None:
@@ -241,21 +243,28 @@ class EmbeddedTriton:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while time.monotonic() < deadline:
                 if not self.is_running():
-                    if PORT_IS_TAKEN in self.log_path.read_text(errors="replace"):
-                        raise PortTaken(f"port {self.grpc_port} is taken")
+                    if self._has_no_port():
+                        raise PortTaken(f"port {self.grpc_port} or {self.metrics_port} is taken")
                     raise TritonError(f"the embedded Triton ended at once; {_reason(self.log_path)}")
                 if not hidden and self.pid and ARGUMENTS_READ in self.log_path.read_text(errors="replace"):
                     hidden = arguments.hide(self.pid, self.control_key)
                 try:
                     answer = await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=1.0)
                     if answer.ready and await self._is_ours(stub):
-                        return
+                        await asyncio.sleep(LAST_PORT_S)
+                        if not self._has_no_port():
+                            return
                 except grpc.aio.AioRpcError:
                     pass
                 await asyncio.sleep(0.05)
         raise TritonError(
             f"Triton was not ready in {self._settings.triton_start_timeout_s:g} s: {_reason(self.log_path)}"
         )
+
+    def _has_no_port(self) -> bool:
+        """Whether it ends because somebody listens where it was to."""
+        log = self.log_path.read_text(errors="replace")
+        return any(words in log for words in PORT_IS_TAKEN)
 
     async def _is_ours(self, stub: service_pb2_grpc.GRPCInferenceServiceStub) -> bool:
         """Triton listens when its models are loaded: until then somebody else's may answer at the port."""

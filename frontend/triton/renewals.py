@@ -1,4 +1,6 @@
-"""Calls that a lost model took with it: Triton 2.51 leaves some of them unanswered for ever."""
+"""Calls that a lost model took with it, which Triton 2.51 leaves unanswered now and then, and sessions that are to go
+on elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ class Renewals:
 
     def __init__(self) -> None:
         self._last = 0.0
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, dict[asyncio.Future[str], Callable[[], bool]]] = {}
         # Whom else to tell.
         self.on_note: Callable[[str], None] = lambda _: None
 
@@ -31,18 +33,33 @@ class Renewals:
         """A model is back."""
         self._last = time.monotonic()
         self.on_note(model)
-        for future in [*self._waiting.get(model, ())]:
-            if not future.done():
-                future.set_result(None)
+        self.send_away(model, "the model was loaded again")
 
-    def of(self, model: str) -> asyncio.Future[None]:
-        """Done when this model is next back after it was lost: what it was told before, it does not know any more.
+    def of(self, model: str, at_rest: Callable[[], bool] = lambda: True) -> asyncio.Future[str]:
+        """Done, with the reason, when this model is next back after it was lost, because what it was told before it
+        does not know any more, or when whoever waits is sent away. at_rest: whether that would disturb nothing now.
         Cancel it where nobody wants to know any longer."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting = self._waiting.setdefault(model, set())
-        waiting.add(future)
-        future.add_done_callback(waiting.discard)
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(model, {})
+        waiting[future] = at_rest
+        future.add_done_callback(lambda done: waiting.pop(done, None))
         return future
+
+    def num_waiting(self, model: str) -> int:
+        """Sessions that would be sent away."""
+        return len(self._waiting.get(model, ()))
+
+    def send_away(self, model: str, reason: str, most: int | None = None, *, at_rest: bool = False) -> int:
+        """Tell those that wait for this model to go on elsewhere, `most` of them at most, or those alone that are at
+        rest; returns how many were told."""
+        told = 0
+        for future, rests in [*self._waiting.get(model, {}).items()]:
+            if most is not None and told >= most:
+                break
+            if not future.done() and (not at_rest or rests()):
+                future.set_result(reason)
+                told += 1
+        return told
 
     async def answer(self, call: Awaitable[T], sent: float) -> T:
         """What `call` brings. sent: when its request was, as time.monotonic has it. Raises Unanswered, and what the

@@ -12,7 +12,6 @@ from tritonclient.grpc import service_pb2
 from frontend.triton.client import MAX_NAME, TritonClient
 from frontend.triton.messages import add_input, set_parameter
 from frontend.triton.profiles import SPEAKERS
-from frontend.triton.unary import outputs
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ async def told_apart(
     }
     for name, value in parameters.items():
         set_parameter(request, name, value)
-    told = await outputs(client, request, timeout_s)
+    told = await client.outputs(request, timeout_s)
     speakers = np.frombuffer(told["SPEAKERS"], dtype="<i4").reshape(-1, 2).tolist()
     return Apart(
         np.frombuffer(told["TURNS"], dtype="<i4").reshape(-1, 2),

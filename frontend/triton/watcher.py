@@ -22,7 +22,8 @@ from typing import Any
 
 from frontend.triton import lines, probes
 from frontend.triton.canaries import Canaries
-from frontend.triton.client import ControlRefused, TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
+from frontend.triton.errors import ControlRefused
 from frontend.triton.healing import READY, Healer, ServerLost
 from frontend.triton.instances import Instances, processes_wanted
 from frontend.triton.judgement import Judgement
@@ -81,6 +82,12 @@ class Watcher:
         # As Triton told them last: of all models, or of those that were asked for one by one.
         self.states: dict[str, str] = {}
         self.unhealthy: dict[str, str] = {}
+        # What models say of themselves beside their answers.
+        self.told: dict[str, dict[str, Any]] = {}
+        # And how often they have.
+        self.reports: Counter[str] = Counter()
+        # Between two rounds.
+        self.interval_s = self._pace.interval_s
 
     @property
     def forbidden(self) -> str:
@@ -91,6 +98,10 @@ class Watcher:
     def healed(self) -> Counter[str]:
         """How often each model was loaded again."""
         return self._healer.healed
+
+    def stretch(self, least_s: float) -> None:
+        """One of many servers is looked at less often."""
+        self.interval_s = max(self._pace.interval_s, least_s)
 
     def suspect(self, message: str = "") -> None:
         """Somebody's request failed, with Triton's message: look now."""
@@ -122,7 +133,7 @@ class Watcher:
                     logger.exception("the models could not be looked at")
                 looked()
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._suspected.wait(), self._pace.interval_s)
+                    await asyncio.wait_for(self._suspected.wait(), self.interval_s)
                 self._suspected.clear()
         finally:
             processes.cancel()
@@ -208,7 +219,11 @@ class Watcher:
 
     async def _ask(self, name: str, timeout_s: float | None = None) -> Answer:
         within_s = timeout_s or self._pace.answer_s
-        return await lines.ask(self._client, name, within_s, self._pace.stall_s, self._pace.state_s)
+        return await lines.ask(self._client, name, within_s, self._pace.stall_s, self._pace.state_s, self._tell)
+
+    def _tell(self, name: str, told: dict[str, Any]) -> None:
+        self.told[name] = told
+        self.reports[name] += 1
 
     def _is_back(self, name: str) -> None:
         self._strikes.pop(name, None)

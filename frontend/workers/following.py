@@ -16,7 +16,9 @@ from frontend.guard.counts import Count
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonClient, TritonUnavailable
+from frontend.triton.server import Server
 from frontend.workers.channel import Channel
+from frontend.workers.hearsay import address_of, take
 
 # How often the master is told which models have answered: its watcher need not ask those.
 TELL_S = 0.5
@@ -32,14 +34,16 @@ class FollowingBackend(Backend):
         super().__init__(settings)
         self._channel = channel
         self._count = active
-        self._state: dict[str, Any] = {}
+        self._asleep = False
+        # Of the master's connections, by address: another one is to another server.
+        self._generations: dict[str, int] = {}
         # Whether the master knows that somebody works here, and gives Triton not up.
         self._held = asyncio.Event()
-        self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin to listen to the master; returns at once."""
-        self._supervisor = asyncio.gather(self._follow(), self._tell_answers())  # type: ignore[assignment]
+        tasks = self._follow(), self._tell_answers(), self.fleet.tend()
+        self._supervisor = asyncio.gather(*tasks)  # type: ignore[assignment]
 
     @contextlib.asynccontextmanager
     async def use(self) -> AsyncIterator[TritonClient]:
@@ -49,7 +53,7 @@ class FollowingBackend(Backend):
             self._channel.tell(active=True)
         try:
             await self._until_held()
-            yield await self.connected()
+            yield await self.connected_live()
         finally:
             self._active -= 1
             self._count.add(-1)
@@ -59,10 +63,10 @@ class FollowingBackend(Backend):
 
     async def _until_held(self) -> None:
         """Only where Triton may be given up while nobody works does anybody wait to be known to work."""
-        if not self._settings.idle_timeout and self._settings.load == "start":
+        if not self.settings.idle_timeout and self.settings.load == "start":
             return
         try:
-            with anyio.fail_after(self._settings.triton_start_timeout_s):
+            with anyio.fail_after(self.settings.triton_start_timeout_s):
                 await self._held.wait()
         except TimeoutError:
             raise TritonUnavailable(self.failure or "it is still starting") from None
@@ -73,19 +77,7 @@ class FollowingBackend(Backend):
 
     @property
     def is_asleep(self) -> bool:
-        return bool(self._state.get("asleep"))
-
-    @property
-    def states(self) -> dict[str, str]:
-        return dict(self._state.get("states", {}))
-
-    @property
-    def lost(self) -> dict[str, str]:
-        return dict(self._state.get("lost", {}))
-
-    @property
-    def healed(self) -> dict[str, int]:
-        return dict(self._state.get("healed", {}))
+        return self._asleep
 
     async def wait_failed(self) -> None:
         """The master sees that, and ends all."""
@@ -95,41 +87,51 @@ class FollowingBackend(Backend):
         async for message in self._channel.messages():
             if "state" in message:
                 self._take(message["state"])
-            elif "renewed" in message and self._client is not None:
-                self._client.renewals.note(message["renewed"])
+            elif "renewed" in message and (server := self.fleet.get(message["url"])) is not None:
+                server.client.renewals.note(message["renewed"])
             elif "held" in message and self._active:
                 self._held.set()
         # The master is gone, and Triton with it: live sessions get what finals there are, then this process ends.
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _take(self, state: dict[str, Any]) -> None:
-        before, self._state = self._state, state
         self.failure, self.metrics_url = state["failure"], state["metrics_url"]
-        self.served_model_name = state["name"]
+        self.served_model_name, self._asleep = state["name"], state["asleep"]
         # What was exported since the master began is not loaded.
         self.models = tuple(state["models"])
-        if state["generation"] != before.get("generation"):
-            self._ready.clear()
-            client, self._client = self._client, None
-            if client is not None:
-                closing = asyncio.create_task(client.close())
-                self._closing.add(closing)
-                closing.add_done_callback(self._closing.discard)
-            if state["url"] is not None:
-                self._client = TritonClient(state["url"], credentials=self._credentials)
-                self._client.on_failure = lambda message: self._channel.tell(failed=message)
-        if self._client is not None and state["ready"]:
+        told = {one["url"]: one for one in state["servers"]}
+        self.fleet.name([address_of(one) for one in told.values()])
+        for url, one in told.items():
+            server = self.fleet.get(url)
+            if server is None or one["generation"] != self._generations.get(url):
+                server = self._followed(one)
+            take(server, one)
+        if told and state["ready"]:
             self._ready.set()
         else:
             self._ready.clear()
+
+    def _followed(self, told: dict[str, Any]) -> Server:
+        """A connection to the server that the master has, in the place of one that it has no more."""
+        address = address_of(told)
+        self._generations[address.url] = told["generation"]
+        client = self.connect(address, str)
+        client.on_failure = lambda message: self._channel.tell(failed=message, url=address.url)
+        server = Server(address, client, self.models)
+        self.fleet.add(server)
+        return server
 
     async def _tell_answers(self) -> None:
         """And that this process goes on, which its master would end otherwise."""
         told_at = 0.0
         while True:
             await asyncio.sleep(TELL_S)
-            answered = self._client.answered if self._client is not None else {}
-            fresh = {model: when for model, when in answered.items() if when > told_at}
+            answered = {server.url: server.client.answered for server in self.fleet}
+            fresh = {
+                url: {model: when for model, when in times.items() if when > told_at} for url, times in answered.items()
+            }
+            fresh = {url: times for url, times in fresh.items() if times}
             if fresh or time.monotonic() - told_at > ALIVE_S:
                 told_at = time.monotonic()
-                self._channel.tell(answered=fresh)
+                for url, times in (fresh or {"": {}}).items():
+                    self._channel.tell(answered=times, url=url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import mmap
@@ -24,8 +25,9 @@ from frontend.guard.counts import Counts
 from frontend.guard.keys import Keys
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
-from frontend.triton.client import TritonClient, TritonUnavailable
+from frontend.triton.client import TritonUnavailable
 from frontend.workers.channel import Channel
+from frontend.workers.hearsay import as_told
 from frontend.workers.listening import listen
 from frontend.workers.worker import Orders
 
@@ -83,8 +85,6 @@ class Master:
         self._metrics = _metrics_folder()
         self._backend = Backend(settings)
         self._state: dict[str, Any] = {}
-        self._client: TritonClient | None = None
-        self._generation = 0
         self._ending = asyncio.Event()
 
     async def run(self, begun: Callable[[Backend, socket.socket], Awaitable[None]]) -> int:
@@ -164,7 +164,7 @@ class Master:
             pass_fds=files,
             env={
                 **os.environ,
-                **(profile if self._settings.triton_url is None else {}),
+                **(profile if self._settings.is_embedded else {}),
                 "PROMETHEUS_MULTIPROC_DIR": self._metrics,
             },
             # A Ctrl-C in the terminal is for the master, which ends its workers in order.
@@ -201,17 +201,18 @@ class Master:
     async def _listen(self, worker: Worker, channel: Channel) -> None:
         async for message in channel.messages():
             worker.heard_at = time.monotonic()
-            client = self._backend.current
+            server = self._backend.fleet.get(message.get("url", ""))
             if "serving" in message:
                 worker.served = True
                 worker.serving.set()
             elif "active" in message:
                 self._hold(worker, active=message["active"])
-            elif client is not None and "failed" in message:
-                client.on_failure(message["failed"])
-            elif client is not None and "answered" in message:
+            elif server is not None and "failed" in message:
+                server.client.on_failure(message["failed"])
+            elif server is not None and "answered" in message:
+                answered = server.client.answered
                 for model, when in message["answered"].items():
-                    client.answered[model] = max(when, client.answered.get(model, 0.0))
+                    answered[model] = max(when, answered.get(model, 0.0))
 
     def _hold(self, worker: Worker, *, active: bool) -> None:
         """Triton is in use as long as a worker works with it."""
@@ -236,27 +237,24 @@ class Master:
             await asyncio.sleep(LOOK_S)
 
     def _state_of_now(self) -> dict[str, Any]:
-        backend, client = self._backend, self._backend.current
-        if client is not None and client is not self._client:
-            self._client = client
-            self._generation += 1
-            client.renewals.on_note = lambda model: self._tell_all(renewed=model)
+        backend = self._backend
+        for server in backend.fleet:
+            server.client.renewals.on_note = functools.partial(self._tell_renewed, server.url)
         state = {
-            "generation": self._generation,
-            "url": self._client.url if self._client is not None else None,
-            "ready": client is not None,
+            "servers": [as_told(server, several=len(backend.fleet) > 1) for server in backend.fleet],
+            "ready": backend.has_begun,
             "asleep": backend.is_asleep,
             "failure": backend.failure,
             "name": backend.served_model_name,
             "metrics_url": backend.metrics_url,
             "models": backend.models,
-            "states": backend.states,
-            "lost": backend.lost,
-            "healed": backend.healed,
         }
         # As the workers see it: a copy that does not change with what it was made of.
         copy: dict[str, Any] = json.loads(json.dumps(state))
         return copy
+
+    def _tell_renewed(self, url: str, model: str) -> None:
+        self._tell_all(renewed=model, url=url)
 
     def _tell_all(self, **message: Any) -> None:
         for worker in self._workers:

@@ -47,7 +47,7 @@ class Lost(Exception):
     """The session ended otherwise than it should."""
 
 
-async def over_websocket(url: str, talk: Talk, entry: Entry) -> None:
+async def over_websocket(url: str, talk: Talk, entry: Entry, pace: float = PACE) -> None:
     """A live session of /ws/transcribe. Raises what GONE names, or Lost."""
     stable: dict[int, str] = {}
     async with connect(_address(url, "/ws/transcribe"), open_timeout=30, max_size=None) as socket:
@@ -72,13 +72,13 @@ async def over_websocket(url: str, talk: Talk, entry: Entry) -> None:
         async def speak() -> None:
             for start in range(0, talk.shorts.size, CHUNK):
                 await socket.send(talk.shorts[start : start + CHUNK].tobytes())
-                await asyncio.sleep(CHUNK / RATE_HZ / PACE)
+                await asyncio.sleep(CHUNK / RATE_HZ / pace)
             await socket.send(json.dumps({"action": "end"}))
 
         await _both(hear(), speak())
 
 
-async def over_realtime(url: str, talk: Talk, entry: Entry) -> None:
+async def over_realtime(url: str, talk: Talk, entry: Entry, pace: float = PACE) -> None:
     """A Realtime transcription session with turn detection. Raises what GONE names, or Lost."""
     items: list[str] = []
     told: dict[str, str] = {}
@@ -112,7 +112,7 @@ async def over_realtime(url: str, talk: Talk, entry: Entry) -> None:
             for start in range(0, talk.shorts.size, CHUNK):
                 audio = base64.b64encode(talk.shorts[start : start + CHUNK].tobytes()).decode()
                 await socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
-                await asyncio.sleep(CHUNK / RATE_HZ / PACE)
+                await asyncio.sleep(CHUNK / RATE_HZ / pace)
             if not entry.expected:
                 # Nobody knows yet how many turns there are.
                 await asyncio.sleep(3.0)
@@ -171,6 +171,8 @@ class Traffic:
     files: int = 3
     # A text or a number, never its hash: that is another one in every process.
     seed: str | int = 0
+    # Of live sound, over that of speech.
+    pace: float = PACE
 
     def __post_init__(self) -> None:
         self.entries: list[Entry] = []
@@ -222,9 +224,9 @@ class Traffic:
     async def _one(self, kind: str, number: int, talk: Talk, entry: Entry) -> None:
         async def trial() -> None:
             if kind == "ws":
-                await over_websocket(self.url, talk, entry)
+                await over_websocket(self.url, talk, entry, self.pace)
             elif kind == "realtime":
-                await over_realtime(self.url, talk, entry)
+                await over_realtime(self.url, talk, entry, self.pace)
             else:
                 await by_file(self.url, talk, entry, self._http, self._flacs[number])
 

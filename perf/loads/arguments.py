@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
+from frontend.triton.addresses import MOST_SERVERS
+from frontend.triton.balancer import DRAWN
 from perf.loads.normalizers import NAMES
 from perf.planning.limits import CORES
 from perf.speech.clips import RECORDINGS
@@ -107,12 +109,27 @@ def compare(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="show the others as well")
 
 
+def _numbers(text: str) -> list[int]:
+    found = [int(part) for part in text.split(",")]
+    if not all(1 <= number <= MOST_SERVERS for number in found):
+        raise ValueError(text)
+    return found
+
+
 def plan(parser: ArgumentParser) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--streams", type=int, default=1_000, help="live streams to serve")
     parser.add_argument("--cores", type=int, default=CORES, help="of the GPU's host")
     parser.add_argument("--interval-ms", type=float, default=450.0, help="between partials")
     parser.add_argument("--bound-ms", type=float, default=500.0, help="of partials at p95, with --measured")
+    parser.add_argument(
+        "--servers", type=_numbers, metavar="N,N", help="play a day of so many servers each, such as 10,100,1000"
+    )
+    parser.add_argument(
+        "--drawn", type=_numbers, default=[DRAWN], metavar="N,N", help="of how many the least loaded is taken"
+    )
+    parser.add_argument("--hours", type=float, default=24.0, help="of that day, from midnight")
+    parser.add_argument("--seed", type=int, default=0, help="of that day's arrivals and faults")
     parser.add_argument(
         "--measured",
         nargs="+",

@@ -173,7 +173,7 @@ def analyzer(arguments: Namespace) -> int:
 def plan(arguments: Namespace) -> int:
     """Live streams of a server, from steps that perf_analyzer measured on it (--measured); or estimates for GPUs and
     their hosts, from published figures, counts and processor time, with the slowest part, which binds: nothing was
-    measured on them."""
+    measured on them; or a day of many such servers, played with the frontend's own balancer (--servers)."""
     from perf.planning.cost_model import capacity, fit
     from perf.planning.told import clip_rows, cost_rows, host_rows, stream_rows
 
@@ -184,6 +184,14 @@ def plan(arguments: Namespace) -> int:
         row = {"run_ms": 1_000 * fixed_s, "ms_a_stream": 1_000 * each_s, "streams": foreseen}
         servers = -(-arguments.streams // foreseen) if foreseen else None
         return _tell([{**row, f"servers for {arguments.streams}": servers}], arguments, "plan")
+    if arguments.servers:
+        from perf.planning.fleet_rows import fleet_rows
+
+        interval_s = arguments.interval_ms / 1_000
+        rows = fleet_rows(
+            arguments.servers, arguments.drawn, interval_s, arguments.cores, arguments.seed, arguments.hours
+        )
+        return _tell(rows, arguments, "fleet")
     print(f"Counted, measured and assumed:\n\n{table(cost_rows())}\n")
     print(f"Files, clips a second (others' measurements of the 1.7B: perf/planning/told.py):\n\n{table(clip_rows())}\n")
     print(f"Live streams, by the parts of a host with {arguments.cores} processors:\n")

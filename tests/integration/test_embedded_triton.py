@@ -83,6 +83,16 @@ async def test_a_port_that_somebody_takes_at_the_last_moment_costs_no_start(sett
     await triton.stop()
 
 
+async def test_a_port_of_metrics_that_is_taken_costs_no_start_and_not_the_other_port(settings):
+    triton = EmbeddedTriton(settings, models=("vad",))
+    wanted = triton.grpc_port
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        triton.metrics_port = other.getsockname()[1]
+        await triton.start()
+        assert (triton.grpc_port, triton.metrics_port == other.getsockname()[1]) == (wanted, False)
+    await triton.stop()
+
+
 async def test_the_usual_port_is_taken_where_it_is_free(settings):
     wanted = free_port()
     asked = settings.model_copy(update={"triton_grpc_port": wanted})

@@ -209,13 +209,18 @@ class Runner:
         session = Session(name, self._rooms, self._detector, wanted, speak, self._parameters, asked.overlap)
         line = _Line(session, canary)
         # Whoever hears this knows that later refusals are not of the session itself.
-        speak({"type": "opened"})
+        speak({"type": "opened", **({"sessions": self._num_sessions_of_all()} if canary else {})})
         line.task = self._loop.create_task(line.session.run())
         line.task.add_done_callback(lambda _: self._forget(sequence, line))
         self._closing.add(line.task)
         line.task.add_done_callback(self._closing.discard)
         self._lines[sequence] = line
         return line
+
+    def _num_sessions_of_all(self) -> int:
+        """Of users, in all instances, about: Triton gives each as many."""
+        own = sum(not line.canary for line in self._lines.values())
+        return round(own * self._parameters.max_sessions / self._most)
 
     def _forget(self, sequence: int, line: _Line) -> None:
         if self._lines.get(sequence) is line:

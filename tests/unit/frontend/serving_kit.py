@@ -8,7 +8,8 @@ import socket
 import uvicorn
 
 from frontend.errors import ApiError
-from frontend.guard.connections import Connections, GuardedHttp, GuardedSocket
+from frontend.guard.connections import Connections, GuardedHttp
+from frontend.guard.guarded_socket import GuardedSocket
 from frontend.guard.handshakes import Handshake, server_context
 from frontend.guard.refusals import refuse
 from frontend.guard.shortcut import SHORTCUT

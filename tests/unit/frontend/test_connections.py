@@ -9,6 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from frontend.guard import connections as connections_module
+from frontend.guard import guarded_socket
 from tests.unit.frontend.serving_kit import HANDSHAKE, UPLOAD, raw, serving, until
 
 
@@ -47,7 +48,7 @@ async def test_a_connection_that_works_is_kept():
 
 
 async def test_a_socket_that_answers_no_ping_is_dropped(monkeypatch):
-    monkeypatch.setattr(connections_module, "SILENCE_S", 0.3)
+    monkeypatch.setattr(guarded_socket, "SILENCE_S", 0.3)
     async with serving() as (port, connections, app):
         client = await raw(port, HANDSHAKE % b"/")
         async with connect(f"ws://127.0.0.1:{port}/") as lively:

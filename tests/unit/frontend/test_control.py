@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from frontend.triton.client import ControlRefused, TritonClient, TritonUnavailable
+from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.control import NoControlKey, kept_key, main, read_key, restriction
+from frontend.triton.errors import ControlRefused
 
 
 def test_each_start_without_a_file_has_a_secret_of_its_own():

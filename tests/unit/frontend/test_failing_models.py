@@ -1,12 +1,14 @@
 """Models that answer, and with nothing but errors: they are not well, and are loaded again."""
 
 import asyncio
+import itertools
 
 import pytest
 
 from frontend.triton import healing, lines, pace, probes
 from frontend.triton.canaries import Canaries
-from frontend.triton.client import ControlRefused, TritonRefused
+from frontend.triton.client import TritonRefused
+from frontend.triton.errors import ControlRefused
 from frontend.triton.healing import ServerLost
 from frontend.triton.pace import Pace
 from frontend.triton.probes import Answer
@@ -177,6 +179,23 @@ async def test_one_failed_canary_says_nothing(monkeypatch):
         await asyncio.sleep(0)
     assert told[:5] == [{}] * 5
     assert told[5] == told[6] == {"asr": Answer.FAILED}
+
+
+async def test_a_count_that_is_not_told_is_no_progress(monkeypatch):
+    server = Server(monkeypatch)
+    monkeypatch.setattr(pace, "STALL_S", 0.1)
+    one = Watcher(server, MODELS)
+    server.probed["vad"] = Answer.SILENT
+    told = itertools.cycle([(7, 0), None])
+
+    async def counts(name, timeout_s):
+        return next(told)
+
+    server.counts = counts
+    for _ in range(4):
+        await one.look()
+        await asyncio.sleep(0.15)
+    assert server.loaded == ["vad"]
 
 
 @pytest.mark.parametrize(("model", "computes", "loaded"), [("vad", 0, 1), ("vad", 1, 0), ("encoder", 0, 0)])

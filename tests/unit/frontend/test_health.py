@@ -7,14 +7,16 @@ from frontend.app import create_app
 from frontend.guard.drain import Drain
 from frontend.settings import Settings
 from frontend.triton import backend as backend_module
+from frontend.triton.addresses import Address
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
+from frontend.triton.server import Server
 from frontend.triton.watcher import Watcher
 
 MODELS = ("asr", "asr_stream")
 
 
-class Server:
+class Triton:
     """Counts what it is asked."""
 
     url = "127.0.0.1:1"
@@ -34,19 +36,20 @@ def probed():
     """A client of a frontend, whose connection stands, its backend and the Triton behind."""
     settings = Settings(triton_url="127.0.0.1:1")
     app = create_app(settings)
-    server = Server()
+    triton = Triton()
     app.state.backend, app.state.drain = Backend(settings), Drain()
     app.state.backend.models = MODELS
-    app.state.backend._client = server
-    app.state.backend._watcher = Watcher(server, MODELS)
-    app.state.backend._ready.set()
+    behind = Server(Address(triton.url), triton, MODELS)
+    behind.known = Watcher(triton, MODELS)
+    app.state.backend.fleet.add(behind)
+    app.state.backend.begin()
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
-    return client, app.state.backend, server
+    return client, app.state.backend, triton
 
 
 async def test_readiness_is_what_the_watcher_saw(probed):
     client, backend, _ = probed
-    watcher = backend._watcher
+    watcher = backend.fleet.first.known
 
     async def statuses():
         return [(await client.get(path)).status_code for path in ("/health", "/health/ready")]
@@ -70,15 +73,15 @@ async def test_readiness_is_what_the_watcher_saw(probed):
 
 
 async def test_probes_ask_triton_nothing_but_its_name_now_and_then(probed, monkeypatch):
-    client, backend, server = probed
-    backend._watcher.states = dict.fromkeys(MODELS, "READY")
+    client, backend, triton = probed
+    backend.fleet.first.known.states = dict.fromkeys(MODELS, "READY")
     for _ in range(20):
         assert (await client.get("/health/ready")).status_code == 200
-    assert server.asked == 0
+    assert triton.asked == 0
     for _ in range(20):
         assert (await client.get("/health")).json()["triton"]["version"] == "1"
-    assert server.asked == 1
+    assert triton.asked == 1
     monkeypatch.setattr(backend_module, "NAME_S", 0.0)
-    server.is_there = False
+    triton.is_there = False
     assert "nobody" in (await client.get("/health")).json()["failure"]
-    assert server.asked == 2
+    assert triton.asked == 2

@@ -11,7 +11,9 @@ from tritonclient.grpc import service_pb2
 from export.rooms import room
 from frontend.triton import lasting_session
 from frontend.triton.client import TritonUnavailable
+from frontend.triton.errors import refused
 from frontend.triton.lasting_session import LastingSession
+from frontend.triton.live_session import MODEL
 from frontend.triton.renewals import Renewals
 
 SECOND = bytes(32_000)
@@ -30,8 +32,8 @@ class Triton:
     def note(self, model):
         pass
 
-    def on_failure(self, message):
-        pass
+    def refusal(self, message, kind):
+        return refused(message)
 
     def live_stream(self, requests):
         self.streams.append(Stream(requests, self.scripts.pop(0)))
@@ -155,6 +157,47 @@ async def test_losses_far_from_each_other_are_not_added_up(monkeypatch):
     session.send(SECOND)
     session.send(SECOND)
     assert [event["type"] for event in await told(session)] == ["opened", *["resumed"] * losses, "closed"]
+
+
+async def test_a_session_that_was_lost_before_it_began_begins_at_another_server():
+    closed = {"type": "closed", "reason": "end"}
+    lost, other = Triton([grpc.aio.EOF]), Triton([OPENED, closed])
+    session = LastingSession(lost, "name", other.connected)
+    session.send(SECOND)
+    assert [event["type"] for event in await told(session)] == ["opened", "closed"]
+    session = begun(Triton([grpc.aio.EOF]))
+    session.send(SECOND)
+    with pytest.raises(TritonUnavailable):
+        await told(session)
+
+
+async def test_a_session_is_sent_away_with_its_sound_and_first_where_nothing_is_open():
+    started = {"type": "speech_started", "utterance": 1, "start": 0.0, "start_sample": 0}
+    final = {"type": "final", "utterance": 1, "text": "one", "end": 1.0, "end_sample": 16_000, "start_sample": 0}
+    first = Triton([OPENED, started])
+    stopped = {"type": "speech_stopped", "utterance": 1, "end": 1.0, "end_sample": 16_000}
+    other = Triton([OPENED, started, stopped, final, {"type": "closed", "reason": "end"}])
+    session = LastingSession(first, "name", other.connected)
+    session.send(SECOND)
+    session.send(SECOND)
+    events, heard = [], asyncio.Event()
+
+    async def hear():
+        async for event in session.events():
+            events.append(event["type"])
+            heard.set()
+
+    hearing = asyncio.create_task(hear())
+    while "speech_started" not in events:
+        heard.clear()
+        await asyncio.wait_for(heard.wait(), 5)
+    assert first.renewals.send_away(MODEL, "drained", at_rest=True) == 0, "somebody speaks"
+    assert first.renewals.send_away(MODEL, "drained") == 1
+    await asyncio.wait_for(hearing, 5)
+    await session.close()
+    assert events == ["opened", "speech_started", "resumed", "speech_stopped", "final", "closed"]
+    assert b"".join(request.raw_input_contents[0] for request in other.streams[0].taken if request.inputs) == SECOND * 2
+    assert session._journal.at_rest
 
 
 def test_the_words_of_a_refusal_are_those_of_asr_stream():

@@ -11,23 +11,32 @@ import pytest
 from frontend.cores import usable_cores
 from frontend.guard.counts import ACTIVE, Counts
 from frontend.settings import Settings
+from frontend.triton.balancer import LIVE
 from frontend.workers.channel import Channel
 from frontend.workers.following import FollowingBackend
 from frontend.workers.listening import listen
 from frontend.workers.master import _metrics_folder
 
-STATE = {
-    "generation": 1,
+SERVER = {
     "url": "127.0.0.1:1",
+    "name": "",
+    "weight": 1.0,
+    "generation": 1,
+    "looks": 1,
+    "states": {"asr": "READY", "asr_step": "READY", "asr_stream": "READY", "vad": "READY"},
+    "lost": {"vad": "it is gone"},
+    "healed": {"vad": 1},
+    "told": {"decoder": {"files": 2, "checkpoint": "tiny"}, "asr_stream": {"sessions": 3}},
+    "reports": {"decoder": 1, "asr_stream": 1},
+}
+STATE = {
+    "servers": [SERVER],
     "ready": True,
     "asleep": False,
     "failure": None,
     "name": "tiny",
     "metrics_url": "http://127.0.0.1:2/metrics",
     "models": ["asr", "asr_step", "asr_stream"],
-    "states": {"asr": "READY", "asr_step": "READY", "asr_stream": "READY", "vad": "READY"},
-    "lost": {"vad": "it is gone"},
-    "healed": {"vad": 1},
 }
 
 
@@ -67,20 +76,40 @@ async def test_a_worker_knows_what_its_master_knows(pair):
     backend, master = pair
     master.channel.tell(state=STATE)
     await until(lambda: backend.current is not None)
-    assert (backend.current.url, backend.lost, backend.healed) == ("127.0.0.1:1", STATE["lost"], STATE["healed"])
+    assert (backend.current.url, backend.lost, backend.healed) == ("127.0.0.1:1", SERVER["lost"], SERVER["healed"])
     assert (backend.metrics_url, backend.served_model_name, backend.is_asleep) == (STATE["metrics_url"], "tiny", False)
-    assert (backend.states, backend.is_ready()) == (STATE["states"], True)
+    assert (backend.states, backend.is_ready()) == (SERVER["states"], True)
+    assert (backend.fleet.first.sessions, backend.fleet.first.segments) == (3, 2)
     first = backend.current
     renewed = first.renewals.of("asr_stream")
-    master.channel.tell(renewed="asr_stream")
+    master.channel.tell(renewed="asr_stream", url="127.0.0.1:1")
     await asyncio.wait_for(renewed, 10)
     master.channel.tell(state={**STATE, "ready": False, "failure": "it ended"})
     await until(lambda: backend.current is None)
     assert (backend.failure, backend.is_ready()) == ("it ended", False)
-    master.channel.tell(state={**STATE, "generation": 2, "url": "127.0.0.1:3"})
+    # Started anew at its port, it knows nothing of what the other one was told.
+    master.channel.tell(state={**STATE, "servers": [{**SERVER, "generation": 2}]})
     await until(lambda: backend.current is not None)
     assert backend.current is not first
-    assert backend.current.url == "127.0.0.1:3"
+    master.channel.tell(state={**STATE, "servers": [{**SERVER, "url": "127.0.0.1:3", "generation": 3}]})
+    await until(lambda: [server.url for server in backend.fleet] == ["127.0.0.1:3"])
+
+
+async def test_a_worker_spreads_its_work_over_all_servers_that_its_master_has(pair):
+    backend, master = pair
+    others = [{**SERVER, "url": f"127.0.0.1:{port}", "generation": port, "lost": {}} for port in (1, 2, 3)]
+    master.channel.tell(state={**STATE, "servers": others})
+    await until(lambda: len(backend.fleet) == 3)
+    taken = []
+    for _ in range(6):
+        client = await backend.connected_live()
+        client.standing.begin(LIVE)
+        taken.append(client.url)
+    assert sorted(taken) == sorted(2 * [f"127.0.0.1:{port}" for port in (1, 2, 3)])
+    others[0]["weight"] = 0.0
+    master.channel.tell(state={**STATE, "servers": others})
+    await until(lambda: backend.fleet.get("127.0.0.1:1").is_drained)
+    assert {(await backend.connected()).url for _ in range(20)} == {"127.0.0.1:2", "127.0.0.1:3"}
 
 
 async def test_a_master_knows_who_works_what_answers_and_what_fails(pair):
@@ -102,10 +131,10 @@ async def test_a_master_knows_who_works_what_answers_and_what_fails(pair):
     assert backend.active == 1
     master.channel.tell(held=True)
     await asyncio.wait_for(working, 10)
-    assert await master.heard() == {"failed": "the stub is not healthy"}
+    assert await master.heard() == {"failed": "the stub is not healthy", "url": "127.0.0.1:1"}
     assert await master.heard() == {"active": False}
     answered = await master.heard()
-    assert [*answered["answered"]] == ["asr"]
+    assert ([*answered["answered"]], answered["url"]) == (["asr"], "127.0.0.1:1")
     assert backend.active == 0
 
 

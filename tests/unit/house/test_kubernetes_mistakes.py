@@ -38,8 +38,8 @@ WRONG = [
     (SCALING, "spec.scaleTargetRef.kind", "Deployment", "there is no Deployment triton"),
     (TRITON, "spec.replicas", 2, "says itself how many there are"),
     (SCALING, "spec.minReplicaCount", 9, "from 9 to 8"),
-    ("ConfigMap frontend", "data.ASR_TRITON_URL", "tritons:8001", "there is no service tritons"),
-    ("ConfigMap frontend", "data.ASR_TRITON_URL", "triton:8000", "that is not where triton speaks gRPC"),
+    ("ConfigMap frontend", "data.ASR_TRITON_URLS", '["tritons:8001"]', "there is no service tritons"),
+    ("ConfigMap frontend", "data.ASR_TRITON_URLS", '["triton:8000"]', "that is not where triton speaks gRPC"),
     ("ConfigMap frontend", "data.ASR_TRITON_URLS", '["dns:///triton:8002"]', "that is not where triton speaks gRPC"),
     ("ConfigMap frontend", "data.ASR_TRITON_URLS", '["dns:///frontend:80"]', "that is not where frontend speaks gRPC"),
     # Queries.
@@ -112,7 +112,7 @@ OF_KSERVE = [
     (PREDICTOR, "spec.predictor.model.env.0.valueFrom.configMapKeyRef.name", "models", "has no PROFILE"),
     (PREDICTOR, "spec.predictor.terminationGracePeriodSeconds", 30, "is killed after 30 s"),
     (PREDICTOR, "spec.predictor.modelFormat", {"name": "triton"}, "modelFormat"),
-    ("ConfigMap frontend", "data.ASR_TRITON_URL", "triton:8001", "there is no service triton"),
+    ("ConfigMap frontend", "data.ASR_TRITON_URLS", '["triton:8001"]', "there is no service triton"),
     ("ConfigMap frontend", "data.ASR_TRITON_URLS", '["dns:///qwen3-asr-predictor:8001"]', "is one address"),
     ("Job models", f"{ONE}.command.1", "/fill/models.sh", "there is no /fill/models.sh"),
 ]

@@ -98,7 +98,9 @@ def test_a_model_that_does_not_fit_holds_nothing(recorded):
 
 
 def test_the_command_says_what_binds(capsys):
-    arguments = Namespace(measured=None, interval_ms=450.0, bound_ms=500.0, streams=300, cores=16, json=None)
+    arguments = Namespace(
+        measured=None, interval_ms=450.0, bound_ms=500.0, streams=300, cores=16, json=None, servers=None
+    )
     assert plan(arguments) == 0
     printed = capsys.readouterr().out
     assert "| 1.7b | RTX 4090 | 16 |" in printed

@@ -150,6 +150,7 @@ class Engine:
             working=bool(began or not self.is_idle),
             step_s=time.monotonic() - began if began else 0.0,
             longest_step_s=self._longest_turn,
+            files=self.scheduler.num_files,
         )
 
     def _loop(self) -> None:

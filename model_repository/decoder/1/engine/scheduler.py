@@ -97,6 +97,11 @@ class Scheduler:
         rows = self.pace.rows_within(seconds, self.limits.max_step_tokens)
         return max(self.limits.live_step_tokens, rows - num_decoding)
 
+    @property
+    def num_files(self) -> int:
+        """Sequences that are here and not of live sessions; any thread may ask."""
+        return sum(sequence.priority > LIVE for sequence in (*self.running, *self.waiting))
+
     def retire(self, sequence: Sequence) -> None:
         """Take out a sequence that has its answer, and keep what its session will need again."""
         session = sequence.session

@@ -20,8 +20,9 @@ class EngineStats:
 @dataclass(frozen=True)
 class Progress:
     """working: whether there is anything to compute. step_s: how long the step of now has taken so far, 0 between two.
-    longest_step_s: of those that ended."""
+    longest_step_s: of those that ended. files: sequences that run or wait, but for those of live sessions."""
 
     working: bool
     step_s: float
     longest_step_s: float
+    files: int

@@ -42,6 +42,12 @@ def useful_threads(num_weights: int) -> int:
     return max(1, min(os.cpu_count() or 1, num_weights // WEIGHTS_PER_THREAD))
 
 
+def name_of(folder: Path) -> str:
+    """What the export called a checkpoint, else its folder."""
+    told = folder / "export.json"
+    return str(_json(told)["name"]) if told.is_file() else folder.name
+
+
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint folder.
 

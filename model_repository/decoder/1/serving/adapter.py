@@ -20,6 +20,7 @@ from ..engine.sequence import Prompt, Sequence, Timings
 from ..engine.sessions import SessionRequest
 from ..engine.waiting_room import UNAVAILABLE, RoomFull
 from ..network.embeddings import AudioEmbeddings, checked_audio
+from ..network.loader import name_of
 from ..parameters import Parameters
 from ..text.hotwords import HotwordTries
 from ..text.prompt import PromptBuilder, Transcript, language_name
@@ -54,6 +55,7 @@ class Adapter:
         self.max_new_tokens = parameters.max_new_tokens
         # A step that meets a shape for the first time is compiled, which says nothing of others.
         self.tells_progress = not parameters.torch_compile
+        self.checkpoint_name = name_of(folder / parameters.checkpoint)
         self.tokenizer = checkpoint.tokenizer
         self.token_bytes = TokenBytes(checkpoint.tokenizer)
         self.hotwords = HotwordTries(checkpoint.tokenizer, self.token_bytes, parameters.hotword_nats)
@@ -113,7 +115,7 @@ class Adapter:
         hotwords = self.hotwords.build(checked_text(parameters, "hotwords"), forced=language is not None)
         self._command(parameters)
         if audio.num_rows == 0 and (session is None or session.cached_rows == 0):
-            sink.send(_empty(audio, vars(self.engine.progress()) if self.tells_progress else {}))
+            sink.send(_empty(audio, self._engine_told()))
             return
         draft_audio = None if session is not None else self._draft_audio(request, audio)
         transcript = Transcript(self.tokenizer, language)
@@ -137,6 +139,12 @@ class Adapter:
                 biasing=None if hotwords is None else Biasing(hotwords),
             )
         )
+
+    def _engine_told(self) -> dict[str, Any]:
+        """What it serves, how busy it is, and how it gets on."""
+        progress = vars(self.engine.progress())
+        told = progress if self.tells_progress else {"files": progress["files"]}
+        return {**told, "checkpoint": self.checkpoint_name}
 
     def _draft_audio(self, request: Any, audio: AudioEmbeddings) -> torch.Tensor | None:
         """The audio as the draft network hears it: by its own encoder, or by this one where their widths are equal."""

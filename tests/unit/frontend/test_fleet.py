@@ -1,0 +1,285 @@
+"""Several servers: who is asked while some are lost, drained or different, and where their sessions go."""
+
+import asyncio
+import math
+import random
+import time
+
+import numpy as np
+import pytest
+
+from frontend.settings import Settings
+from frontend.triton import fleet as fleet_module
+from frontend.triton import lives, probes
+from frontend.triton.addresses import Address
+from frontend.triton.backend import Backend
+from frontend.triton.balancer import FILE, LIVE
+from frontend.triton.client import TritonClient, TritonUnavailable
+from frontend.triton.fleet import Fleet
+from frontend.triton.live_session import MODEL
+from frontend.triton.pace import Pace
+from frontend.triton.probes import Answer
+from frontend.triton.server import Hearsay, Server
+
+MODELS = ("asr", "asr_stream")
+
+
+def known(checkpoint="tiny", aligner=True, lost=()):
+    states = {**dict.fromkeys(MODELS, "READY"), "align": "READY" if aligner else "UNLOADED"}
+    told = {"decoder": {"files": 0, "checkpoint": checkpoint}}
+    return Hearsay(states, dict.fromkeys(lost, "it is gone"), told)
+
+
+@pytest.fixture
+async def three():
+    """A fleet of servers that are well; nobody listens at their addresses."""
+    made = Fleet(random.Random(0))
+    for number in range(3):
+        url = f"127.0.0.1:{number + 1}"
+        server = Server(Address(url), TritonClient(url), MODELS)
+        server.known = known()
+        made.add(server)
+        server.looked()
+    yield made
+    await made.close()
+
+
+def asked(fleet, kind=FILE, count=30):
+    return {fleet.choose(kind).url[-1] for _ in range(count)}
+
+
+def seen(fleet, number, **given):
+    server = fleet.get(f"127.0.0.1:{number}")
+    server.known = known(**given)
+    server.looked()
+    return server
+
+
+def sessions(server, count, at_rest=lambda: True):
+    """So many that have begun there, and would hear that they are to leave."""
+    for _ in range(count):
+        server.standing.begin(LIVE)
+    return [server.client.renewals.of(MODEL, at_rest) for _ in range(count)]
+
+
+def gone(futures):
+    return sum(future.done() for future in futures)
+
+
+async def test_who_is_lost_is_not_asked_and_the_others_go_on(three):
+    assert asked(three) == {"1", "2", "3"}
+    seen(three, 2, lost=["asr"])
+    assert asked(three) == {"1", "3"}
+    assert three.is_well
+    seen(three, 1, lost=["asr_stream"])
+    seen(three, 3, lost=["asr"])
+    assert not three.is_well
+    assert asked(three) == {"1", "2", "3"}, "what was seen may be old"
+    assert three.get("127.0.0.1:2").state(time.monotonic()) == "lost"
+    seen(three, 2)
+    assert asked(three) == {"2"}
+    assert three.first.url == "127.0.0.1:2"
+
+
+async def test_a_drained_servers_sessions_leave_where_nothing_of_theirs_is_open_and_a_few_at_a_time(three):
+    server = three.get("127.0.0.1:1")
+    resting, speaking = sessions(server, 16), sessions(server, 4, at_rest=lambda: False)
+    addresses = [Address("127.0.0.1:1", 0.0), Address("127.0.0.1:2"), Address("127.0.0.1:3")]
+    assert three.name(addresses) == []
+    assert asked(three, LIVE) == {"2", "3"}
+    assert server.state(0.0) == "draining"
+    now, rounds = 1_000.0, 0
+    while gone(resting) < len(resting):
+        three._tend(server, now)
+        rounds += 1
+        now += fleet_module.TEND_S
+        await asyncio.sleep(0)
+    assert rounds >= 8
+    assert gone(speaking) == 0
+    now += fleet_module.PATIENCE_S
+    for _ in range(10):
+        three._tend(server, now)
+        await asyncio.sleep(0)
+    assert gone(speaking) == len(speaking)
+    for _ in range(20):
+        server.standing.end(LIVE)
+    three._tend(server, now)
+    assert server.state(now) == "drained"
+    assert three.get("127.0.0.1:1") is server, "it is named, and may take work again"
+    three.name([Address(f"127.0.0.1:{n}") for n in (1, 2, 3)])
+    assert "1" in asked(three)
+
+
+async def test_sessions_of_a_drained_server_stay_where_there_is_no_other(three):
+    server = three.get("127.0.0.1:1")
+    staying = sessions(server, 8)
+    seen(three, 2, lost=["asr"])
+    seen(three, 3, lost=["asr"])
+    three.name([Address("127.0.0.1:2"), Address("127.0.0.1:3")])
+    for now in range(100):
+        three._tend(server, float(now))
+    assert gone(staying) == 0
+    seen(three, 2)
+    three._tend(server, 100.0)
+    assert gone(staying) > 0
+
+
+async def test_who_is_named_no_more_is_closed_when_nothing_is_under_way_there(three):
+    server = three.get("127.0.0.1:1")
+    server.standing.begin(FILE)
+    assert three.name([Address("127.0.0.1:2"), Address("127.0.0.1:3"), Address("127.0.0.1:4")]) == [
+        Address("127.0.0.1:4")
+    ]
+    three._tend(server, 0.0)
+    assert three.get(server.url) is server
+    assert asked(three) == {"2", "3"}
+    server.standing.end(FILE)
+    three._tend(server, 0.0)
+    assert three.get(server.url) is None
+    assert len(three) == 2
+
+
+async def test_who_comes_back_before_it_is_closed_goes_on(three):
+    server = three.get("127.0.0.1:1")
+    server.standing.begin(FILE)
+    three.name([Address("127.0.0.1:2"), Address("127.0.0.1:3")])
+    assert three.name([Address(f"127.0.0.1:{n}") for n in (1, 2, 3)]) == []
+    assert not server.leaving
+    server.standing.end(FILE)
+    three._tend(server, 0.0)
+    assert asked(three) == {"1", "2", "3"}
+
+
+async def test_sessions_leave_a_server_that_stays_lost(three):
+    server = seen(three, 1, lost=["asr_stream"])
+    waiting = sessions(server, 8, at_rest=lambda: False)
+    three._tend(server, 0.0)
+    three._tend(server, fleet_module.LOST_S)
+    assert gone(waiting) == 0, "a model is loaded again within seconds"
+    three._tend(server, fleet_module.LOST_S + 0.1)
+    assert gone(waiting) > 0
+
+
+async def test_a_server_that_differs_from_most_is_refused_until_most_are_like_it(three, caplog):
+    odd = seen(three, 3, checkpoint="another")
+    assert odd.odd == "it serves another, the others tiny"
+    assert odd.state(time.monotonic()) == "refused"
+    assert asked(three) == {"1", "2"}
+    assert "127.0.0.1:3: it is refused: it serves another, the others tiny" in caplog.text
+    for number in (1, 2):
+        seen(three, number, lost=["asr"])
+    # The others are lost, and still it is not what was asked for.
+    assert "3" not in asked(three)
+    seen(three, 2, checkpoint="another")
+    assert asked(three) == {"2", "3"}
+    assert three.get("127.0.0.1:1").odd
+    three.get("127.0.0.1:1").known = Hearsay()
+    three.get("127.0.0.1:1").looked()
+    seen(three, 1, checkpoint="another", aligner=False)
+    assert three.get("127.0.0.1:1").odd == "it has no aligner, the others have one"
+
+
+async def test_as_many_of_both_kinds_leave_it_as_it_was(three):
+    three.name([Address("127.0.0.1:1"), Address("127.0.0.1:2")])
+    seen(three, 2, checkpoint="another")
+    seen(three, 1)
+    assert asked(three) == {"1"}
+    # Its server was given up: there is nobody else of that kind.
+    three.get("127.0.0.1:1").known = Hearsay()
+    three.get("127.0.0.1:1").looked()
+    assert asked(three) == {"2"}
+
+
+def test_the_settings_of_one_and_of_several_exclude_each_other():
+    urls = ["a:1", "b:1"]
+    assert lives.trouble(Settings(triton_urls=urls)) == ""
+    assert "one of them is enough" in lives.trouble(Settings(triton_urls=urls, triton_url="a:1"))
+    for other in ({"load": "first_request"}, {"idle_timeout": 5.0}):
+        assert "ASR_IDLE_TIMEOUT are for one" in lives.trouble(Settings(triton_urls=urls, **other))
+        assert lives.trouble(Settings(triton_url="a:1", **other)) == ""
+
+
+async def test_servers_of_which_none_answers_are_asked_all_the_same_and_health_tells_of_each():
+    settings = Settings(triton_urls=["127.0.0.1:1", "127.0.0.1:2=2"], triton_start_timeout_s=20.0)
+    backend = Backend(settings)
+    await backend.start()
+    async with backend.use() as client:
+        assert client.url in ("127.0.0.1:1", "127.0.0.1:2")
+        assert not backend.is_ready()
+        with pytest.raises(TritonUnavailable):
+            await client.vad(np.zeros(512, "f4"), np.zeros(320, "f4"))
+    told = backend.servers()
+    assert [(one["url"], one["state"], one["weight"]) for one in told] == [
+        ("127.0.0.1:1", "lost", 1.0),
+        ("127.0.0.1:2", "lost", 2.0),
+    ]
+    assert set(told[0]["lost"]) >= {"asr", "asr_stream"}
+    assert not any(backend.readiness().values())
+    await backend.stop()
+
+
+async def test_a_file_that_changes_changes_the_servers(tmp_path, monkeypatch):
+    monkeypatch.setattr(lives, "EVERY_S", 0.02)
+    named = tmp_path / "servers"
+    named.write_text("127.0.0.1:1\n127.0.0.1:2\n")
+    backend = Backend(Settings(triton_urls=[f"file://{named}"], triton_start_timeout_s=0.5))
+    await backend.start()
+
+    async def until(condition):
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    await until(lambda: backend.has_begun)
+    assert [server.url for server in backend.fleet] == ["127.0.0.1:1", "127.0.0.1:2"]
+    named.write_text("127.0.0.1:2=0\n127.0.0.1:3\n")
+    await until(lambda: [server.url for server in backend.fleet] == ["127.0.0.1:2", "127.0.0.1:3"])
+    assert backend.fleet.get("127.0.0.1:2").is_drained
+    named.write_text("127.0.0.1:3=0\n127.0.0.1:2=0\n")
+    await until(lambda: backend.fleet.get("127.0.0.1:3").is_drained)
+    with pytest.raises(TritonUnavailable, match="every server is drained"):
+        await backend.connected()
+    named.write_text("nonsense\n")
+    await asyncio.sleep(0.1)
+    assert len(backend.fleet) == 2, "what cannot be read names nobody anew"
+    await backend.stop()
+    assert len(backend.fleet) == 0
+
+
+async def test_a_session_begins_where_the_fewest_are_now_though_nobody_has_looked_lately(three, monkeypatch):
+    now_there, asked_of = {"1": 9, "2": 2, "3": 5}, []
+
+    async def probe(stub, model, timeout_s, tell):
+        server = next(one for one in three if one.client.stub is stub)
+        asked_of.append(server.url[-1])
+        if server.url[-1] not in now_there:
+            return Answer.SILENT
+        tell(model, {"type": "opened", "sessions": now_there[server.url[-1]]})
+        return Answer.ALIVE
+
+    monkeypatch.setattr(probes, "probe", probe)
+    assert (await three.choose_live()) is not None
+    assert asked_of == [], "somebody has just looked"
+    for server in three:
+        server.seen_at = -math.inf
+    assert (await three.choose_live()).url[-1] == "2"
+    assert sorted(asked_of) == ["1", "2", "3"]
+    for server in three:
+        server.seen_at = -math.inf
+    del now_there["2"]
+    assert (await three.choose_live()).url[-1] == "3"
+    # Who does not answer is left alone until somebody has looked.
+    assert asked(three, LIVE) == {"3"}
+
+
+async def test_many_servers_are_looked_at_less_often():
+    made = Fleet()
+    for number in range(40):
+        url = f"127.0.0.1:{number + 1}"
+        server = Server(Address(url), TritonClient(url), MODELS)
+        made.add(server)
+        server.watch(Pace())
+    server.looked()
+    assert {one.watcher.interval_s for one in made} == {40 * fleet_module.LOOK_EACH_S}
+    assert math.isclose(40 * fleet_module.LOOK_EACH_S, 2.0)
+    await made.close()
