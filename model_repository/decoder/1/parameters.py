@@ -22,6 +22,10 @@ class Parameters(Declared):
         "What decodes: ours, or vllm, where that package is installed (model_repository/README.md says what it lacks).",
         one_of=("ours", "vllm"),
     )
+    vllm_python: str = parameter(
+        "",
+        "The Python that has vllm; a relative path is inside of this version's folder, empty: the one of this model.",
+    )
     vllm_arguments: str = parameter(
         "",
         "For vllm, its own engine arguments that are none of these parameters, as json: "
