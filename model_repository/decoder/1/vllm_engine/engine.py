@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import aclosing
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -157,7 +158,13 @@ class VllmEngine:
             sequence.timings.started = now
             if not self._answering:
                 self._last_sign = now
-            self._answering[sequence] = self._loop.loop.create_task(self._answer(sequence))
+            task = self._answering[sequence] = self._loop.loop.create_task(self._answer(sequence))
+            # Not by the task itself, of which nothing runs where it is cancelled before it began.
+            task.add_done_callback(partial(self._freed, sequence))
+
+    def _freed(self, sequence: Sequence, _: asyncio.Task[None]) -> None:
+        del self._answering[sequence]
+        self._hand_over()
 
     def _next(self, now: float) -> Sequence:
         """By priority, then age; of those that have waited too long, one at a time goes first."""
@@ -181,9 +188,6 @@ class VllmEngine:
             self._faults += 1
             if self._faults >= MOST_IN_A_ROW:
                 await self._break()
-        finally:
-            self._answering.pop(sequence, None)
-            self._hand_over()
 
     async def _reason_of_end(self, sequence: Sequence) -> str:
         """Take a sequence's tokens until its answer ends; why it does."""
@@ -282,7 +286,8 @@ class VllmEngine:
         self._stopping = True
         for sequence in [*self._answering, *self._waiting]:
             self._fail(sequence, reason)
-        others = [task for task in self._answering.values() if task is not asyncio.current_task()]
+        tasks = [*self._answering.values(), *filter(None, [self._sweeping])]
+        others = [task for task in tasks if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
         if others:
