@@ -132,14 +132,18 @@ async def test_what_vllm_says_when_it_does_not_start_is_told(start):
             await start("sys.exit(3)")
 
 
-async def test_with_it_end_the_processes_that_it_has_started(start):
+@pytest.mark.parametrize("end", ["close", "kill"])
+async def test_with_it_end_the_processes_that_it_has_started(start, end):
     one = await start("""
 child = subprocess.Popen(["sleep", "600"])
 frames.write(writer, {"ready": {**READY["ready"], "capacity": child.pid}})
 await asyncio.sleep(60)
 """)
     child = psutil.Process(one.capacity)
-    one.close()
+    if end == "close":
+        one.close()
+    else:
+        one._process.kill()
     deadline = time.monotonic() + 20
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline

@@ -90,9 +90,12 @@ class Connection:
     def close(self) -> None:
         """End vLLM's processes at once; they hold nothing that would be lost."""
         self._lost = True
+        self._kill()
+        self._process.wait()
+
+    def _kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
     async def _read(self) -> None:
         try:
@@ -104,6 +107,8 @@ class Connection:
                         self._answers[name].put_nowait(Tokens(*tokens))
         except (asyncio.IncompleteReadError, ConnectionError):
             self._lost = True
+            # What it had started may live on, with all of a GPU's memory.
+            self._kill()
             for answers in self._answers.values():
                 answers.put_nowait(None)
 

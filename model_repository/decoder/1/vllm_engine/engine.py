@@ -125,7 +125,8 @@ class VllmEngine:
             },
             running=Counter(sequence.priority for sequence in list(self._answering)),
             waiting=Counter(sequence.priority for sequence in self._waiting),
-            kv_tokens=self._vllm.kv_tokens(),
+            # vLLM tells it with tokens: of whoever was the last one, it does not tell that its are free.
+            kv_tokens=self._vllm.kv_tokens() if self._answering else 0,
             sessions=len(self._kept),
         )
 
