@@ -215,6 +215,8 @@ async def test_what_it_cannot_do_is_refused_in_words(served, speech, parameters,
     [
         ({"vllm_arguments": '{\\"swap\\": 1}'}, "vllm_arguments names swap, which this vLLM does not know"),
         ({"device": "cuda"}, "device is cuda, but this vLLM computes on cpu"),
+        # By the Python of everything else.
+        ({"vllm_python": ""}, "vLLM cannot be imported by /"),
         ({"draft_checkpoint": "../../decoder_fast/1/checkpoint"}, "the engine vllm has no draft_checkpoint"),
     ],
 )
@@ -247,5 +249,10 @@ async def test_where_vllm_dies_the_model_is_loaded_again(tmp_path, victim):
                     await asyncio.sleep(0.5)
             answered = await client.post("/v1/audio/transcriptions", **form)
             assert answered.json()["text"] == "four two seven nine zero one five"
+            refused = await client.post(
+                "/v1/audio/transcriptions", **{**form, "data": {**form["data"], "hotwords": "a"}}
+            )
+            assert refused.status_code == 400
+            assert "hotwords are not to be had of the engine vllm" in refused.json()["error"]["message"]
         # None of the first one's processes is left.
         assert not [one for one in others if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

@@ -145,7 +145,7 @@ await asyncio.sleep(60)
     else:
         one._process.kill()
     deadline = time.monotonic() + 20
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+    while one.folder.exists() or (child.is_running() and child.status() != psutil.STATUS_ZOMBIE):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 

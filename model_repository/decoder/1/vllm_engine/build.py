@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
@@ -45,14 +44,13 @@ def build(parameters: Parameters, folder: Path) -> Built:
     # This process computes nothing.
     torch.set_num_threads(1)
     loop = LoopThread("decoder-vllm")
-    with tempfile.TemporaryDirectory(prefix="language-model-") as name:
-        if "model" not in arguments:
-            tied = "lm_head.weight" not in checkpoint.weights
-            write_language_model(checkpoint.config, folder / parameters.checkpoint, Path(name), tied=tied)
-            arguments["model"] = name
-        python = str(folder / parameters.vllm_python) if parameters.vllm_python else sys.executable
-        connection = launch(python, environment(parameters, threads, os.environ))
-        loop.run(connection.start(arguments, "cuda" if on_gpu(parameters) else "cpu"), STARTING_S)
+    python = str(folder / parameters.vllm_python) if parameters.vllm_python else sys.executable
+    connection = launch(python, environment(parameters, threads, os.environ))
+    if "model" not in arguments:
+        tied = "lm_head.weight" not in checkpoint.weights
+        write_language_model(checkpoint.config, folder / parameters.checkpoint, connection.folder, tied=tied)
+        arguments["model"] = str(connection.folder)
+    loop.run(connection.start(arguments, "cuda" if on_gpu(parameters) else "cpu"), STARTING_S)
     table = checkpoint.weights["embed_tokens.weight"]
     kept = KeptEmbeddings(MOST_KEPT_BYTES, parameters.session_idle_s)
     engine = VllmEngine(

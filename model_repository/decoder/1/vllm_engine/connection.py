@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,8 +28,9 @@ ERROR = "error: "
 class Connection:
     """An `Answering`: one vLLM, in a process group of its own. Used within one event loop."""
 
-    def __init__(self, process: subprocess.Popen[bytes], own: socket.socket) -> None:
-        self._process, self._own = process, own
+    def __init__(self, process: subprocess.Popen[bytes], own: socket.socket, folder: Path) -> None:
+        """folder: its own, for whatever it writes; removed with it."""
+        self._process, self._own, self.folder = process, own, folder
         self._answers: dict[str, asyncio.Queue[Tokens | None]] = {}
         self._counts: dict[str, float] = {"steps": 0, "computed_tokens": 0, "kv_tokens": 0}
         self._lost = False
@@ -96,6 +99,7 @@ class Connection:
     def _kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     async def _read(self) -> None:
         try:
@@ -119,19 +123,21 @@ def launch(python: str, variables: Mapping[str, str]) -> Connection:
     Raises ValueError where that Python is not there.
     """
     own, others = socket.socketpair()
+    folder = Path(tempfile.mkdtemp(prefix="vllm-"))
     try:
         # -u: what it says stands in Triton's log where it was said.
         process = subprocess.Popen(
-            [python, "-u", str(WORKER), str(others.fileno())],
+            [python, "-u", str(WORKER), str(others.fileno()), str(folder)],
             stdin=subprocess.DEVNULL,
             pass_fds=[others.fileno()],
             # A group of its own: what vLLM starts ends with it.
             start_new_session=True,
-            env=dict(variables),
+            env={**variables, "TMPDIR": str(folder)},
         )
     except OSError as error:
         own.close()
+        folder.rmdir()
         raise ValueError(f"vllm_python is {python}, which cannot be run: {error.strerror}") from None
     finally:
         others.close()
-    return Connection(process, own)
+    return Connection(process, own, folder)

@@ -1,6 +1,6 @@
 """vLLM's asynchronous engine as a process: started by the room with the Python that has vLLM, asked by messages.
 
-worker.py FD      the number of the socket that it inherits
+worker.py FD FOLDER      the number of the socket that it inherits; what is removed when it ends
 
 The first message names the engine's arguments; the answer says `ready`, or `failed` and why. Then each message is a
 request (with its prompt's embeddings as bytes), or drops one, and answers tell tokens as they come. It ends when the
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -152,6 +153,7 @@ def _tokens(output: Any) -> tuple[list[int], list[float], float, str]:
 
 def end() -> None:
     """This process and all that it has started, now: vLLM's own end may take longer than a room has."""
+    shutil.rmtree(sys.argv[2], ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 
