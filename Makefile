@@ -91,4 +91,4 @@ audit: setup
 	@$(BIN)/python -m tests.audit $(if $(ADVISORIES),--advisories $(ADVISORIES))
 
 clean:
-	rm -rf $(VENV) .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/*.plan.json model_repository/*/[2-9]* model_repository/*/1/checkpoint model_repository/*/1/.unfinished model_repository/encoder/warmup
+	rm -rf $(VENV) .venv-vllm .cache build perf/out *.egg-info model_repository/*/1/*.onnx model_repository/*/1/*.onnx.data model_repository/*/1/*.plan model_repository/*/1/*.plan.json model_repository/*/[2-9]* model_repository/*/1/checkpoint model_repository/*/1/.unfinished model_repository/encoder/warmup

@@ -17,7 +17,7 @@ def _on_the_servers_machine() -> dict[str, Command]:
     try:
         from perf.align import benchmark as align
         from perf.chaos import benchmark as chaos
-        from perf.parts import responses
+        from perf.parts import responses, vllm
         from perf.replicas import benchmark as replicas
         from perf.speakers import benchmark as speakers
         from perf.wording import benchmark as wording
@@ -27,6 +27,7 @@ def _on_the_servers_machine() -> dict[str, Command]:
         "align": ("word times: right, costly, late", align.add_arguments, align.run),
         "speakers": ("who speaks: right, and at what cost", speakers.add_arguments, speakers.run),
         "wording": ("what is recognized as it is written: right, and at what cost", wording.add_arguments, wording.run),
+        "vllm": ("vLLM as the decoder's engine beside ours", vllm.add_arguments, vllm.run),
         "responses": ("what the decoder's responses cost its process", responses.add_arguments, responses.run),
         "replicas": ("several Tritons: one killed, each drained, how even", replicas.add_arguments, replicas.run),
         "chaos": ("faults under load, and a ledger of what was sent and answered", chaos.add_arguments, chaos.run),

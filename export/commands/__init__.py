@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
-from export.commands import arguments, checkpoints, comparing, engines, memory, settings
+from export.commands import arguments, checkpoints, comparing, decoding, engines, memory, settings
 
 # A command that had nothing to do returns False.
 Command = tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], bool | None]]
@@ -18,6 +18,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "ensure": ("`all`, where another checkpoint or none is exported", arguments.for_ensure, checkpoints.ensure),
     "speakers": ("the speaker encoder, by which speakers are told apart", arguments.for_speakers, checkpoints.speakers),
+    "vllm": ("vLLM, by which profiles of that name decode", decoding.for_vllm, decoding.vllm),
     "encoder": ("the encoder's ONNX file: fp32, fp16, bf16", arguments.for_encoder, checkpoints.encoder),
     "quantize": ("an int8 or fp8 encoder, calibrated on speech", arguments.for_quantize, engines.quantize),
     "tensorrt": ("a TensorRT plan for the GPU at hand", arguments.for_tensorrt, engines.tensorrt),

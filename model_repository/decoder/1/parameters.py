@@ -17,6 +17,20 @@ class Parameters(Declared):
     checkpoint: str = parameter(
         "checkpoint", "Weights, tokenizer and config.json; a relative path is inside of this version's folder."
     )
+    engine: str = parameter(
+        "ours",
+        "What decodes: ours, or vllm, where that package is installed (model_repository/README.md says what it lacks).",
+        one_of=("ours", "vllm"),
+    )
+    vllm_python: str = parameter(
+        "",
+        "The Python that has vllm; a relative path is inside of this version's folder, empty: the one of this model.",
+    )
+    vllm_arguments: str = parameter(
+        "",
+        "For vllm, its own engine arguments that are none of these parameters, as json: "
+        '{"gpu_memory_utilization": 0.8, "tensor_parallel_size": 2}.',
+    )
     draft_checkpoint: str = parameter(
         "",
         "A smaller checkpoint with the same tokenizer that guesses draft_tokens at a time, for this one to verify; "

@@ -165,7 +165,7 @@ def test_a_model_is_warmed_up_on_a_device_of_its_own():
                 made._turn()
 
         made.submit = at_once
-        assert warm_up.warm_up(made, [1.0, 2.0]) > 0
+        assert warm_up.warm_up(made, network.embedding, [1.0, 2.0]) > 0
     assert made.stats.generated_tokens >= 2 * (3 + 6)
 
 

@@ -34,7 +34,7 @@ def test_the_summary_says_how_many_sequences_the_cache_holds():
 
 def test_warm_up_answers_requests_and_learns_the_pace():
     made = built()
-    assert warm_up_room.warm_up(made.engine, [1.0, 4.0]) > 0
+    assert warm_up_room.warm_up(made.engine, made.table, [1.0, 4.0]) > 0
     assert made.engine.stats.generated_tokens == 2 * (3 + 12)
     assert made.engine.scheduler.pace.rows_within(10.0, 512) == 512
     assert made.engine.scheduler.pace.rows_within(1e-6, 512) == 16

@@ -108,6 +108,14 @@ def test_the_profiles_of_one_size_fit_beside_an_aligner(profile, name):
     assert all(one.sequences(one.at_least) >= 16 for one in found.caches)
 
 
+@pytest.mark.parametrize("profile", ["vllm_cuda", "vllm_tensorrt"])
+def test_vllm_leaves_the_encoder_its_memory(profile):
+    found = memory_of_profile(MODEL_REPOSITORY, profile, SMALLEST_24_GB, SIZES["1.7b"], SIZES["0.6b"])
+    assert not found.missing
+    assert found.caches == []
+    assert [one.size for one in found.parts if one.model == "decoder"] == [int(0.8 * SMALLEST_24_GB)]
+
+
 def test_two_sizes_and_an_aligner_want_a_larger_gpu():
     def missing(gpu):
         size = GPUS[gpu].memory_mb * MIB

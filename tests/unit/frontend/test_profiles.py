@@ -26,6 +26,12 @@ def _no_aligner(monkeypatch):
     monkeypatch.setattr(profiles, "has_speakers", lambda *_: False)
 
 
+@pytest.fixture
+def _vllm(monkeypatch):
+    """Installed, whether or not it is."""
+    monkeypatch.setattr(profiles, "has_python", lambda *_: True)
+
+
 def test_speakers_are_told_apart_where_an_encoder_and_its_record_are(tmp_path, monkeypatch):
     monkeypatch.setattr(profiles, "has_speakers", HAS_SPEAKERS)
     folder = tmp_path / "speakers" / "1" / "checkpoint"
@@ -84,9 +90,11 @@ def test_backends_are_judged_of_what_a_profile_loads_alone():
     assert profiles.backends_of(REPOSITORY, "onnx_cpu")["encoder"] == "onnxruntime"
 
 
+@pytest.mark.usefixtures("_vllm")
 def test_what_runs_where():
-    assert profiles.runnable(REPOSITORY, PYTHON_ON_CPU) == ["", "speculative", "two_sizes"]
-    assert {"cuda", "rtx"} == set(profiles.runnable(REPOSITORY, PYTHON)) - {"", "speculative", "two_sizes"}
+    on_cpu = ["", "speculative", "two_sizes", "vllm"]
+    assert profiles.runnable(REPOSITORY, PYTHON_ON_CPU) == on_cpu
+    assert {"cuda", "rtx", "vllm_cuda"} == set(profiles.runnable(REPOSITORY, PYTHON)) - set(on_cpu)
     assert profiles.runnable(REPOSITORY, CONTAINER) == profiles.profiles_of(REPOSITORY)
 
 
@@ -107,6 +115,21 @@ def test_a_refusal_is_one_line_that_names_what_can_be_served(profile, server, wh
     assert why in str(raised.value)
     assert str(raised.value).endswith(", ".join(map(profiles.named, profiles.runnable(REPOSITORY, server))))
     assert "\n" not in str(raised.value)
+
+
+def test_vllm_is_served_where_it_is_installed(tmp_path):
+    left_out = shutil.ignore_patterns("1", "configs")
+    for model in ("decoder", "asr", "asr_step", "asr_stream", "encoder_aligner"):
+        shutil.copytree(REPOSITORY / model, tmp_path / "models" / model, ignore=left_out, symlinks=True)
+    (tmp_path / "models" / "decoder" / "1").mkdir()
+    (tmp_path / "models" / "decoder" / "configs").mkdir()
+    shutil.copy(REPOSITORY / "decoder" / "configs" / "vllm.pbtxt", tmp_path / "models" / "decoder" / "configs")
+    with pytest.raises(ProfileError, match="vLLM, by which decoder decodes there, is not installed: `python -m export"):
+        profiles.check_runs(tmp_path / "models", "vllm", PYTHON_ON_CPU)
+    python = tmp_path / ".venv-vllm" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    profiles.check_runs(tmp_path / "models", "vllm", PYTHON_ON_CPU)
 
 
 def test_a_configuration_that_cannot_be_read_is_named(tmp_path):

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from .planner import Part, plan
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
 from .speculator import Speculator
-from .stats import EngineStats, Progress
+from .stats import EngineStats, Figures, Progress
 from .waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
@@ -142,6 +143,22 @@ class Engine:
         is Python's."""
         drafting = self.speculator.cpu_seconds if self.speculator is not None else 0.0
         return self.runner.counters.cpu_seconds + drafting
+
+    def figures(self) -> Figures:
+        """What is published of it."""
+        scheduler = self.scheduler
+        return Figures(
+            counters={
+                **vars(self.stats),
+                "network_cpu_seconds": self.network_cpu_seconds,
+                "evicted_sessions": scheduler.sessions.num_evicted,
+                "refused_requests": self.room.num_refused,
+            },
+            running=Counter(sequence.priority for sequence in list(scheduler.running)),
+            waiting=Counter(sequence.priority for sequence in scheduler.waiting),
+            kv_tokens=scheduler.extents.capacity - scheduler.extents.num_free,
+            sessions=len(scheduler.sessions),
+        )
 
     def progress(self) -> Progress:
         """How it gets on, by which one that stands still can be told from one that is slow."""
@@ -322,23 +339,12 @@ class Engine:
         if reason:
             self._finish(sequence, reason)
         else:
-            self._show(sequence, len(sequence.unshown) - sequence.num_held)
-
-    def _show(self, sequence: Sequence, count: int) -> None:
-        """Tell the listener the next `count` tokens."""
-        shown, sequence.unshown = sequence.unshown[: max(0, count)], sequence.unshown[max(0, count) :]
-        if shown:
-            sequence.listener.on_tokens([token for token, _ in shown], [logprob for _, logprob in shown])
+            sequence.show(len(sequence.unshown) - sequence.num_held)
 
     def _finish(self, sequence: Sequence, reason: str) -> None:
-        sequence.finish_reason = reason
         self.stats.drafted_tokens += sequence.num_drafted
         self.stats.accepted_tokens += sequence.num_accepted
-        sequence.timings.finished = time.monotonic()
-        held = sequence.guard.num_held if reason == "repetition" else 0
-        if held:
-            del sequence.output_ids[-held:]
-        self._show(sequence, len(sequence.unshown) - held)
+        sequence.conclude(reason)
         self.scheduler.retire(sequence)
         self.room.leave(sequence.priority)
         sequence.listener.on_finish(sequence)

@@ -170,6 +170,21 @@ class Sequence:
         attempted = 0 if self.biasing is None else self.biasing.num_held(len(self.output_ids))
         return max(self.guard.num_held, attempted)
 
+    def show(self, count: int) -> None:
+        """Tell the listener the next `count` tokens."""
+        shown, self.unshown = self.unshown[: max(0, count)], self.unshown[max(0, count) :]
+        if shown:
+            self.listener.on_tokens([token for token, _ in shown], [logprob for _, logprob in shown])
+
+    def conclude(self, reason: str) -> None:
+        """End the answer, and tell what is left of it; of a loop only the copies that are kept."""
+        self.finish_reason = reason
+        self.timings.finished = time.monotonic()
+        held = self.guard.num_held if reason == "repetition" else 0
+        if held:
+            del self.output_ids[-held:]
+        self.show(len(self.unshown) - held)
+
     def give_back(self, count: int) -> None:
         """Forget the last tokens of the answer, which nobody was told."""
         if not count:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -15,6 +16,18 @@ class EngineStats:
     generated_tokens: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is published of an engine. counters: since its start, those that it has; running, waiting: sequences by
+    priority; kv_tokens: of the KV cache in use; sessions: that keep blocks."""
+
+    counters: Mapping[str, float]
+    running: Mapping[int, int] = field(default_factory=dict)
+    waiting: Mapping[int, int] = field(default_factory=dict)
+    kv_tokens: int = 0
+    sessions: int = 0
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Adapter:
         self.outbox.start()
         self.metrics.start()
         self.engine.start()
-        warm_up_s = warm_up(self.engine, parameters.warm_up_seconds)
+        warm_up_s = warm_up(self.engine, built.table, parameters.warm_up_seconds)
         pb_utils.Logger.log_info(f"{name}: {built.summary}; warmed up in {warm_up_s:.2f} s")
 
     def execute(self, requests: list[Any]) -> None:

@@ -19,6 +19,7 @@ from ..network.runner import StepRunner
 from ..network.shapes import Shapes
 from ..parameters import Parameters
 from .budget import TOKENS_OF_30_S, Memory, cache_tokens, chosen_dtype, parse_wish, step_bytes
+from .decoding import DecodingEngine
 from .memory import memory_of
 from .neighbours import aligner_bytes
 
@@ -27,22 +28,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class Built:
-    """What the adapter needs. draft_width: the hidden size of the draft network, or 0 without one."""
+    """What the adapter needs. table: embeddings of tokens [vocab_size, D]; draft_width: the hidden size of the draft
+    network, or 0 without one; summary: for the log, what there is."""
 
-    engine: Engine
+    engine: DecodingEngine
     checkpoint: Checkpoint
+    table: torch.Tensor
     draft_width: int
-
-    @property
-    def summary(self) -> str:
-        tokens, network = self.engine.cache.extents.capacity, self.engine.network
-        num_bytes = tokens * KVCache.token_bytes(*_shape(network.config), network.dtype)
-        return (
-            f"{str(network.dtype).removeprefix('torch.')} on {network.device}; "
-            f"KV cache of {tokens} tokens ({tokens // 13} s of audio, {num_bytes / 2**20:.0f} MB): holds "
-            f"{tokens // TOKENS_OF_30_S} sequences of 30 s at their longest, "
-            f"{self.engine.scheduler.limits.max_running} run at a time"
-        )
+    summary: str
 
 
 def build(parameters: Parameters, folder: Path) -> Built:
@@ -51,6 +44,15 @@ def build(parameters: Parameters, folder: Path) -> Built:
     Raises ValueError where the device cannot do what is asked for or values do not fit each other, FileNotFoundError
     where a checkpoint is missing.
     """
+    if parameters.engine == "vllm":
+        # Where it is not the engine, nothing of it is imported.
+        from ..vllm_engine.build import build as build_vllm
+
+        return build_vllm(parameters, folder)
+    return _build_ours(parameters, folder)
+
+
+def _build_ours(parameters: Parameters, folder: Path) -> Built:
     device = _device(parameters.device)
     checkpoint = read_checkpoint(folder / parameters.checkpoint)
     dtype = _dtype(parameters.dtype, device, checkpoint)
@@ -80,22 +82,35 @@ def build(parameters: Parameters, folder: Path) -> Built:
         cache,
         limits,
         checkpoint.end_ids,
-        _room(parameters, limits.max_running),
+        waiting_room(parameters),
         runner=_runner(parameters, network, cache, end_ids),
         speculator=speculator,
         look_ahead=parameters.look_ahead,
     )
-    return Built(engine, checkpoint, draft.config.hidden_size if draft is not None else 0)
+    summary = summary_of(dtype, str(device), network.config, cache.extents.capacity, limits.max_running)
+    draft_width = draft.config.hidden_size if draft is not None else 0
+    return Built(engine, checkpoint, network.embedding, draft_width, summary)
 
 
-def _room(parameters: Parameters, max_running: int) -> WaitingRoom:
+def summary_of(dtype: torch.dtype, device: str, config: Qwen3Config, tokens: int, max_running: int) -> str:
+    """What a decoder is, in words. tokens: of the KV cache."""
+    num_bytes = tokens * KVCache.token_bytes(*shape_of(config), dtype)
+    return (
+        f"{str(dtype).removeprefix('torch.')} on {device}; "
+        f"KV cache of {tokens} tokens ({tokens // 13} s of audio, {num_bytes / 2**20:.0f} MB): holds "
+        f"{tokens // TOKENS_OF_30_S} sequences of 30 s at their longest, {max_running} run at a time"
+    )
+
+
+def waiting_room(parameters: Parameters) -> WaitingRoom:
+    """Raises ValueError where a priority has no bound."""
     places, patience_s = parameters.max_waiting, parameters.max_wait_s
     if not len(places) == len(patience_s) == len(PRIORITIES):
         raise ValueError(f"max_waiting and max_wait_s each name one value for each priority of {PRIORITIES}")
     return WaitingRoom(
         dict(zip(PRIORITIES, places, strict=True)),
         dict(zip(PRIORITIES, patience_s, strict=True)),
-        max_running,
+        parameters.max_running,
     )
 
 
@@ -115,7 +130,7 @@ def _device(name: str) -> torch.device:
 
 def _dtype(name: str, device: torch.device, checkpoint: Checkpoint) -> torch.dtype:
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
-    layers, heads, width = _shape(checkpoint.config)
+    layers, heads, width = shape_of(checkpoint.config)
     values_per_token = 2 * layers * heads * width
     return DTYPES[chosen_dtype(name, memory_of(device), checkpoint.num_weights, values_per_token, capability)]
 
@@ -162,11 +177,11 @@ def _caches(
 ) -> tuple[KVCache, KVCache | None]:
     """One budget for both networks' keys and values, which lie at the same places; both are in memory by now."""
     networks = [network] if draft is None else [network, draft]
-    token_bytes = sum(KVCache.token_bytes(*_shape(one.config), one.dtype) for one in networks)
+    token_bytes = sum(KVCache.token_bytes(*shape_of(one.config), one.dtype) for one in networks)
     tokens = cache_tokens(parse_wish(size), memory, token_bytes, max_running)
 
     def cache(one: Qwen3, shared: KVCache | None) -> KVCache:
-        layers, heads, width = _shape(one.config)
+        layers, heads, width = shape_of(one.config)
         extents = shared.extents if shared is not None else None
         return KVCache(layers, tokens, heads, width, one.device, one.dtype, extents)
 
@@ -174,7 +189,8 @@ def _caches(
     return own, cache(draft, own) if draft is not None else None
 
 
-def _shape(config: Qwen3Config) -> tuple[int, int, int]:
+def shape_of(config: Qwen3Config) -> tuple[int, int, int]:
+    """Layers, key-value heads and their width, of which a KV cache is made."""
     return config.num_hidden_layers, config.num_key_value_heads, config.head_dim
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from typing import Any
 
-from ..engine.engine import Engine
 from ..engine.scheduler import PRIORITIES
+from .decoding import DecodingEngine
 
 logger = logging.getLogger(__name__)
 
@@ -36,20 +35,22 @@ GAUGES = {
 class Metrics:
     """Publishes one engine's figures, named asr_decoder_*, labelled with the model."""
 
-    def __init__(self, pb_utils: Any, engine: Engine, model: str) -> None:
+    def __init__(self, pb_utils: Any, engine: DecodingEngine, model: str) -> None:
         self._engine = engine
-        self._published: dict[str, float] = dict.fromkeys(COUNTERS, 0.0)
+        # An engine has no metric of what it does not count.
+        counters = {name: text for name, text in COUNTERS.items() if name in engine.figures().counters}
+        self._published: dict[str, float] = dict.fromkeys(counters, 0.0)
 
         def family(name: str, description: str, kind: Any) -> Any:
             return pb_utils.MetricFamily(name=f"asr_decoder_{name}", description=description, kind=kind)
 
         counter, gauge = pb_utils.MetricFamily.COUNTER, pb_utils.MetricFamily.GAUGE
         # A family must live as long as its metrics.
-        self._families = {name: family(f"{name}_total", text, counter) for name, text in COUNTERS.items()}
+        self._families = {name: family(f"{name}_total", text, counter) for name, text in counters.items()}
         self._families |= {name: family(name, text, gauge) for name, text in GAUGES.items()}
         self._families["kv"] = family("kv_tokens_used", "Tokens of the KV cache in use", gauge)
         self._families["sessions"] = family("sessions", "Sessions with kept blocks", gauge)
-        self._counters = {name: self._families[name].Metric(labels={"model": model}) for name in COUNTERS}
+        self._counters = {name: self._families[name].Metric(labels={"model": model}) for name in counters}
         self._gauges = {
             (name, priority): self._families[name].Metric(labels={"model": model, "priority": str(priority)})
             for name in GAUGES
@@ -75,20 +76,14 @@ class Metrics:
                 logger.exception("metrics could not be published")
 
     def _publish(self) -> None:
-        scheduler = self._engine.scheduler
-        now = {
-            **vars(self._engine.stats),
-            "network_cpu_seconds": self._engine.network_cpu_seconds,
-            "evicted_sessions": scheduler.sessions.num_evicted,
-            "refused_requests": self._engine.room.num_refused,
-        }
+        figures = self._engine.figures()
         for name, metric in self._counters.items():
-            if now[name] != self._published[name]:
-                metric.increment(float(now[name] - self._published[name]))
-                self._published[name] = now[name]
-        for name, sequences in (("running", list(scheduler.running)), ("waiting", list(scheduler.waiting))):
-            counts = Counter(sequence.priority for sequence in sequences)
+            now = float(figures.counters[name])
+            if now != self._published[name]:
+                metric.increment(now - self._published[name])
+                self._published[name] = now
+        for name, counts in (("running", figures.running), ("waiting", figures.waiting)):
             for priority in PRIORITIES:
-                self._gauges[name, priority].set(float(counts[priority]))
-        self._kv.set(float(scheduler.extents.capacity - scheduler.extents.num_free))
-        self._sessions.set(float(len(scheduler.sessions)))
+                self._gauges[name, priority].set(float(counts.get(priority, 0)))
+        self._kv.set(float(figures.kv_tokens))
+        self._sessions.set(float(figures.sessions))

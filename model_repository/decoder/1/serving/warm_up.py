@@ -13,9 +13,9 @@ from collections.abc import Collection
 
 import torch
 
-from ..engine.engine import Engine
 from ..engine.sampling import SamplingParams
 from ..engine.sequence import Prompt, Sequence
+from .decoding import DecodingEngine
 
 ROWS_PER_S, TOKENS_PER_S = 13, 3
 NUM_BEFORE, NUM_AFTER = 16, 8
@@ -45,8 +45,10 @@ class _Waiter:
         return False
 
 
-def warm_up(engine: Engine, seconds: Collection[float]) -> float:
+def warm_up(engine: DecodingEngine, table: torch.Tensor, seconds: Collection[float]) -> float:
     """Answer requests as long as speech of so many seconds, one by one, then together; returns how long it took.
+
+    table: embeddings of tokens [vocab_size, D], on any device.
 
     Raises RuntimeError where the engine fails: a model that cannot do this should not become ready.
     """
@@ -55,7 +57,7 @@ def warm_up(engine: Engine, seconds: Collection[float]) -> float:
     alone = [([one], True) for one in seconds]
     together = [([*seconds], True)] if len(seconds) > 1 else []
     for group, forced in [([one], False) for one in [*seconds][:1]] + alone + together:
-        sequences = [_speech(engine, one, forced=forced) for one in group]
+        sequences = [_speech(table, one, forced=forced) for one in group]
         for sequence in sequences:
             engine.submit(sequence)
         for sequence in sequences:
@@ -66,10 +68,9 @@ def warm_up(engine: Engine, seconds: Collection[float]) -> float:
     return time.monotonic() - started
 
 
-def _speech(engine: Engine, seconds: float, *, forced: bool) -> Sequence:
+def _speech(table: torch.Tensor, seconds: float, *, forced: bool) -> Sequence:
     """A request with as many embeddings and tokens as speech has, at the scale of the token embeddings; forced: the
     answer may not end before."""
-    table = engine.network.embedding
     num_rows, num_tokens = max(1, round(seconds * ROWS_PER_S)), max(2, round(seconds * TOKENS_PER_S))
     generator = torch.Generator().manual_seed(0)
     # A sample of the table, brought to the host once, says the scale; audio lies on the host until it is computed.
