@@ -113,6 +113,7 @@ class VllmEngine:
             working=asked or len(self._waiting) > 0,
             step_s=time.monotonic() - self._last_sign if asked else 0.0,
             longest_step_s=self._longest_wait,
+            files=sum(sequence.priority > LIVE for sequence in (*list(self._answering), *self._waiting)),
         )
 
     def figures(self) -> Figures:
