@@ -245,7 +245,8 @@ class EmbeddedTriton:
                 if not self.is_running():
                     if self._has_no_port():
                         raise PortTaken(f"port {self.grpc_port} or {self.metrics_port} is taken")
-                    raise TritonError(f"the embedded Triton ended at once; {_reason(self.log_path)}")
+                    code = self._process.poll() if self._process else None
+                    raise TritonError(f"the embedded Triton ended at once, with {code}; {_reason(self.log_path)}")
                 if not hidden and self.pid and ARGUMENTS_READ in self.log_path.read_text(errors="replace"):
                     hidden = arguments.hide(self.pid, self.control_key)
                 try:

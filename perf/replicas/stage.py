@@ -43,7 +43,9 @@ class Stage:
         return self.service.url
 
     async def start(self) -> None:
-        await asyncio.gather(*(triton.start() for triton in self.tritons))
+        # All at once they would keep each other from an answer for longer than Triton waits for its models' processes.
+        for triton in self.tritons:
+            await triton.start()
         self.weigh(*[1] * len(self.tritons))
 
     @contextlib.contextmanager
