@@ -71,7 +71,7 @@ class LocalAsr:
                 "network.kv_cache",
                 "network.quantization",
                 "network.qwen3",
-                "text.hotwords",
+                "serving.hotwords",
                 "text.prompt",
                 "text.token_bytes",
             )

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from export.rooms import room
 from tests.conftest import ROOT
 
-text = room("decoder", "text.hotwords")
+text = room("decoder", "serving.hotwords")
 token_bytes = room("decoder", "text.token_bytes")
 biasing = room("decoder", "engine.biasing")
 

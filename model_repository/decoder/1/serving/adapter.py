@@ -22,12 +22,12 @@ from ..engine.waiting_room import UNAVAILABLE, RoomFull
 from ..network.embeddings import AudioEmbeddings, checked_audio
 from ..network.loader import name_of
 from ..parameters import Parameters
-from ..text.hotwords import HotwordTries
 from ..text.prompt import PromptBuilder, Transcript, language_name
 from ..text.token_bytes import TokenBytes
 from .answers import Answer, Delta, Outbox, result_json
 from .budget import LONGEST_ANSWER
 from .build import build
+from .hotwords import HotwordTries
 from .inputs import (
     checked_draft,
     checked_name,

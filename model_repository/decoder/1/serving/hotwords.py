@@ -11,8 +11,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ..engine.hotwords import Hotwords, Phrase
-from .prompt import TEXT_MARK
-from .token_bytes import TokenBytes
+from ..text.prompt import TEXT_MARK
+from ..text.token_bytes import TokenBytes
 
 MOST_PHRASES, MOST_CHARACTERS, MOST_TEXT = 200, 100, 40_000
 # Of all phrases of a request.
