@@ -16,6 +16,8 @@ T = TypeVar("T")
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
 # A model that fails may be one that is loaded again, seconds later; one that fails so often fails by itself.
 MOST_FAILURES = 6
+# As Triton says it of a request whose model's process died under it.
+DIED = "is not healthy"
 # Less time than this is not halved for the sake of another attempt.
 LEAST_ATTEMPT_S = 30.0
 
@@ -54,7 +56,9 @@ class Losses:
         if isinstance(error, TritonRefused) and error.invalid:
             raise error
         self.last = error
-        self._failures += isinstance(error, TritonRefused) and not error.busy
+        # What kills a process is not sent to one server after the other.
+        died = isinstance(error, TritonUnavailable) and DIED in str(error)
+        self._failures += died or (isinstance(error, TritonRefused) and not error.busy)
         if self._failures >= MOST_FAILURES:
             raise error
 

@@ -184,7 +184,11 @@ class TritonClient(ServerCalls):
 
     def live_stream(self, requests: AsyncIterator[Any]) -> Any:
         """A gRPC stream of requests and answers, as long as a live session lasts."""
-        call = self._stub.ModelStreamInfer(requests, metadata=tracing.metadata())
+        try:
+            call = self._stub.ModelStreamInfer(requests, metadata=tracing.metadata())
+        except grpc.aio.UsageError as error:
+            # The channel was closed before the session began.
+            raise TritonUnavailable(str(error)) from error
         self.standing.begin(LIVE)
         call.add_done_callback(lambda _: self.standing.end(LIVE))
         return call

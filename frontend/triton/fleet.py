@@ -115,6 +115,8 @@ class Fleet:
             if address is None and not server.leaving:
                 # What goes from now on is meant to go.
                 self._in_background(server.look_away())
+            if address is not None and server.leaving:
+                server.look_again()
             server.leaving = address is None
             server.address = address or server.address
             self._weigh(server, address.weight if address is not None else 0.0)

@@ -75,6 +75,9 @@ class Server:
         self.watcher: Watcher | None = None
         self.watching: asyncio.Task[None] | None = None
         self._had: set[str] = set()
+        self._asking: asyncio.Task[None] | None = None
+        # How it is watched.
+        self._pace: Pace | None = None
 
     @property
     def url(self) -> str:
@@ -166,9 +169,15 @@ class Server:
     def watch(self, pace: Pace, *, owned: bool = False, pid: Callable[[], int | None] | None = None) -> None:
         """Look after its models from now on. owned: it is started anew where it is given up, and `watching` is done
         then. pid: of the server, where the processes of its models can be seen."""
+        self._pace = pace
         self.watcher = self.known = Watcher(self.client, self.models, pace, owned=owned, server=pid)
         self.client.on_failure = self.watcher.suspect
         self.watching = asyncio.create_task(self._watch(self.watcher, owned=owned))
+
+    def look_again(self) -> None:
+        """It was to go, and is to stay: what it can do is found out anew."""
+        if self.watching is None and self._pace is not None:
+            self.watch(self._pace)
 
     async def look_away(self) -> None:
         """What goes from now on is meant to go."""
@@ -191,7 +200,13 @@ class Server:
         self.on_look(self)
 
     async def ask(self, timeout_s: float) -> None:
-        """How many sessions it has now; who does not say so is not asked for anything until somebody has looked."""
+        """How many sessions it has now. All who ask at the same time share one question."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(timeout_s))
+        await asyncio.wait([self._asking])
+
+    async def _ask(self, timeout_s: float) -> None:
+        """Who does not answer is not asked for anything until somebody has looked."""
 
         def hear(model: str, told: dict[str, Any]) -> None:
             self.known.told[model] = told

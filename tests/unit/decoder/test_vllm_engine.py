@@ -79,7 +79,7 @@ def test_a_loop_is_ended_and_its_copies_are_not_told():
 
 def test_what_it_cannot_do_is_refused_in_words(made, script):
     with pytest.raises(ValueError, match="hotwords are not to be had of the engine vllm"):
-        made.submit(kit.make_sequence(1, phrases=[kit.hotwords.Phrase((3,), 1.0, anywhere=True, bare=True)]))
+        made.submit(kit.make_sequence(1, phrases=[kit.hotwords.Phrase(0, (3,), 1.0, anywhere=True, bare=True)]))
     with pytest.raises(ValueError, match="needs 1028 tokens of KV cache; a sequence has 1000"):
         made.submit(kit.make_sequence(1, max_new_tokens=1_000))
     assert script.asked == []

@@ -5,9 +5,10 @@ import itertools
 
 import pytest
 
+from frontend.audio import attempts
 from frontend.triton import healing, lines, pace, probes
 from frontend.triton.canaries import Canaries
-from frontend.triton.client import TritonRefused
+from frontend.triton.client import TritonRefused, TritonUnavailable
 from frontend.triton.errors import ControlRefused
 from frontend.triton.healing import ServerLost
 from frontend.triton.pace import Pace
@@ -224,3 +225,21 @@ async def test_a_secret_that_cannot_be_read_makes_no_model_unwell_and_is_read_ag
     server.refused = ""
     await rounds(one, 1)
     assert not one.forbidden
+
+
+async def test_what_kills_one_process_after_the_other_is_given_up(monkeypatch):
+    """Each server would be ready for it anew."""
+    monkeypatch.setattr(attempts, "RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr(attempts, "RETRY_MOST_S", 0.001)
+    asked_for = []
+
+    async def dies(client, timeout_s):
+        asked_for.append(client)
+        raise TritonUnavailable("Stub process 'decoder_0' is not healthy.")
+
+    async def connected():
+        return None
+
+    with pytest.raises(TritonUnavailable, match="not healthy"):
+        await attempts.asked(connected, 1e6, dies, "no time")
+    assert len(asked_for) == attempts.MOST_FAILURES

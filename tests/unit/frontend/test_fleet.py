@@ -283,3 +283,45 @@ async def test_many_servers_are_looked_at_less_often():
     assert {one.watcher.interval_s for one in made} == {40 * fleet_module.LOOK_EACH_S}
     assert math.isclose(40 * fleet_module.LOOK_EACH_S, 2.0)
     await made.close()
+
+
+async def test_who_comes_back_before_it_is_closed_is_looked_at_anew(three):
+    """Readiness would go on to say what was seen before it went."""
+    server = three.get("127.0.0.1:1")
+    server.watch(Pace())
+    began = sessions(server, 1)
+    three.name([Address("127.0.0.1:2"), Address("127.0.0.1:3")])
+    while server.watching is not None:
+        await asyncio.sleep(0.01)
+    assert three.name([Address(f"127.0.0.1:{number}") for number in (1, 2, 3)]) == []
+    assert server.watching is not None
+    assert not server.well
+    assert not began[0].done()
+
+
+async def test_many_who_begin_at_once_ask_a_server_once(three, monkeypatch):
+    asked = []
+
+    async def answers(stub, model, timeout_s, tell):
+        asked.append(model)
+        await asyncio.sleep(0.05)
+        return next(iter(probes.WELL))
+
+    monkeypatch.setattr(probes, "probe", answers)
+    server = three.get("127.0.0.1:1")
+    await asyncio.gather(*(server.ask(1.0) for _ in range(50)))
+    assert len(asked) == 1
+    await server.ask(1.0)
+    assert len(asked) == 2
+
+
+async def test_a_session_on_a_connection_that_is_closed_is_told_that_it_is_away():
+    client = TritonClient("127.0.0.1:1")
+    await client.close()
+    with pytest.raises(TritonUnavailable):
+        client.live_stream(aiter_of_nothing())
+
+
+async def aiter_of_nothing():
+    return
+    yield

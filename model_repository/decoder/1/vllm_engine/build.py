@@ -46,11 +46,16 @@ def build(parameters: Parameters, folder: Path) -> Built:
     loop = LoopThread("decoder-vllm")
     python = str(folder / parameters.vllm_python) if parameters.vllm_python else sys.executable
     connection = launch(python, environment(parameters, threads, os.environ))
-    if "model" not in arguments:
-        tied = "lm_head.weight" not in checkpoint.weights
-        write_language_model(checkpoint.config, folder / parameters.checkpoint, connection.folder, tied=tied)
-        arguments["model"] = str(connection.folder)
-    loop.run(connection.start(arguments, "cuda" if on_gpu(parameters) else "cpu"), STARTING_S)
+    try:
+        if "model" not in arguments:
+            tied = "lm_head.weight" not in checkpoint.weights
+            write_language_model(checkpoint.config, folder / parameters.checkpoint, connection.folder, tied=tied)
+            arguments["model"] = str(connection.folder)
+        loop.run(connection.start(arguments, "cuda" if on_gpu(parameters) else "cpu"), STARTING_S)
+    except BaseException:
+        # What does not become ready would hold its memory, and this model is loaded again.
+        connection.close()
+        raise
     table = checkpoint.weights["embed_tokens.weight"]
     kept = KeptEmbeddings(MOST_KEPT_BYTES, parameters.session_idle_s)
     engine = VllmEngine(

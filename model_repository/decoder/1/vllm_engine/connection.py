@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from .answering import EngineLost, Tokens
 from .process import frames
+
+logger = logging.getLogger(__name__)
 
 WORKER = Path(__file__).parent / "process" / "worker.py"
 # How a request fails by itself, among the words that say why it ended.
@@ -109,7 +112,9 @@ class Connection:
                 for name, *tokens in told["answers"]:
                     if name in self._answers:
                         self._answers[name].put_nowait(Tokens(*tokens))
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except Exception as error:
+            if not isinstance(error, asyncio.IncompleteReadError | ConnectionError):
+                logger.exception("what vLLM's process says is not understood")
             self._lost = True
             # What it had started may live on, with all of a GPU's memory.
             self._kill()

@@ -10,17 +10,23 @@ socket does, and takes all processes of its group along.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import shutil
 import signal
 import socket
 import sys
+import threading
+import time
 from contextlib import aclosing, suppress
 from dataclasses import fields
 from typing import Any
 
 import asr_language_model
 import frames
+
+# How often the room is looked for.
+ROOM_S = 1.0
 
 
 class Served:
@@ -41,6 +47,7 @@ class Served:
         self._running[name] = asyncio.create_task(self._answer(name, message, payload))
 
     async def _answer(self, name: str, message: dict[str, Any], payload: bytes) -> None:
+        # They were there when it started.
         import torch
         from vllm import SamplingParams
         from vllm.inputs.engine import embeds_input
@@ -67,8 +74,13 @@ class Served:
         self._untold.append(answer)
 
     def _flush(self) -> None:
-        frames.write(self._writer, {"answers": self._untold, "counts": self._counts.told()})
-        self._untold = []
+        answers, self._untold = self._untold, []
+        try:
+            frames.write(self._writer, {"answers": answers, "counts": self._counts.told()})
+        except Exception as error:
+            # Who waits for these would wait for ever: the room is to start another one.
+            print(f"what vLLM answers cannot be told: {error!r}", file=sys.stderr)
+            end()
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,6 +108,9 @@ def started(arguments: dict[str, Any], device: str) -> tuple[Any, Any, dict[str,
     from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    # What each request needs: another version may have it elsewhere.
+    for module in ("vllm.inputs.engine", "vllm.sampling_params", "vllm.v1.engine.exceptions"):
+        importlib.import_module(module)
     asr_language_model.register()
     if current_platform.device_type != device:
         raise ValueError(f"device is {device}, but this vLLM computes on {current_platform.device_type}")
@@ -157,6 +172,13 @@ def end() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def end_with(parent: int) -> None:
+    """The end of the room while vLLM starts, which holds up whoever reads the socket."""
+    while os.getppid() == parent:
+        time.sleep(ROOM_S)
+    end()
+
+
 async def main(number: int) -> None:
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=number))
     await serve(reader, writer)
@@ -166,6 +188,7 @@ if __name__ == "__mp_main__":
     # vLLM's own processes import this file, as those that are spawned do of whoever spawns them.
     asr_language_model.register()
 if __name__ == "__main__":
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     try:
         asyncio.run(main(int(sys.argv[1])))
     finally:
