@@ -139,7 +139,7 @@ async def test_a_triton_that_does_not_ask_for_tensors_is_told_so(settings):
     [
         ("vad", {"treshold": "0.6"}, "there is no parameter treshold; known are threshold, min_speech_ms"),
         ("features", {"max_blocks": "many"}, "max_blocks must be a whole number, not 'many'"),
-        ("decoder", {"kv_cache": "256"}, "there is no parameter kv_cache; known are checkpoint, draft_checkpoint"),
+        ("decoder", {"kv_cache": "256"}, "there is no parameter kv_cache; known are checkpoint, engine"),
         ("asr_stream", {"max_sessions": "0"}, "max_sessions must be at least 1, not 0"),
     ],
 )

@@ -91,7 +91,9 @@ def metrics() -> dict[str, frozenset[str]]:
         }[collector.type]
         found |= {name: labels | ({"le"} if name.endswith("_bucket") else set()) for name in names}
     told = Registered()
-    room("decoder", "serving.metrics").Metrics(told, None, "decoder")
+    decoder = room("decoder", "serving.metrics")
+    counted = SimpleNamespace(counters=decoder.COUNTERS)
+    decoder.Metrics(told, SimpleNamespace(figures=lambda: counted), "decoder")
     room("asr_stream", "metrics").Metrics(told, "asr_stream", "asr_stream_0_0")
     turns = room("vad", "turns")
     room("vad", "room_metrics").RoomMetrics(told, turns.Counts(), "vad", "vad_0_0").close()
