@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from frontend.api.languages import LANGUAGES, is_language
@@ -132,7 +132,7 @@ class RealtimeSession:
         given = {
             "languages": list(self.languages),
             "keywords": list(self.keywords),
-            "hotwords": [asdict(one) for one in self.hotwords],
+            "hotwords": [{"phrase": one.phrase, "weight": one.weight} for one in self.hotwords],
             "hotword_lists": list(self.hotword_lists),
             "delay": self.delay,
         }

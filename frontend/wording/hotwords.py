@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,12 @@ class WrongHotwords(ValueError):
 
 @dataclass(frozen=True)
 class Hotword:
-    """weight: how much less likely than what would be written without it a phrase may be; 1 is usual."""
+    """weight: how much less likely than what would be written without it a phrase may be; 1 is usual. keyword: it is a
+    word to expect, and no more than that where the model's engine has no hotwords."""
 
     phrase: str
     weight: float = 1.0
+    keyword: bool = False
 
 
 def read_hotwords(value: Any) -> list[Hotword]:
@@ -133,7 +135,8 @@ def _hotword_of_line(name: str, line: str) -> Hotword:
 def all_hotwords(given: Sequence[Hotword], listed: Sequence[Hotword], keywords: Sequence[str] = ()) -> list[Hotword]:
     """Each phrase once, as it was first given. Keywords are hotwords too, those that are no longer than one may be.
     Raises WrongHotwords where they are too many."""
-    usual = [Hotword(" ".join(word.split())) for word in keywords if word.strip() and len(word) <= MOST_CHARACTERS]
+    short = [word for word in keywords if word.strip() and len(word) <= MOST_CHARACTERS]
+    usual = [Hotword(" ".join(word.split()), keyword=True) for word in short]
     found: dict[str, Hotword] = {}
     for hotword in (*given, *listed, *usual):
         found.setdefault(hotword.phrase, hotword)
@@ -148,5 +151,6 @@ def as_parameter(hotwords: Sequence[Hotword]) -> str:
     """As the decoder's parameter `hotwords` has them; "" without any."""
     if not hotwords:
         return ""
-    values = [one.phrase if one.weight == 1 else {"phrase": one.phrase, "weight": one.weight} for one in hotwords]
+    usual = Hotword("")
+    values = [{name: value for name, value in asdict(one).items() if value != getattr(usual, name)} for one in hotwords]
     return json.dumps(values, ensure_ascii=False)

@@ -46,7 +46,7 @@ def wanted(tokenizer, hotwords, before):
         '[{"phrase": "a", "weight": true}]', '[{"phrase": "a", "weight": NaN}]',
         '[{"phrase": "a", "of": 1}]', '[{"weight": 1}]', json.dumps(["a" * 101]),
         json.dumps(["a"] * 201), "[" * 30_000, " " * 40_001, '["<|im_end|>"]', '["say <asr_text> now"]',
-        json.dumps(["\U0001f600" * 100] * 200),
+        json.dumps(["\U0001f600" * 100] * 200), '[{"phrase": "a", "keyword": 1}]', '["\\ud800"]',
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told(tries, wrong):
@@ -57,6 +57,18 @@ def test_what_is_wrong_is_told(tries, wrong):
 def test_nothing_is_no_hotwords(tries):
     assert tries.build("", False) is None
     assert tries.build("[]", True) is None
+
+
+def test_keywords_are_hotwords_where_they_can_be_and_nothing_elsewhere(tokenizer):
+    known = token_bytes.TokenBytes(tokenizer)
+    ours = text.HotwordTries(tokenizer, known, 1.0)
+    keywords = json.dumps([{"phrase": one, "keyword": True} for one in ("two", "<|im_end|>")])
+    assert wanted(tokenizer, ours.build(keywords, True), "") == wanted(tokenizer, ours.build('["two"]', True), "")
+    assert ours.build('[{"phrase": "<|im_end|>", "keyword": true}]', True) is None
+    other = text.HotwordTries(tokenizer, known, 1.0, served=False)
+    assert other.build(keywords, True) is None
+    with pytest.raises(ValueError, match="not to be had"):
+        other.build('["two"]', True)
 
 
 def test_a_word_begins_where_words_begin(tokenizer, tries):

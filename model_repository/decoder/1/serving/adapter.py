@@ -58,7 +58,9 @@ class Adapter:
         self.checkpoint_name = name_of(folder / parameters.checkpoint)
         self.tokenizer = checkpoint.tokenizer
         self.token_bytes = TokenBytes(checkpoint.tokenizer)
-        self.hotwords = HotwordTries(checkpoint.tokenizer, self.token_bytes, parameters.hotword_nats)
+        self.hotwords = HotwordTries(
+            checkpoint.tokenizer, self.token_bytes, parameters.hotword_nats, served=parameters.engine == "ours"
+        )
         self.prompts = PromptBuilder(checkpoint.tokenizer, checkpoint.template, parameters.max_context_tokens)
         # What renders the template is imported for the first prompt.
         self.prompts.build("", None)

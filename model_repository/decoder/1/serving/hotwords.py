@@ -22,10 +22,16 @@ LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.1, 10.0
 UNSPACED = ("HIRAGANA", "KATAKANA", "CJK", "THAI", "LAO", "KHMER", "MYANMAR")
 
 
+NOT_HERE = "hotwords are not to be had of the engine vllm: serve a profile of ours for them"
+
+
 @dataclass(frozen=True)
 class Hotword:
+    """keyword: it is among the context as well, and nothing is wrong where it can be no more than that."""
+
     phrase: str
     weight: float = 1.0
+    keyword: bool = False
 
 
 def parsed_hotwords(text: str) -> tuple[Hotword, ...]:
@@ -45,22 +51,27 @@ def parsed_hotwords(text: str) -> tuple[Hotword, ...]:
 
 def _hotword(value: Any) -> Hotword:
     fields = value if isinstance(value, dict) else {"phrase": value}
-    phrase, weight = fields.get("phrase"), fields.get("weight", 1.0)
-    if not set(fields) <= {"phrase", "weight"} or not isinstance(phrase, str) or not phrase.strip():
+    phrase, weight, keyword = fields.get("phrase"), fields.get("weight", 1.0), fields.get("keyword", False)
+    is_known = set(fields) <= {"phrase", "weight", "keyword"} and isinstance(keyword, bool)
+    if not is_known or not isinstance(phrase, str) or not phrase.strip():
         raise ValueError("a hotword must be a text, or an object of a phrase and a weight")
+    if any("\ud800" <= character <= "\udfff" for character in phrase):
+        raise ValueError("a hotword holds half a character")
     if len(phrase) > MOST_CHARACTERS:
         raise ValueError(f"a hotword has {len(phrase)} characters; {MOST_CHARACTERS} are the most")
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
     if not is_number or not LOWEST_WEIGHT <= weight <= HIGHEST_WEIGHT:
         raise ValueError(f"a hotword's weight must lie between {LOWEST_WEIGHT:g} and {HIGHEST_WEIGHT:g}")
-    return Hotword(" ".join(phrase.split()), float(weight))
+    return Hotword(" ".join(phrase.split()), float(weight), keyword)
 
 
 class HotwordTries:
     """Tries of a checkpoint, those of the last requests kept: a live session sends the same ones with every step."""
 
-    def __init__(self, tokenizer: Tokenizer, token_bytes: TokenBytes, nats: float) -> None:
-        """nats: by how much, with a weight of 1, each token of a phrase may be less likely than the likeliest one."""
+    def __init__(self, tokenizer: Tokenizer, token_bytes: TokenBytes, nats: float, *, served: bool = True) -> None:
+        """nats: by how much, with a weight of 1, each token of a phrase may be less likely than the likeliest one.
+        served: whether the engine can write them."""
+        self._served = served
         self._tokenizer = tokenizer
         self._token_bytes = token_bytes
         self._nats = nats
@@ -76,20 +87,26 @@ class HotwordTries:
         if not text:
             return None
         hotwords = parsed_hotwords(text)
-        if not hotwords:
-            return None
+        if not self._served:
+            if all(hotword.keyword for hotword in hotwords):
+                return None
+            raise ValueError(NOT_HERE)
         phrases = [phrase for number, hotword in enumerate(hotwords) for phrase in self._phrases(number, hotword)]
+        if not phrases:
+            return None
         count = sum(len(phrase.ids) for phrase in phrases if phrase.bare)
         if count > MOST_TOKENS:
             raise ValueError(f"hotwords has {count} tokens; {MOST_TOKENS} are the most")
-        if any(token in self._added for phrase in phrases for token in phrase.ids):
-            raise ValueError("a hotword has a control token of the model")
         return Hotwords(phrases, None if forced else self._mark, self._opens, self._goes_on)
 
     def _phrases(self, number: int, hotword: Hotword) -> list[Phrase]:
         """A phrase as it stands where a text begins, and behind a space."""
         anywhere = is_unspaced(hotword.phrase[0])
         bare = self._phrase(number, hotword.phrase, hotword.weight, anywhere=anywhere, bare=True)
+        if not self._added.isdisjoint(bare.ids):
+            if hotword.keyword:
+                return []
+            raise ValueError("a hotword has a control token of the model")
         return [bare] if anywhere else [bare, self._phrase(number, " " + hotword.phrase, hotword.weight)]
 
     def _phrase(self, number: int, text: str, weight: float, *, anywhere: bool = False, bare: bool = False) -> Phrase:
