@@ -8,6 +8,7 @@ one that was least loaded a moment ago. Nothing here waits, reads a clock or rol
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -23,8 +24,9 @@ DRAWS = 4
 # A live session keeps a server as busy as this many segments at a time (perf/README.md: with tiny 51 sessions, or some
 # 16 segments at a time, are what a server holds).
 SESSION_SHARE = 0.25
-# Who said that it has no place is asked again after so long.
-FULL_S = 1.0
+# Who said that it has no place is asked again after so long; and by sessions that have a place elsewhere, and would
+# give it up for one here, only after so long.
+FULL_S, FULL_FOR_MOVED_S = 1.0, 60.0
 # From those that are asked first to those that are asked where there is nobody else.
 GOOD, FULL, ASIDE, UNWELL = range(4)
 
@@ -74,7 +76,8 @@ class Standing:
         self._since = {FILE: 0, LIVE: 0}
         self._since_report = {FILE: 0, LIVE: 0}
         self._doubted = -1
-        self._full_until = {FILE: 0.0, LIVE: 0.0}
+        # When it last had no place.
+        self._full_at = {FILE: -math.inf, LIVE: -math.inf}
         # Called after each answer, to compare it with the others.
         self.judge: Callable[[Standing, float], None] = lambda *_: None
 
@@ -102,7 +105,11 @@ class Standing:
 
     def full(self, kind: str, now: float) -> None:
         """It said that it has no place for work of this kind."""
-        self._full_until[kind] = now + FULL_S
+        self._full_at[kind] = now
+
+    def may_take_moved(self, now: float) -> bool:
+        """Whether a live session may leave its place elsewhere for one here."""
+        return self.rank(LIVE, now) == GOOD and now - self._full_at[LIVE] >= FULL_FOR_MOVED_S
 
     def rank(self, kind: str, now: float) -> int:
         """GOOD, FULL, ASIDE or UNWELL."""
@@ -110,7 +117,7 @@ class Standing:
             return UNWELL
         if self.record.aside_until > now:
             return ASIDE
-        return FULL if self._full_until[kind] > now else GOOD
+        return FULL if now - self._full_at[kind] < FULL_S else GOOD
 
     def under_way(self, kind: str) -> int:
         """Of everybody, as far as is known: what this balancer has there, and what the server had beside that."""
@@ -164,6 +171,10 @@ class Balancer:
     def has_room_beside(self, name: str, kind: str, now: float) -> bool:
         """Whether anybody else can be asked."""
         return any(one.rank(kind, now) == GOOD for one in self._all() if one.name != name)
+
+    def may_move_from(self, name: str, now: float) -> bool:
+        """Whether anybody else may take live sessions from there."""
+        return any(one.may_take_moved(now) for one in self._all() if one.name != name)
 
     def draw(self, kind: str, now: float) -> list[Standing]:
         """Some of those that are best to ask, in random order, which decides between equal ones."""

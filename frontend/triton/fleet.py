@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
 from frontend.triton.addresses import Address
-from frontend.triton.balancer import LIVE, Balancer, Standing
+from frontend.triton.balancer import FILE, LIVE, Balancer, Standing
 from frontend.triton.client import TritonClient
 from frontend.triton.likeness import Likeness, differences
 from frontend.triton.live_session import MODEL
@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 
 TEND_S = 0.25
 # Sessions of a server that is drained leave where nothing of theirs is open, an eighth of them in each round, so that
-# the others do not get them all at once; after so long they leave as they are.
-LEAVING_SHARE, PATIENCE_S = 1 / 8, 10.0
+# the others do not get them all at once; after so long they leave as they are. At first it is one in each round: where
+# the others are full, they say so to few.
+LEAVING_SHARE, PATIENCE_S, TRIED_S = 1 / 8, 10.0, 1.0
 # Those of a server that is lost hear it by themselves, but where a machine has vanished without a word.
 LOST_S = 3.0
 # Looks at all servers together cost no more processor time than those at ten do at most.
@@ -141,15 +142,16 @@ class Fleet:
             await asyncio.wait([*self._working])
 
     def _tend(self, server: Server, now: float) -> None:
-        num = server.client.renewals.num_waiting(MODEL)
+        renewals = server.client.renewals
+        num = renewals.num_waiting(MODEL)
         most = math.ceil(num * LEAVING_SHARE)
-        may_leave = num > 0 and self.has_room_beside(server.url, LIVE)
         if server.is_drained:
             self._unwell_at.pop(server.url, None)
             since = self._drained_at.setdefault(server.url, now)
-            if may_leave:
+            if num and self.balancer.may_move_from(server.url, time.monotonic()):
                 at_rest = now - since < PATIENCE_S
-                server.client.renewals.send_away(MODEL, "its server is drained", most, at_rest=at_rest)
+                most = 1 if now - since < TRIED_S else most
+                renewals.send_away(MODEL, "its server is drained", most, at_rest=at_rest)
             if server.is_empty:
                 self._say(server, "it is drained: nothing of ours is under way there")
                 if server.leaving:
@@ -158,8 +160,12 @@ class Fleet:
         self._drained_at.pop(server.url, None)
         if server.well:
             self._unwell_at.pop(server.url, None)
-        elif now - self._unwell_at.setdefault(server.url, now) > LOST_S and may_leave:
-            server.client.renewals.send_away(MODEL, "its server is lost", most)
+            renewals.is_gone = False
+        elif now - self._unwell_at.setdefault(server.url, now) > LOST_S:
+            # A model that is loaded again is worth waiting for; a machine that is silent tells nobody that it is gone.
+            renewals.is_gone = not server.known.states and self.has_room_beside(server.url, FILE)
+            if self.has_room_beside(server.url, LIVE):
+                renewals.send_away(MODEL, "its server is lost", most)
 
     def _weigh(self, server: Server, weight: float) -> None:
         if server.standing.weight == weight:

@@ -17,7 +17,7 @@ LOOK_S = 0.5
 
 
 class Unanswered(Exception):
-    """A model was loaded again since the call was sent, and nothing was heard of it."""
+    """A model was loaded again since the call was sent, and nothing was heard of it; or its server is lost."""
 
 
 class Renewals:
@@ -25,6 +25,8 @@ class Renewals:
 
     def __init__(self) -> None:
         self._last = 0.0
+        # Nobody answers any more, and somebody else would: nothing is waited for.
+        self.is_gone = False
         self._waiting: dict[str, dict[asyncio.Future[str], Callable[[], bool]]] = {}
         # Whom else to tell.
         self.on_note: Callable[[str], None] = lambda _: None
@@ -68,6 +70,8 @@ class Renewals:
         since = time.monotonic()
         try:
             while not (await asyncio.wait([waiting], timeout=LOOK_S))[0]:
+                if self.is_gone:
+                    raise Unanswered("its server is lost")
                 if sent < self._last and time.monotonic() - max(since, self._last) > GRACE_S:
                     raise Unanswered("a model was lost, and the request with it")
             return waiting.result()

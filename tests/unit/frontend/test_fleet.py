@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 import time
 
 import numpy as np
@@ -13,57 +12,15 @@ from frontend.triton import fleet as fleet_module
 from frontend.triton import lives, probes
 from frontend.triton.addresses import Address
 from frontend.triton.backend import Backend
-from frontend.triton.balancer import FILE, LIVE
+from frontend.triton.balancer import LIVE
 from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.fleet import Fleet
-from frontend.triton.live_session import MODEL
 from frontend.triton.pace import Pace
 from frontend.triton.probes import Answer
 from frontend.triton.server import Hearsay, Server
+from tests.unit.frontend.fleet_kit import MODELS, asked, seen, three
 
-MODELS = ("asr", "asr_stream")
-
-
-def known(checkpoint="tiny", aligner=True, lost=()):
-    states = {**dict.fromkeys(MODELS, "READY"), "align": "READY" if aligner else "UNLOADED"}
-    told = {"decoder": {"files": 0, "checkpoint": checkpoint}}
-    return Hearsay(states, dict.fromkeys(lost, "it is gone"), told)
-
-
-@pytest.fixture
-async def three():
-    """A fleet of servers that are well; nobody listens at their addresses."""
-    made = Fleet(random.Random(0))
-    for number in range(3):
-        url = f"127.0.0.1:{number + 1}"
-        server = Server(Address(url), TritonClient(url), MODELS)
-        server.known = known()
-        made.add(server)
-        server.looked()
-    yield made
-    await made.close()
-
-
-def asked(fleet, kind=FILE, count=30):
-    return {fleet.choose(kind).url[-1] for _ in range(count)}
-
-
-def seen(fleet, number, **given):
-    server = fleet.get(f"127.0.0.1:{number}")
-    server.known = known(**given)
-    server.looked()
-    return server
-
-
-def sessions(server, count, at_rest=lambda: True):
-    """So many that have begun there, and would hear that they are to leave."""
-    for _ in range(count):
-        server.standing.begin(LIVE)
-    return [server.client.renewals.of(MODEL, at_rest) for _ in range(count)]
-
-
-def gone(futures):
-    return sum(future.done() for future in futures)
+__all__ = ["three"]
 
 
 async def test_who_is_lost_is_not_asked_and_the_others_go_on(three):
@@ -79,85 +36,6 @@ async def test_who_is_lost_is_not_asked_and_the_others_go_on(three):
     seen(three, 2)
     assert asked(three) == {"2"}
     assert three.first.url == "127.0.0.1:2"
-
-
-async def test_a_drained_servers_sessions_leave_where_nothing_of_theirs_is_open_and_a_few_at_a_time(three):
-    server = three.get("127.0.0.1:1")
-    resting, speaking = sessions(server, 16), sessions(server, 4, at_rest=lambda: False)
-    addresses = [Address("127.0.0.1:1", 0.0), Address("127.0.0.1:2"), Address("127.0.0.1:3")]
-    assert three.name(addresses) == []
-    assert asked(three, LIVE) == {"2", "3"}
-    assert server.state(0.0) == "draining"
-    now, rounds = 1_000.0, 0
-    while gone(resting) < len(resting):
-        three._tend(server, now)
-        rounds += 1
-        now += fleet_module.TEND_S
-        await asyncio.sleep(0)
-    assert rounds >= 8
-    assert gone(speaking) == 0
-    now += fleet_module.PATIENCE_S
-    for _ in range(10):
-        three._tend(server, now)
-        await asyncio.sleep(0)
-    assert gone(speaking) == len(speaking)
-    for _ in range(20):
-        server.standing.end(LIVE)
-    three._tend(server, now)
-    assert server.state(now) == "drained"
-    assert three.get("127.0.0.1:1") is server, "it is named, and may take work again"
-    three.name([Address(f"127.0.0.1:{n}") for n in (1, 2, 3)])
-    assert "1" in asked(three)
-
-
-async def test_sessions_of_a_drained_server_stay_where_there_is_no_other(three):
-    server = three.get("127.0.0.1:1")
-    staying = sessions(server, 8)
-    seen(three, 2, lost=["asr"])
-    seen(three, 3, lost=["asr"])
-    three.name([Address("127.0.0.1:2"), Address("127.0.0.1:3")])
-    for now in range(100):
-        three._tend(server, float(now))
-    assert gone(staying) == 0
-    seen(three, 2)
-    three._tend(server, 100.0)
-    assert gone(staying) > 0
-
-
-async def test_who_is_named_no_more_is_closed_when_nothing_is_under_way_there(three):
-    server = three.get("127.0.0.1:1")
-    server.standing.begin(FILE)
-    assert three.name([Address("127.0.0.1:2"), Address("127.0.0.1:3"), Address("127.0.0.1:4")]) == [
-        Address("127.0.0.1:4")
-    ]
-    three._tend(server, 0.0)
-    assert three.get(server.url) is server
-    assert asked(three) == {"2", "3"}
-    server.standing.end(FILE)
-    three._tend(server, 0.0)
-    assert three.get(server.url) is None
-    assert len(three) == 2
-
-
-async def test_who_comes_back_before_it_is_closed_goes_on(three):
-    server = three.get("127.0.0.1:1")
-    server.standing.begin(FILE)
-    three.name([Address("127.0.0.1:2"), Address("127.0.0.1:3")])
-    assert three.name([Address(f"127.0.0.1:{n}") for n in (1, 2, 3)]) == []
-    assert not server.leaving
-    server.standing.end(FILE)
-    three._tend(server, 0.0)
-    assert asked(three) == {"1", "2", "3"}
-
-
-async def test_sessions_leave_a_server_that_stays_lost(three):
-    server = seen(three, 1, lost=["asr_stream"])
-    waiting = sessions(server, 8, at_rest=lambda: False)
-    three._tend(server, 0.0)
-    three._tend(server, fleet_module.LOST_S)
-    assert gone(waiting) == 0, "a model is loaded again within seconds"
-    three._tend(server, fleet_module.LOST_S + 0.1)
-    assert gone(waiting) > 0
 
 
 async def test_a_server_that_differs_from_most_is_refused_until_most_are_like_it(three, caplog):
@@ -283,20 +161,6 @@ async def test_many_servers_are_looked_at_less_often():
     assert {one.watcher.interval_s for one in made} == {40 * fleet_module.LOOK_EACH_S}
     assert math.isclose(40 * fleet_module.LOOK_EACH_S, 2.0)
     await made.close()
-
-
-async def test_who_comes_back_before_it_is_closed_is_looked_at_anew(three):
-    """Readiness would go on to say what was seen before it went."""
-    server = three.get("127.0.0.1:1")
-    server.watch(Pace())
-    began = sessions(server, 1)
-    three.name([Address("127.0.0.1:2"), Address("127.0.0.1:3")])
-    while server.watching is not None:
-        await asyncio.sleep(0.01)
-    assert three.name([Address(f"127.0.0.1:{number}") for number in (1, 2, 3)]) == []
-    assert server.watching is not None
-    assert not server.well
-    assert not began[0].done()
 
 
 async def test_many_who_begin_at_once_ask_a_server_once(three, monkeypatch):
