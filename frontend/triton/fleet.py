@@ -92,6 +92,7 @@ class Fleet:
         """In the place of another one of the same address, which is closed."""
         self.remove(server.url)
         self._servers[server.url] = server
+        self._compare_them()
         self.balancer.put(server.standing)
         server.on_look = self._looked
         server.client.has_room_beside = lambda kind: self.has_room_beside(server.url, kind)
@@ -101,6 +102,7 @@ class Fleet:
         server = self._servers.pop(url, None)
         if server is None:
             return
+        self._compare_them()
         self.balancer.remove(url)
         self._drained_at.pop(url, None)
         self._unwell_at.pop(url, None)
@@ -190,6 +192,11 @@ class Fleet:
                 server.standing.barred = bool(server.odd)
                 self.balancer.put(server.standing)
                 self._say(server, f"it is refused: {server.odd}" if server.odd else "it is like the others")
+
+    def _compare_them(self) -> None:
+        """Where there are several, none is asked before it has told its checkpoint."""
+        for server in self:
+            server.is_compared = len(self) > 1
 
     def _aside(self, standing: Standing, reason: str) -> None:
         left_s = standing.record.aside_until - time.monotonic()

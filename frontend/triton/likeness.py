@@ -30,8 +30,8 @@ class Likeness:
 
 def differences(found: Mapping[str, Likeness], before: Likeness | None) -> tuple[Likeness | None, dict[str, str]]:
     """What most servers are, and by the others' names what they have otherwise. before: what most were, which decides
-    between as many."""
-    known = Counter(one for one in found.values() if one.checkpoint is not None)
+    between as many; where nobody knows, the first name does, so that several frontends choose alike."""
+    known = Counter(found[name] for name in sorted(found) if found[name].checkpoint is not None)
     if not known:
         return before, {}
     usual = max(known, key=lambda one: (known[one], one == before))

@@ -66,6 +66,8 @@ class Server:
         self.seen_at = -math.inf
         # Why it is not asked although it could answer: it differs from the others.
         self.odd = ""
+        # Whether there are others that it could differ from.
+        self.is_compared = False
         # It was named, and is named no more.
         self.leaving = False
         self.generation = next(_generations)
@@ -91,7 +93,9 @@ class Server:
     @property
     def well(self) -> bool:
         """Whether every model that is needed can answer, and what it answers is what the others do."""
-        return not self.odd and bool(self.known.states) and all(self.readiness().values())
+        if self.odd or not self.known.states or (self.is_compared and "decoder" not in self.known.told):
+            return False
+        return all(self.readiness().values())
 
     @property
     def sessions(self) -> int:

@@ -15,6 +15,7 @@ from frontend.triton.backend import Backend
 from frontend.triton.balancer import LIVE
 from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.fleet import Fleet
+from frontend.triton.likeness import Likeness, differences
 from frontend.triton.pace import Pace
 from frontend.triton.probes import Answer
 from frontend.triton.server import Hearsay, Server
@@ -66,6 +67,26 @@ async def test_as_many_of_both_kinds_leave_it_as_it_was(three):
     three.get("127.0.0.1:1").known = Hearsay()
     three.get("127.0.0.1:1").looked()
     assert asked(three) == {"2"}
+
+
+async def test_a_server_is_asked_when_it_has_told_its_checkpoint(three):
+    fresh = seen(three, 3)
+    fresh.known.told.clear()
+    assert asked(three) == {"1", "2"}
+    assert fresh.state(time.monotonic()) == "lost"
+    three.name([Address("127.0.0.1:3")])
+    for url in ("127.0.0.1:1", "127.0.0.1:2"):
+        three.remove(url)
+    assert fresh.well, "there is none that it could differ from"
+    assert asked(three) == {"3"}
+
+
+def test_frontends_that_begin_among_as_many_of_both_kinds_choose_alike():
+    found = {"a:1": Likeness("tiny"), "b:1": Likeness("another")}
+    for names in (found, reversed(found)):
+        usual, odd = differences({name: found[name] for name in names}, None)
+        assert usual == Likeness("tiny")
+        assert odd == {"b:1": "it serves another, the others tiny"}
 
 
 def test_the_settings_of_one_and_of_several_exclude_each_other():
