@@ -73,8 +73,8 @@ async def ask(served, parameters=None, first_block=0, request_id="", **inputs):
 
 
 async def finished(served, speech, parameters=None, request_id=""):
-    """RESULT and when it came, of an answer that takes a while."""
-    asked = {**(parameters or {}), "min_new_tokens": 300, "max_new_tokens": 300, "repetition_guard": False}
+    """RESULT and when it came, of an answer that takes a while: longer than the metrics are apart."""
+    asked = {**(parameters or {}), "min_new_tokens": 1000, "max_new_tokens": 1000, "repetition_guard": False}
     _, result = await ask(served, asked, request_id=request_id, **speech)
     return result, time.monotonic()
 
