@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .attention import ragged_attention
+from .attention import by_sequence, ragged_attention
 from .layout import Layout
 from .products import Int8Matrix, Product, packable, product
 
@@ -137,8 +137,9 @@ class Qwen3:
             )
             for i in range(config.num_hidden_layers)
         ]
+        # The operator is for graphs, compilers and counting; where nobody looks for it, its way costs 6 us a layer.
         # A test may have the reference of all kernels instead.
-        self.attention: Callable[..., Tensor] = ragged_attention
+        self.attention: Callable[..., Tensor] = by_sequence if packed and device.type == "cpu" else ragged_attention
         half = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device) / config.head_dim
         self._frequencies = 1.0 / config.rope_theta**half
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .attention import causal_masks, has_flash, ragged_attention
+from .attention import by_sequence, causal_masks, has_flash, ragged_attention
 from .kv_cache import KVCache
 from .layout import Layout
 from .picking import CHUNKS, Flight, Judged, Picker
@@ -110,7 +110,7 @@ class StepRunner:
 
     @property
     def _needs_masks(self) -> bool:
-        return self._on_host and self.network.attention is ragged_attention
+        return self._on_host and self.network.attention in (by_sequence, ragged_attention)
 
     def record(self) -> None:
         """Record every shape as a CUDA graph, before the first step and on the thread's device. Where one cannot be
