@@ -37,11 +37,6 @@ class Decoder:
         """Numbers of one token in the KV cache."""
         return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
 
-    def activations(self, rows: int, itemsize: int) -> int:
-        """Bytes of a step's largest layer: what comes in, queries, keys and values, and three maps of the products."""
-        heads = self.num_attention_heads + 2 * self.num_key_value_heads
-        return rows * (2 * self.hidden_size + heads * self.head_dim + 3 * self.intermediate_size) * itemsize
-
 
 @dataclass(frozen=True)
 class Encoder:

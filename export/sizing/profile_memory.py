@@ -26,10 +26,6 @@ CUDA_CONTEXT = 500 * MIB
 TRITON_POOL = 64 * MIB
 # Scratch memory of an encoder's kernels beside its activations; cuDNN's and TensorRT's are of this order.
 SCRATCH = 256 * MIB
-# Recorded graphs beside the activations that they share: some kilobytes a kernel, for fifty shapes of a few hundred.
-GRAPHS = 256 * MIB
-# Rows of a step whose logits are computed: one for each sequence, and drafts to verify.
-LOGIT_ROWS = 512
 ALIGNER = "aligner"
 HALF, SINGLE = 2, 4
 STEP = "activations and graphs of a step"
@@ -187,9 +183,9 @@ def _decoder(model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint, 
     yield Part(device, model, "weights", HALF * checkpoint.decoder.num_weights)
     if parameters.draft_checkpoint:
         yield Part(device, model, "weights of the drafting network", HALF * fast.decoder.num_weights)
-    rows, logits = parameters.max_step_tokens, LOGIT_ROWS * SINGLE * checkpoint.decoder.vocab_size
-    step = checkpoint.decoder.activations(rows, HALF) + logits
-    yield Part(device, model, STEP, step + GRAPHS)
+    networks = [checkpoint.decoder, *([fast.decoder] if parameters.draft_checkpoint else [])]
+    steps = room("decoder", "serving.step_memory")
+    yield Part(device, model, STEP, sum(steps.step_bytes(parameters, one, HALF) for one in networks))
 
 
 def _aligner(config: Any, checkpoint: Checkpoint) -> Iterator[Part]:
@@ -201,7 +197,7 @@ def _aligner(config: Any, checkpoint: Checkpoint) -> Iterator[Part]:
     yield Part(device, ALIGNER, "CUDA context", CUDA_CONTEXT)
     yield Part(device, ALIGNER, "weights", HALF * checkpoint.decoder.num_weights)
     rows = parameters.max_rows_per_run
-    size = checkpoint.decoder.activations(rows, HALF) + SCRATCH
+    size = room("decoder", "serving.step_memory").layer_bytes(checkpoint.decoder, rows, HALF) + SCRATCH
     yield Part(device, ALIGNER, f"activations, {rows} rows", size)
 
 

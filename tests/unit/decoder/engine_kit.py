@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from unittest import mock
 
 import torch
 
@@ -17,6 +18,7 @@ sequence = room("decoder", "engine.sequence")
 sampling = room("decoder", "engine.sampling")
 sessions = room("decoder", "engine.sessions")
 runner = room("decoder", "network.runner")
+products = room("decoder", "network.products")
 picking = room("decoder", "network.picking")
 biasing = room("decoder", "engine.biasing")
 hotwords = room("decoder", "engine.hotwords")
@@ -40,11 +42,22 @@ CONFIG = qwen3.Qwen3Config(
 )
 CPU = torch.device("cpu")
 # Set by the fixture `way`.
-AS_ON_A_GPU = False
+AS_ON_A_GPU = IN_16_BITS = False
 
 
 def network(device=CPU, dtype=torch.float32, seed=0):
-    return qwen3.Qwen3(CONFIG, decoder_weights(CONFIG, seed), device, dtype)
+    weights = decoder_weights(CONFIG, seed)
+    if not IN_16_BITS:
+        return qwen3.Qwen3(CONFIG, weights, device, dtype)
+    # A checkpoint's own 16 bits stay where matrices are large; here they are as small as the network's.
+    with mock.patch.object(products, "PACKED_FROM", 0):
+        return qwen3.Qwen3(CONFIG, {name: one.bfloat16().float() for name, one in weights.items()}, device, dtype)
+
+
+def matrices(network):
+    """All products of a network."""
+    layers = [(one.qkv, one.o, one.gate_up, one.down) for one in network.layers]
+    return [network.head, *(matrix for layer in layers for matrix in layer)]
 
 
 def cache(tokens=4096, device=CPU, dtype=torch.float32, extents=None):

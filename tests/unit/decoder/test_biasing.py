@@ -77,7 +77,7 @@ def by_hand(network_scores, phrases, length, ends=(95,)):
 
 
 @pytest.fixture(scope="module")
-def scored():
+def scored(way):
     """Log-probabilities after an answer's beginning, by the engine itself: every token is watched."""
     made = kit.make_engine()
     memory = {}

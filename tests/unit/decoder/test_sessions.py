@@ -18,11 +18,12 @@ _plain = {}
 
 def plain(seed, num_audio):
     """The answer of an engine that knows nothing of sessions."""
-    if (seed, num_audio) not in _plain:
+    asked = seed, num_audio, kit.IN_16_BITS
+    if asked not in _plain:
         made = kit.make_engine()
-        _plain[seed, num_audio] = kit.run(made, [kit.make_sequence(seed, num_audio)])[0]
+        _plain[asked] = kit.run(made, [kit.make_sequence(seed, num_audio)])[0]
         made.stop()
-    return _plain[seed, num_audio]
+    return _plain[asked]
 
 
 def step(made, seed, num_audio, cached_rows, keep_rows, **options):

@@ -17,6 +17,8 @@ take (float32, Turing) is attended sequence by sequence, as on the CPU.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -103,10 +105,7 @@ def flash(
     longest: int,
     splits: int,
 ) -> Tensor:
-    """CUDA's: FlashAttention where the device and the dtype allow it."""
-    if not has_flash(query.device, query.dtype):
-        # Waits for the device in every layer, and holds no more memory than the longest sequence needs.
-        return by_sequence(query, keys, values, row_starts, kv_starts, kv_lengths, masks, most_rows, longest, splits)
+    """CUDA's, from the same arguments: FlashAttention. masks are not needed."""
     # What `varlen_attn` calls, without the kernel that it launches for a state of dropout.
     return torch.ops.aten._flash_attention_forward(
         query,
@@ -128,6 +127,12 @@ def flash(
     )[0]
 
 
+def _on_cuda(*arguments: Any) -> Tensor:
+    """Sequence by sequence it waits for the device in every layer, and holds no more memory than the longest needs."""
+    query: Tensor = arguments[0]
+    return (flash if has_flash(query.device, query.dtype) else by_sequence)(*arguments)
+
+
 def _shape_only(query: Tensor, *_: object) -> Tensor:
     return torch.empty_like(query)
 
@@ -138,7 +143,7 @@ def _register() -> None:
         return
     library.define(SCHEMA, tags=torch.Tag.pt2_compliant_tag)
     library.impl(NAME, by_sequence, "CPU")
-    library.impl(NAME, flash, "CUDA")
+    library.impl(NAME, _on_cuda, "CUDA")
     library.impl(NAME, _shape_only, "Meta")
 
 

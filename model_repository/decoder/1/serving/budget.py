@@ -18,10 +18,6 @@ KEPT_FOR_ONE_RUNNING = 1
 MIN_SEQUENCES = 4
 # Of what is free: the other models load at the same time and want the rest.
 CPU_SHARE, GPU_SHARE = 0.4, 0.8
-# Rows whose tokens are chosen at a time, and float32 copies of their logits while they are summed.
-JUDGED_AT_ONCE, LOGITS_COPIES = 256, 3
-# Of a recorded shape, whose kernels the driver keeps with their arguments: some 600 nodes.
-SHAPE_BYTES = 4 * 2**20
 # Left free of a GPU before that share: graphs, activations, the encoder; more on large ones, whose batches are larger.
 GPU_RESERVE, GPU_RESERVE_OF_TOTAL = 1536 * 2**20, 0.1
 
@@ -111,15 +107,6 @@ def cache_tokens(wish: Wish, memory: Memory, token_bytes: int, max_running: int)
             f"{limit.words} are not there: {_mb(memory.free)} MB are free; free memory, or name a smaller kv_cache_mb"
         )
     return tokens
-
-
-def step_bytes(widths: int, vocab_size: int, rows: int, itemsize: int, shapes: int) -> int:
-    """What the largest step takes beside weights and cache, and what recording all shapes of a step does.
-
-    widths: numbers of one row that are alive at the same time; rows: of a step; shapes: how many are recorded.
-    """
-    logits = JUDGED_AT_ONCE * vocab_size * (itemsize + LOGITS_COPIES * 4)
-    return rows * widths * itemsize + logits + shapes * SHAPE_BYTES
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from ..network.qwen3 import Qwen3, Qwen3Config
 from ..network.runner import StepRunner
 from ..network.shapes import Shapes
 from ..parameters import Parameters
-from .budget import TOKENS_OF_30_S, Memory, cache_tokens, chosen_dtype, parse_wish, step_bytes
+from .budget import TOKENS_OF_30_S, Memory, cache_tokens, chosen_dtype, parse_wish
 from .decoding import DecodingEngine
 from .memory import memory_of
 from .neighbours import aligner_bytes
+from .step_memory import step_bytes
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -160,15 +161,7 @@ def _left_by_steps(parameters: Parameters, network: Qwen3, draft: Qwen3 | None, 
         return memory
     own = torch.cuda.memory_reserved(network.device)
     memory = memory.beside(own, others)
-    rows, sequences = max(parameters.max_step_tokens, parameters.max_running), parameters.max_running
-    shapes = len([*Shapes([*parameters.decode_batches], rows, sequences)]) if parameters.cuda_graphs else 0
-    taken = 0
-    for one in filter(None, (network, draft)):
-        config = one.config
-        heads = config.num_attention_heads + 2 * config.num_key_value_heads
-        # Around the widest products: in and out of the gate, and queries, keys and values, normalized and rotated.
-        widths = 6 * config.hidden_size + max(4 * config.intermediate_size, 4 * heads * config.head_dim)
-        taken += step_bytes(widths, config.vocab_size, rows, one.dtype.itemsize, shapes)
+    taken = sum(step_bytes(parameters, one.config, one.dtype.itemsize) for one in filter(None, (network, draft)))
     return replace(memory, free=max(0, memory.free - taken))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 # Beside weights: a context for each process, activations of its longest run, an encoder's contexts (`export memory`).
-WORK_BYTES = 9 * 2**29
+WORK_BYTES = 10 * 2**29
 WEIGHTS = ("aligner/*/checkpoint/model*.safetensors",)
 # A plan is served where there is one, else the graph.
 ENGINES = ("encoder_aligner/*/model.plan", "encoder_aligner/*/model.onnx")
