@@ -13,6 +13,7 @@ from perf.models.random_model import decoder_weights
 qwen3 = room("decoder", "network.qwen3")
 kv_cache = room("decoder", "network.kv_cache")
 engine = room("decoder", "engine.engine")
+arrivals = room("decoder", "engine.arrivals")
 scheduler = room("decoder", "engine.scheduler")
 sequence = room("decoder", "engine.sequence")
 sampling = room("decoder", "engine.sampling")

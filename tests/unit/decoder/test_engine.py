@@ -261,7 +261,7 @@ def test_stopping_answers_what_is_running():
 def test_stopping_answers_what_was_submitted_and_not_yet_seen():
     made = kit.make_engine()
     made._turn = lambda: time.sleep(0.01)
-    made._arrivals.put(None)
+    made._arrivals.wake()
     time.sleep(0.05)
     unseen = kit.make_sequence(1)
     made.submit(unseen)

@@ -53,7 +53,7 @@ def test_what_goes_wrong_with_one_request_is_its_own(alone):
 def test_a_name_that_was_cancelled_long_ago_is_free_again(alone, monkeypatch):
     made = kit.make_engine()
     seed, num = SHAPES[1]
-    monkeypatch.setattr(kit.engine, "CANCEL_REMEMBERED_S", 0.0)
+    monkeypatch.setattr(kit.arrivals, "CANCEL_REMEMBERED_S", 0.0)
     made.cancel(str(seed))
     time.sleep(0.02)
     one = kit.make_sequence(seed, num)

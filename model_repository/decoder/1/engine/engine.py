@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
 import torch
 
 from ..network.kv_cache import KVCache
-from ..network.picking import Flight
 from ..network.qwen3 import Qwen3
 from ..network.runner import StepRunner
 from .acceptance import Scores, accept
+from .arrivals import Arrivals
 from .faults import Faults
-from .planner import Part, plan
+from .planner import Launched, plan
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
 from .speculator import Speculator
@@ -27,8 +25,6 @@ from .waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
 
-# How long a cancelled request may still be on its way here.
-CANCEL_REMEMBERED_S = 60.0
 # How often those that wait, thousands perhaps, are asked whether they still want to.
 SWEEP_S = 0.1
 STOPPING = "the decoder is stopping"
@@ -37,22 +33,6 @@ BROKEN = "the decoder is not ready: it cannot compute any more and is started ag
 
 class EngineStopped(RuntimeError):
     """The engine is shutting down and takes nothing more."""
-
-
-@dataclass(frozen=True)
-class Launched:
-    """A step on its way."""
-
-    flight: Flight
-    parts: list[Part]
-    num_rows: int
-    started: float
-
-    @property
-    def is_foreseeable(self) -> bool:
-        """Whether each sequence adds at most one token by it, which the device knows, so that the next step can be
-        planned before the host does."""
-        return all(part.count <= 1 and not part.sequence.draft and part.sequence.biasing is None for part in self.parts)
 
 
 class Engine:
@@ -87,10 +67,8 @@ class Engine:
         self.scheduler = Scheduler(limits, cache)
         self.end_ids = frozenset(end_ids)
         self.stats = EngineStats()
-        # Request ids that are to be dropped, whether they are here or still on their way, and when they were named.
-        self._cancelled: dict[str, float] = {}
         self._next_sweep = 0.0
-        self._arrivals: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
+        self._arrivals = Arrivals()
         self.room = room or WaitingRoom({}, {}, limits.max_running)
         self._stopping, self._reason = False, STOPPING
         # When the step that runs began (0: none runs), and seconds of the longest one so far.
@@ -106,7 +84,7 @@ class Engine:
     def stop(self, timeout_s: float = 10.0) -> None:
         """End the loop; what is still running is told that it failed."""
         self._stopping = True
-        self._arrivals.put(None)
+        self._arrivals.wake()
         self._thread.join(timeout_s)
 
     def submit(self, sequence: Sequence) -> None:
@@ -126,11 +104,11 @@ class Engine:
 
     def cancel(self, request_id: str) -> None:
         """Drop the sequence of this request at the next step, or as soon as it arrives."""
-        self._arrivals.put(lambda: self._cancelled.update({request_id: time.monotonic()}))
+        self._arrivals.cancel(request_id)
 
     def end_session(self, name: str) -> None:
         """Forget what a session keeps."""
-        self._arrivals.put(lambda: self.scheduler.sessions.end(name))
+        self._arrivals.call(lambda: self.scheduler.sessions.end(name))
 
     @property
     def is_idle(self) -> bool:
@@ -186,16 +164,14 @@ class Engine:
                     self.cache.extents.reset()
                     self.scheduler = Scheduler(self.scheduler.limits, self.cache)
         # What was submitted while the last turn ran has not been seen by the scheduler.
-        while not self._arrivals.empty():
-            arrival = self._arrivals.get()
-            if isinstance(arrival, Sequence):
-                self.scheduler.add(arrival)
+        self._arrivals.take(self.scheduler.add, wait=False)
         self._fail_all(self._reason)
         if self._reason == BROKEN:
             self.on_broken()
 
     def _turn(self) -> None:
-        self._take_arrivals()
+        # Waits only where there is nothing else to do.
+        self._arrivals.take(self.scheduler.add, wait=self.is_idle)
         began = self._turn_began = time.monotonic()
         try:
             self._compute()
@@ -258,29 +234,14 @@ class Engine:
             self.room.leave(sequence.priority)
             sequence.listener.on_error(message)
 
-    def _take_arrivals(self) -> None:
-        """Move what has arrived to the scheduler; waits only when there is nothing else to do."""
-        idle = self.is_idle
-        while True:
-            try:
-                arrival = self._arrivals.get(block=idle)
-            except queue.Empty:
-                return
-            if isinstance(arrival, Sequence):
-                self.scheduler.add(arrival)
-            elif arrival is not None:
-                arrival()
-            idle = False
-
     def _drop_unwanted(self) -> None:
         """Take out whom nobody waits for, and who has waited longer than its level allows."""
         now = time.monotonic()
-        # Before it is asked for: an idle engine forgets nothing by itself.
-        self._cancelled = {name: when for name, when in self._cancelled.items() if when > now - CANCEL_REMEMBERED_S}
+        are_any_cancelled = self._arrivals.are_any_cancelled
         sweeps = now >= self._next_sweep
-        waiting = [*self.scheduler.waiting] if sweeps or self._cancelled else []
+        waiting = [*self.scheduler.waiting] if sweeps or are_any_cancelled else []
         for sequence in [*self.scheduler.running, *waiting]:
-            if sequence.listener.is_cancelled() or self._cancelled.pop(sequence.request_id, None) is not None:
+            if self._arrivals.is_cancelled(sequence):
                 self._finish(sequence, "cancelled")
         if not sweeps:
             return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..network.picking import Flight
 from ..network.step import AHEAD, Step
 from .scheduler import Chunk
 from .sequence import Sequence
@@ -19,6 +20,22 @@ class Part:
     sequence: Sequence
     first: int
     count: int
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A step on its way."""
+
+    flight: Flight
+    parts: list[Part]
+    num_rows: int
+    started: float
+
+    @property
+    def is_foreseeable(self) -> bool:
+        """Whether each sequence adds at most one token by it, which the device knows, so that the next step can be
+        planned before the host does."""
+        return all(part.count <= 1 and not part.sequence.draft and part.sequence.biasing is None for part in self.parts)
 
 
 def plan(chunks: Iterable[Chunk]) -> tuple[Step, list[Part]]:
