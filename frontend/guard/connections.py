@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from frontend.errors import ApiError
 from frontend.guard.counts import CONNECTIONS, Count, alone
+from frontend.guard.late_readers import LateReader
 from frontend.guard.refusals import as_bytes
 from frontend.guard.uploads import full
 
@@ -123,13 +124,13 @@ class Connections:
         one.transport.abort()
 
 
-class GuardedHttp(HttpToolsProtocol):
+class GuardedHttp(LateReader, HttpToolsProtocol):
     """An HTTP connection."""
 
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._guard = connections
-        self._waiting_since = self._late_since = 0.0
+        self._waiting_since = 0.0
         # Since when it is refused, and what came since.
         self._refused_at, self._unread = 0.0, 0
 
@@ -197,18 +198,10 @@ class GuardedHttp(HttpToolsProtocol):
         self._waiting_since = time.monotonic()
         super().on_response_complete()
 
-    def pause_writing(self) -> None:
-        self._late_since = time.monotonic()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self._late_since = 0.0
-        super().resume_writing()
-
     def overdue(self, now: float) -> str | None:
         if self._refused_at:
             return "it does not end" if now - self._refused_at > LINGER_S else None
-        if self._late_since and now - self._late_since > self._guard.reader_s:
+        if self.is_late(now, self._guard.reader_s):
             return "its client does not read the answer"
         idle = self.cycle is None or self.cycle.response_complete
         if idle and now - self._waiting_since > self._guard.header_s:

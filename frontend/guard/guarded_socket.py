@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from frontend.guard.connections import LOOK_S, Connections
+from frontend.guard.late_readers import LateReader
 from frontend.guard.shortcut import SHORTCUT, Shortcut
 
 # Two pings that nobody answered.
@@ -19,14 +20,13 @@ SILENCE_S = 45.0
 TRY_AGAIN_LATER = 1013
 
 
-class GuardedSocket(WebSocketsSansIOProtocol):
+class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
     """A WebSocket."""
 
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._guard = connections
         self._heard_at = time.monotonic()
-        self._late_since = 0.0
         self._shortcut = Shortcut()
         # Bytes of each message that waits, and of the one that the application has not asked on from.
         self._waiting: deque[int] = deque()
@@ -85,16 +85,8 @@ class GuardedSocket(WebSocketsSansIOProtocol):
             # An answer that refuses is complete; the library would log an error for it.
             self.handshake_complete = True
 
-    def pause_writing(self) -> None:
-        self._late_since = time.monotonic()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self._late_since = 0.0
-        super().resume_writing()
-
     def overdue(self, now: float) -> str | None:
-        if self._late_since and now - self._late_since > self._guard.reader_s:
+        if self.is_late(now, self._guard.reader_s):
             return "its client does not read what is said"
         # While nothing is read of it, because it sends faster than it may, its pongs are not seen either.
         if not self.read_paused and now - self._heard_at > SILENCE_S:
