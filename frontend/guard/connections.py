@@ -100,10 +100,14 @@ class Connections:
             for one in [*self.open]:
                 if reason := one.overdue(now):
                     self.drop(one, reason)
-            for one in self._too_large():
-                logger.info("a connection is dropped: messages hold too much memory")
-                self.open.discard(one)
-                one.give_up()
+            self.bound_memory()
+
+    def bound_memory(self) -> None:
+        """Drop those whose messages are the largest, where all together hold too much."""
+        for one in self._too_large():
+            logger.info("a connection is dropped: messages hold too much memory")
+            self.open.discard(one)
+            one.give_up()
 
     def _too_large(self) -> list[Connection]:
         """Those whose messages are the largest, until the rest is within the bound."""

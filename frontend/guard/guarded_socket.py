@@ -18,6 +18,8 @@ from frontend.guard.shortcut import SHORTCUT, Shortcut
 # Two pings that nobody answered.
 SILENCE_S = 45.0
 TRY_AGAIN_LATER = 1013
+# A complete message of so many bytes is judged with those of all others at once.
+LARGE_BYTES = 2**20
 
 
 class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
@@ -41,6 +43,7 @@ class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
         self._guard.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._shortcut.left = True
         self._guard.remove(self)
         super().connection_lost(exc)
 
@@ -70,6 +73,9 @@ class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
         # What is no text, or comes after the end, does not wait.
         if self.queue.qsize() > before:
             self._waiting.append(size)
+            if size >= LARGE_BYTES:
+                # Many of them may come before the next look.
+                self._guard.bound_memory()
 
     async def receive(self) -> Any:
         # Whoever asks for the next one is done with the one before.

@@ -174,6 +174,37 @@ async def test_whole_messages_count_as_long_as_they_wait_or_are_worked_on(path, 
             await until(lambda: not sum(one.held() for one in connections.open))
 
 
+async def test_messages_as_large_as_realtime_has_them_are_bounded_when_they_are_complete(monkeypatch):
+    """At once, not at the next look; who has sent less is not harmed, and goes on."""
+    monkeypatch.setattr(connections_module, "LOOK_S", 60.0)
+    monkeypatch.setattr(connections_module, "MOST_HELD_BYTES", 35 * 2**20)
+    # Dropped when it has read why.
+    monkeypatch.setattr(guarded_socket, "LOOK_S", 0.1)
+    async with serving() as (port, connections, app), contextlib.AsyncExitStack() as stack:
+        url = f"ws://127.0.0.1:{port}/hold"
+        sockets = [await stack.enter_async_context(connect(url)) for _ in range(4)]
+        held = 0
+        for ws, size in zip(sockets, (10 * 2**20, 10 * 2**20, 15 * 2**20), strict=False):
+            held += size
+            await ws.send("x" * size)
+            await until(lambda held=held: held_of(connections) == held)
+        # Together just as much as there may be: nobody is told anything.
+        assert len(connections.open) == 4
+        await sockets[3].send("x" * 2**20)
+        with pytest.raises(ConnectionClosed) as caught:
+            await sockets[2].recv()
+        assert (caught.value.rcvd.code, len(connections.open)) == (1013, 3)
+        app.held.set()
+        await until(lambda: not held_of(connections))
+        for ws in (sockets[0], sockets[1], sockets[3]):
+            await ws.send("x")
+            await (await ws.ping())
+
+
+def held_of(connections):
+    return sum(one.held() for one in connections.open)
+
+
 async def test_a_refused_socket_is_no_error_of_the_server(caplog):
     async with serving() as (port, _, _):
         with pytest.raises(InvalidStatus) as caught:
