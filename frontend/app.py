@@ -20,7 +20,7 @@ from frontend.guard.keys import KeyGate, Keys
 from frontend.guard.limits import BodyLimit
 from frontend.guard.names import RequestNames
 from frontend.guard.origins import OriginGate
-from frontend.guard.sockets import SocketGate
+from frontend.guard.sockets import SocketGate, Sockets
 from frontend.guard.uploads import Places, UploadGate
 from frontend.observe import metrics as metrics_routes
 from frontend.observe import tracing
@@ -66,7 +66,8 @@ def create_app(settings: Settings, part: Part | None = None) -> FastAPI:
     app.state.places = Places(settings.max_uploads, int(settings.max_uploads_mb * 1e6), share, counts)
     app.add_middleware(UploadGate, places=app.state.places)
     # Before one is accepted it is no session yet, and afterwards both.
-    app.add_middleware(SocketGate, most=settings.max_live_sessions, open_=counts.count(SOCKETS))
+    app.state.sockets = Sockets(settings.max_live_sessions, counts.count(SOCKETS))
+    app.add_middleware(SocketGate, sockets=app.state.sockets)
     app.add_middleware(
         BodyLimit,
         max_bytes=int(settings.max_upload_mb * 1e6) + 1_000_000,

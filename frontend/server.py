@@ -68,7 +68,8 @@ async def serve(
     most = _most_connections(settings)
     connections = Connections(most, settings.request_header_s, settings.slow_reader_s, count)
     connections.message_bytes["/ws/transcribe"] = int(settings.live_message_mb * 1e6)
-    connections.crowded = app.state.places.crowded
+    connections.crowded, connections.arrivals = app.state.places.crowded, app.state.places.arrivals
+    connections.no_sockets = app.state.sockets.full
     connections.on_refused = app.state.metrics.refused
     # uvicorn makes a protocol by calling what stands there for its class.
     http: Any = functools.partial(GuardedHttp, connections)

@@ -30,6 +30,7 @@ from frontend.api.transcription_request import NO_SPEAKERS, NO_SPEAKERS_HERE, NO
 from frontend.api.ws_transcribe import NORMAL, REFUSED, TRY_AGAIN_LATER
 from frontend.audio.live_audio import TARGET_HZ, LiveAudio
 from frontend.guard.ahead import Turns as MessageTurns
+from frontend.guard.shortcut import shortcut_of
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
 from frontend.triton.client import TritonUnavailable
@@ -104,6 +105,7 @@ class Connection:
         self._few = b""
         # Samples at 16 kHz: what the client has appended, and up to where that is committed or cleared.
         self._appended = self._committed = 0.0
+        self._shortcut = shortcut_of(websocket.scope)
         # Whether the client has left, or takes nothing more.
         self._gone = self._stuck = False
         # The newest change of what the model is told, for the case that it refuses: the client's name of the event, and
@@ -213,7 +215,8 @@ class Connection:
             self._few += samples
             if len(self._few) >= LEAST_BYTES:
                 await self._live.send(self._rest())
-            if self._gone:
+            if self._gone or self._shortcut.left:
+                # Nobody hears the rest, which takes its time and its memory.
                 return
 
     def _rest(self) -> bytes:

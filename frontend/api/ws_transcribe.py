@@ -15,7 +15,7 @@ from frontend.api.live_settings import WORDING, wrong_setting
 from frontend.api.live_wording import LiveWording
 from frontend.api.strict_json import parsed
 from frontend.guard.ahead import Turns
-from frontend.guard.shortcut import SHORTCUT, Shortcut
+from frontend.guard.shortcut import Shortcut, shortcut_of
 from frontend.observe.request_ids import request_id
 from frontend.settings import Settings
 from frontend.triton.backend import Backend
@@ -77,9 +77,9 @@ async def transcribe(websocket: WebSocket) -> None:
 
 async def _speak(websocket: WebSocket, session: LastingSession, settings: Settings, setting: Setting) -> None:
     """Pass on what the client sends, no faster than it may be sent, until it leaves or says `end`."""
-    sound = _Sound(session, settings.live_ahead_s)
+    shortcut = shortcut_of(websocket.scope)
+    sound = _Sound(session, settings.live_ahead_s, shortcut)
     turns = Turns(settings.live_messages_per_s, MOST_MESSAGES)
-    shortcut = websocket.scope.get("extensions", {}).get(SHORTCUT) or Shortcut()
     while True:
         shortcut.take = sound.take
         try:
@@ -105,9 +105,10 @@ async def _speak(websocket: WebSocket, session: LastingSession, settings: Settin
 class _Sound:
     """A client's binary messages, whose samples may lie across two of them."""
 
-    def __init__(self, session: LastingSession, ahead_s: float) -> None:
-        """ahead_s: how far it may be ahead of the clock before it is read at its pace."""
+    def __init__(self, session: LastingSession, ahead_s: float, shortcut: Shortcut) -> None:
+        """ahead_s: how far it may be ahead of the clock before it is read at its pace. shortcut: its connection's."""
         self._session = session
+        self._shortcut = shortcut
         self._ahead_s = ahead_s
         self._half = b""
 
@@ -127,6 +128,9 @@ class _Sound:
         for start in range(0, whole, PART_BYTES):
             self._session.send(data[start : min(whole, start + PART_BYTES)])
             await self._session.room(self._ahead_s)
+            if self._shortcut.left:
+                # Nobody hears the rest, which takes minutes and its memory.
+                return
 
 
 class Setting:

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from frontend.errors import ApiError
+from frontend.guard.arrivals import ARRIVAL, Arrival, Arrivals
 from frontend.guard.counts import CONNECTIONS, Count, alone
+from frontend.guard.late_readers import LateReader
 from frontend.guard.refusals import as_bytes
 from frontend.guard.uploads import full
 
@@ -61,6 +63,10 @@ class Connections:
         # Why an upload finds no place whoever sends it, or None. Asked as soon as its headers are there: under load
         # this is what most requests are told, and nothing else is done for them.
         self.crowded: Callable[[], str | None] = lambda: None
+        # Those that find one and are not counted yet.
+        self.arrivals = Arrivals()
+        # The same for a WebSocket.
+        self.no_sockets: Callable[[], str | None] = lambda: None
         # Called with how many were told so, some time later.
         self.on_refused: Callable[[int], None] = lambda _: None
         self._answers: dict[str, bytes] = {}
@@ -80,7 +86,7 @@ class Connections:
         self._count.set(len(self.open))
 
     def answer(self, why: str) -> bytes:
-        """What an upload is told that finds no place."""
+        """What an upload or a WebSocket is told that finds no place."""
         self._refused[why] += 1
         if why not in self._answers:
             self._answers[why] = as_bytes(full(why))
@@ -92,17 +98,21 @@ class Connections:
             await asyncio.sleep(LOOK_S)
             refused, self._refused = self._refused, Counter()
             for why, times in refused.items():
-                logger.info("%d uploads were refused: %s", times, why)
+                logger.info("%d requests were refused: %s", times, why)
             if refused:
                 self.on_refused(refused.total())
             now = time.monotonic()
             for one in [*self.open]:
                 if reason := one.overdue(now):
                     self.drop(one, reason)
-            for one in self._too_large():
-                logger.info("a connection is dropped: messages hold too much memory")
-                self.open.discard(one)
-                one.give_up()
+            self.bound_memory()
+
+    def bound_memory(self) -> None:
+        """Drop those whose messages are the largest, where all together hold too much."""
+        for one in self._too_large():
+            logger.info("a connection is dropped: messages hold too much memory")
+            self.open.discard(one)
+            one.give_up()
 
     def _too_large(self) -> list[Connection]:
         """Those whose messages are the largest, until the rest is within the bound."""
@@ -123,15 +133,16 @@ class Connections:
         one.transport.abort()
 
 
-class GuardedHttp(HttpToolsProtocol):
+class GuardedHttp(LateReader, HttpToolsProtocol):
     """An HTTP connection."""
 
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._guard = connections
-        self._waiting_since = self._late_since = 0.0
+        self._waiting_since = 0.0
         # Since when it is refused, and what came since.
         self._refused_at, self._unread = 0.0, 0
+        self._arrival: Arrival | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -144,6 +155,7 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.remove(self)
+        self._no_arrival()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -156,6 +168,9 @@ class GuardedHttp(HttpToolsProtocol):
             super().data_received(data)
 
     def handle_websocket_upgrade(self) -> None:
+        if (why := self._guard.no_sockets()) is not None:
+            self._refuse(self._guard.answer(why))
+            return
         self._guard.remove(self)
         super().handle_websocket_upgrade()
 
@@ -165,9 +180,12 @@ class GuardedHttp(HttpToolsProtocol):
         if len(self.pipeline) >= MOST_PIPELINED:
             self._guard.drop(self, "it asks and asks before it is answered")
             return
-        if (why := self._guard.crowded()) is not None and self._is_plain_upload():
+        is_upload = self.parser.get_method() == b"POST" and (self.cycle is None or self.cycle.response_complete)
+        if is_upload and (why := self._guard.crowded()) is not None and self._is_plain():
             self._refuse(self._guard.answer(why))
             return
+        if is_upload:
+            self._arrival = self.scope[ARRIVAL] = self._guard.arrivals.new()  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -175,17 +193,25 @@ class GuardedHttp(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._is_over():
-            super().on_message_complete()
+        if self._is_over():
+            return
+        if self._arrival is not None and not self.pipeline:
+            self._arrival.complete()
+        super().on_message_complete()
 
     def _is_over(self) -> bool:
         return bool(self._refused_at) or self.transport.is_closing()
 
-    def _is_plain_upload(self) -> bool:
-        """Whether it brings something, and nobody has to be told more than that it finds no place: a page of a browser
-        is told by headers that it may read the answer."""
-        is_first = self.cycle is None or self.cycle.response_complete
-        return is_first and self.parser.get_method() == b"POST" and all(name != b"origin" for name, _ in self.headers)
+    def _is_plain(self) -> bool:
+        """Whether nobody has to be told more than that there is no place: a page of a browser is told by headers that
+        it may read the answer."""
+        return all(name != b"origin" for name, _ in self.headers)
+
+    def _no_arrival(self) -> None:
+        """What was about to find its place is answered, or gone."""
+        if self._arrival is not None:
+            self._arrival.over()
+            self._arrival = None
 
     def _refuse(self, answer: bytes) -> None:
         self._refused_at = time.monotonic()
@@ -195,20 +221,13 @@ class GuardedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._waiting_since = time.monotonic()
+        self._no_arrival()
         super().on_response_complete()
-
-    def pause_writing(self) -> None:
-        self._late_since = time.monotonic()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self._late_since = 0.0
-        super().resume_writing()
 
     def overdue(self, now: float) -> str | None:
         if self._refused_at:
             return "it does not end" if now - self._refused_at > LINGER_S else None
-        if self._late_since and now - self._late_since > self._guard.reader_s:
+        if self.is_late(now, self._guard.reader_s):
             return "its client does not read the answer"
         idle = self.cycle is None or self.cycle.response_complete
         if idle and now - self._waiting_since > self._guard.header_s:

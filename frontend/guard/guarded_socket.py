@@ -12,21 +12,23 @@ from urllib.parse import unquote
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from frontend.guard.connections import LOOK_S, Connections
+from frontend.guard.late_readers import LateReader
 from frontend.guard.shortcut import SHORTCUT, Shortcut
 
 # Two pings that nobody answered.
 SILENCE_S = 45.0
 TRY_AGAIN_LATER = 1013
+# A complete message of so many bytes is judged with those of all others at once.
+LARGE_BYTES = 2**20
 
 
-class GuardedSocket(WebSocketsSansIOProtocol):
+class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
     """A WebSocket."""
 
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._guard = connections
         self._heard_at = time.monotonic()
-        self._late_since = 0.0
         self._shortcut = Shortcut()
         # Bytes of each message that waits, and of the one that the application has not asked on from.
         self._waiting: deque[int] = deque()
@@ -41,6 +43,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._guard.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._shortcut.left = True
         self._guard.remove(self)
         super().connection_lost(exc)
 
@@ -70,6 +73,9 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         # What is no text, or comes after the end, does not wait.
         if self.queue.qsize() > before:
             self._waiting.append(size)
+            if size >= LARGE_BYTES:
+                # Many of them may come before the next look.
+                self._guard.bound_memory()
 
     async def receive(self) -> Any:
         # Whoever asks for the next one is done with the one before.
@@ -85,16 +91,8 @@ class GuardedSocket(WebSocketsSansIOProtocol):
             # An answer that refuses is complete; the library would log an error for it.
             self.handshake_complete = True
 
-    def pause_writing(self) -> None:
-        self._late_since = time.monotonic()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self._late_since = 0.0
-        super().resume_writing()
-
     def overdue(self, now: float) -> str | None:
-        if self._late_since and now - self._late_since > self._guard.reader_s:
+        if self.is_late(now, self._guard.reader_s):
             return "its client does not read what is said"
         # While nothing is read of it, because it sends faster than it may, its pongs are not seen either.
         if not self.read_paused and now - self._heard_at > SILENCE_S:

@@ -9,6 +9,7 @@ from collections import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.errors import ApiError
+from frontend.guard.arrivals import ARRIVAL, Arrival, Arrivals
 from frontend.guard.clients import client_of
 from frontend.guard.counts import UPLOAD_BYTES, UPLOADS_SENDING, UPLOADS_WORKING, Counts
 from frontend.guard.limits import announced_bytes
@@ -44,17 +45,27 @@ class Places:
         self.bytes: Counter[str] = Counter()
         # Of all clients, and all processes.
         self.working = counts.count(UPLOADS_WORKING)
+        # Those of this process that are about to be worked on.
+        self.arrivals = Arrivals()
         self.num_sending, self.num_bytes = counts.count(UPLOADS_SENDING), counts.count(UPLOAD_BYTES)
 
     def crowded(self) -> str | None:
-        """Why nothing new is taken of anybody, without a look at who asks and for what."""
-        if self.working.total >= self._most:
+        """Why nothing that begins now is taken of anybody, without a look at who asks and for what."""
+        # What arrives may still be refused for its own sake. While half of the places are free, as many may arrive as
+        # may be sent, so that a flood without keys takes no place from others.
+        is_busy = 2 * self.working.total >= self._most
+        spare = 0 if is_busy else (SENDING - 1) * self._most
+        return self._crowded(max(0, self.arrivals.count - spare))
+
+    def _crowded(self, before: int) -> str | None:
+        """before: uploads that get their place first."""
+        if self.working.total + before >= self._most:
             return WORKED_ON
         return BEING_SENT if self.num_sending.total >= SENDING * self._most else None
 
     def refusal(self, client: str, announced: int) -> ApiError | None:
         """Why an upload of so many bytes is not taken; 0: nobody knows yet."""
-        if (crowded := self.crowded()) is not None:
+        if (crowded := self._crowded(0)) is not None:
             return full(crowded)
         if self.sending[client] + 1 > max(1.0, self._share * SENDING * self._most):
             return ApiError(429, "too many of your uploads are being sent: finish some", code="rate_limit_exceeded")
@@ -122,6 +133,7 @@ class UploadGate:
             return
         received = 0
         is_sent = False
+        arrival: Arrival | None = scope.get(ARRIVAL)
 
         async def counted() -> Message:
             nonlocal received, is_sent
@@ -130,6 +142,8 @@ class UploadGate:
             received += size
             places.take(client, size, received - size)
             if not is_sent and not message.get("more_body", False):
+                if arrival is not None:
+                    arrival.over()
                 places.sent(client)
                 is_sent = True
             return message

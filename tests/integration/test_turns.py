@@ -1,4 +1,5 @@
-"""Live speech beside ten-minute clips, in every room: it is answered while they are worked on."""
+"""Live speech beside ten-minute clips, in every room: it is answered while they are worked on, and they are worked on
+for no longer than somebody waits."""
 
 import asyncio
 import os
@@ -8,10 +9,12 @@ import urllib.request
 import anyio
 import numpy as np
 import pytest
+import tritonclient.grpc.aio as triton_client
+from tritonclient.utils import InferenceServerException
 
 from frontend.triton.client import TritonClient
 from frontend.triton.process import EmbeddedTriton
-from tests.integration.asking import infer
+from tests.integration.asking import infer, tensor
 
 LIVE, BULK = {"priority_level": 1}, {"priority_level": 3}
 ROOMS = ("vad", "features", "encoder")
@@ -40,6 +43,13 @@ def requests(english, chinese):
         "features": ({"PCM": pcm, "SPEECH": spans(pcm)}, {"PCM": long, "SPEECH": spans(long)}),
         "encoder": (blocks(1, 200), blocks(64, 800)),
     }
+
+
+def told(triton):
+    """What the rooms tell of themselves, values by name and labels; it is a second old."""
+    with urllib.request.urlopen(triton.metrics_url, timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if line.startswith("asr_room_"))
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -107,6 +117,56 @@ async def test_files_that_wait_go_by_priority(triton, requests, room):
 
 
 @pytest.mark.parametrize("room", ROOMS)
+async def test_what_nobody_waits_for_any_more_is_not_computed(triton, requests, room):
+    """Calls whose deadline passes end at the server too, after the run that they are in."""
+    _, long = requests[room]
+    num_calls = 8
+
+    async def done():
+        """Requests that the room took and their turns, once nothing of them is under way."""
+        while True:
+            values = told(triton)
+            labels = f'instance="{room}_0_0",model="{room}"'
+            names = [f'asr_room_{name}_total{{{labels},priority="3"}}' for name in ("requests", "turns")]
+            now = [float(values.get(name, 0)) for name in names]
+            waiting = float(values.get(f"asr_room_waiting{{{labels}}}", 0))
+            # Twice as long as counts take to be published: whoever computes has another turn by then.
+            await asyncio.sleep(2.2)
+            if told(triton) == values and not waiting:
+                return now
+
+    async def ask(deadline_s):
+        """Whether it was answered in time."""
+        inputs = [tensor(name, value) for name, value in long.items()]
+        async with triton_client.InferenceServerClient(triton.url) as client:
+            try:
+                await client.infer(room, inputs, parameters=BULK, client_timeout=deadline_s)
+            except InferenceServerException as error:
+                if error.status() != "StatusCode.DEADLINE_EXCEEDED":
+                    raise
+                return False
+            return True
+
+    with anyio.fail_after(120):
+        before = await done()
+        began = time.monotonic()
+        assert all(await asyncio.gather(*(ask(60) for _ in range(num_calls))))
+        deadline_s = (time.monotonic() - began) / 2
+        after = await done()
+        assert after[0] - before[0] == num_calls
+        turns_of_each = (after[1] - before[1]) / num_calls
+        expired = taken = 0
+        # On a busy machine they may not even have come by then, or all be done.
+        while not (expired and taken > num_calls - expired):
+            before = after
+            expired = num_calls - sum(await asyncio.gather(*(ask(deadline_s) for _ in range(num_calls))))
+            after = await done()
+            taken = after[0] - before[0]
+            deadline_s *= 1.5 if expired else 0.5
+    assert after[1] - before[1] < taken * turns_of_each
+
+
+@pytest.mark.parametrize("room", ROOMS)
 async def test_a_wrong_priority_is_refused(triton, requests, room):
     live, _ = requests[room]
     with pytest.raises(Exception, match="priority_level must be one of"):
@@ -140,15 +200,10 @@ async def test_rooms_tell_who_waited_and_what_was_computed(triton, requests):
     for room in ROOMS:
         await infer(triton.url, room, LIVE, **requests[room][0])
 
-    def told():
-        with urllib.request.urlopen(f"http://127.0.0.1:{triton.metrics_port}/metrics", timeout=10) as page:
-            lines = page.read().decode().splitlines()
-        return dict(line.rsplit(" ", 1) for line in lines if line.startswith("asr_room_"))
-
     deadline = time.monotonic() + 10
     missing = set(ROOMS)
     while missing and time.monotonic() < deadline:
-        values = told()
+        values = told(triton)
         for room in tuple(missing):
             labels = f'{{instance="{room}_0_0",model="{room}",priority="1"}}'
             names = ("requests_total", "queue_seconds_total", "compute_seconds_total")

@@ -14,7 +14,9 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from .channel import channel
+from .losses import Losses
 from .parameters import Parameters
+from .processes import Processes
 from .rooms import Floats, Heard, Question, TimedWord, Voiced
 from .wire import NoAnswer, Wire
 
@@ -36,8 +38,11 @@ class TritonRooms:
         self.has_voices = has_voices
         self._channel = channel(url)
         self._wire = Wire(self._channel, name)
+        losses = Losses(self._channel, self._wire, Processes())
+        self._watching = asyncio.get_running_loop().create_task(losses.watch())
 
     async def close(self) -> None:
+        self._watching.cancel()
         await self._wire.close()
         await self._channel.close()
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -27,6 +29,15 @@ class NoAnswer(RoomFailed):
     """There was none in time."""
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """Whom the answer of a model is for, and when it was asked, as time.monotonic has it."""
+
+    answered: asyncio.Future[Any]
+    model: str
+    asked: float
+
+
 class Wire:
     """Requests of decoupled models that answer once; made and used on one event loop."""
 
@@ -35,7 +46,7 @@ class Wire:
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         self._name = name
         self._numbers = itertools.count(1)
-        self._waiting: dict[str, asyncio.Future[Any]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._requests: asyncio.Queue[Asked] | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -57,6 +68,16 @@ class Wire:
         """Send a request whose answer nobody waits for."""
         self._send(request, None)
 
+    def asked(self) -> set[str]:
+        """The models whose answers are waited for."""
+        return {one.model for one in self._waiting.values()}
+
+    def give_up(self, model: str, before: float, why: str) -> None:
+        """What this model was asked before then it does not answer any more: RoomFailed for all who wait."""
+        for one in self._waiting.values():
+            if one.model == model and one.asked < before and not one.answered.done():
+                one.answered.set_exception(RoomFailed(why))
+
     async def close(self) -> None:
         """Fail what waits, and end the stream."""
         if self._reader is not None:
@@ -69,7 +90,7 @@ class Wire:
             self._requests = asyncio.Queue()
             self._reader = asyncio.get_running_loop().create_task(self._read(self._requests))
         if answered is not None:
-            self._waiting[request.id] = answered
+            self._waiting[request.id] = _Waiting(answered, request.model_name, time.monotonic())
         self._requests.put_nowait((request, answered))
 
     async def _read(self, requests: asyncio.Queue[Asked]) -> None:
@@ -86,18 +107,18 @@ class Wire:
             # Whoever asks next begins another one.
             self._requests = None
             waiting, self._waiting = self._waiting, {}
-            for future in waiting.values():
-                if not future.done():
-                    future.set_exception(RoomFailed(broken))
+            for one in waiting.values():
+                if not one.answered.done():
+                    one.answered.set_exception(RoomFailed(broken))
 
     def _answer(self, answer: Any) -> None:
-        future = self._waiting.get(answer.infer_response.id)
-        if future is None or future.done():
+        waiting = self._waiting.get(answer.infer_response.id)
+        if waiting is None or waiting.answered.done():
             return
         if answer.error_message:
-            future.set_exception(failed(answer.infer_response.model_name, answer.error_message))
+            waiting.answered.set_exception(failed(answer.infer_response.model_name, answer.error_message))
         else:
-            future.set_result(answer.infer_response)
+            waiting.answered.set_result(answer.infer_response)
 
 
 async def _each(requests: asyncio.Queue[Asked]) -> AsyncIterator[Any]:

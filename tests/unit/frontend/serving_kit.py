@@ -83,11 +83,12 @@ async def receive_until_gone(receive):
 
 
 @contextlib.asynccontextmanager
-async def serving(pair=None, **bounds):
-    """A server's port, its connections, and its application. pair: files of a certificate, for TLS."""
+async def serving(pair=None, app=None, **bounds):
+    """A server's port, its connections, and its application. pair: files of a certificate, for TLS. app: in place of
+    App."""
     connections = Connections(**{"most": 100, "header_s": 60.0, "reader_s": 60.0, **bounds})
     connections.message_bytes["/small"] = 1_000
-    app = App()
+    app = app or App()
     listening = socket.create_server(("127.0.0.1", 0))
     # Little is kept for a client that does not read.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)

@@ -10,7 +10,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from frontend.guard import connections as connections_module
 from frontend.guard import guarded_socket
-from tests.unit.frontend.serving_kit import HANDSHAKE, UPLOAD, raw, serving, until
+from frontend.guard.uploads import Places, UploadGate
+from tests.unit.frontend.serving_kit import HANDSHAKE, UPLOAD, App, raw, serving, until
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +113,70 @@ async def test_an_upload_that_finds_no_place_is_told_so_before_it_is_a_request()
             writer.close()
 
 
+async def test_of_uploads_that_are_read_in_one_turn_only_those_with_a_place_become_requests():
+    begun, end = [], asyncio.Event()
+
+    async def working(scope, receive, send):
+        begun.append(scope)
+        assert not (await receive())["more_body"]
+        await end.wait()
+        await App().answer({**scope, "path": "/"}, receive, send)
+
+    places = Places(2, 10**9)
+    upload = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + bytes(1_000)
+    async with serving(app=UploadGate(working, places)) as (port, connections, _):
+        connections.crowded, connections.arrivals = places.crowded, places.arrivals
+        refused = []
+        connections.on_refused = refused.append
+        asked = [await asyncio.open_connection("127.0.0.1", port) for _ in range(6)]
+        await until(lambda: len(connections.open) == 6)
+        asked[0][1].write(upload)
+        await until(lambda: places.working.total == 1)
+        for _, writer in asked[1:]:
+            # Written at once: the loop, which the server shares, reads all of them in its next turn.
+            writer.write(upload)
+        await until(lambda: sum(refused) == 4)
+        assert (len(begun), places.working.total, places.arrivals.count) == (2, 2, 0)
+        end.set()
+        heads = sorted([(await reader.readline())[9:12] for reader, _ in asked])
+        assert heads == [b"200"] * 2 + [b"503"] * 4
+        await until(lambda: not places.working.total)
+        # Where half of the places are free, one that arrives, and may be refused for its own sake, takes none.
+        for _ in range(2):
+            places.arrivals.new().complete()
+        assert places.crowded() is None
+        for _, writer in asked:
+            writer.close()
+
+
+async def test_who_is_answered_before_its_upload_has_a_place_takes_none():
+    places = Places(1, 10**9)
+    async with serving() as (port, connections, _):
+        connections.crowded, connections.arrivals = places.crowded, places.arrivals
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            assert places.arrivals.count == 0
+            writer.close()
+
+
+async def test_a_socket_that_finds_no_place_is_told_so_before_it_is_one():
+    async with serving() as (port, connections, app):
+        connections.no_sockets = lambda: "too many live sessions"
+        with pytest.raises(InvalidStatus) as caught:
+            async with connect(f"ws://127.0.0.1:{port}/"):
+                pass
+        answer = caught.value.response
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "live sessions" in json.loads(answer.body)["error"]["message"]
+        assert app.ended == 0
+        await until(lambda: not connections.open)
+        connections.no_sockets = lambda: None
+        async with connect(f"ws://127.0.0.1:{port}/"):
+            assert len(connections.open) == 1
+
+
 @pytest.mark.parametrize("more", [b"", bytes(300_000)])
 async def test_who_is_refused_and_does_not_end_is_dropped(more, monkeypatch):
     monkeypatch.setattr(connections_module, "LINGER_S", 60.0 if more else 0.1)
@@ -172,6 +237,37 @@ async def test_whole_messages_count_as_long_as_they_wait_or_are_worked_on(path, 
             assert len(connections.open) == 1
             app.held.set()
             await until(lambda: not sum(one.held() for one in connections.open))
+
+
+async def test_messages_as_large_as_realtime_has_them_are_bounded_when_they_are_complete(monkeypatch):
+    """At once, not at the next look; who has sent less is not harmed, and goes on."""
+    monkeypatch.setattr(connections_module, "LOOK_S", 60.0)
+    monkeypatch.setattr(connections_module, "MOST_HELD_BYTES", 35 * 2**20)
+    # Dropped when it has read why.
+    monkeypatch.setattr(guarded_socket, "LOOK_S", 0.1)
+    async with serving() as (port, connections, app), contextlib.AsyncExitStack() as stack:
+        url = f"ws://127.0.0.1:{port}/hold"
+        sockets = [await stack.enter_async_context(connect(url)) for _ in range(4)]
+        held = 0
+        for ws, size in zip(sockets, (10 * 2**20, 10 * 2**20, 15 * 2**20), strict=False):
+            held += size
+            await ws.send("x" * size)
+            await until(lambda held=held: held_of(connections) == held)
+        # Together just as much as there may be: nobody is told anything.
+        assert len(connections.open) == 4
+        await sockets[3].send("x" * 2**20)
+        with pytest.raises(ConnectionClosed) as caught:
+            await sockets[2].recv()
+        assert (caught.value.rcvd.code, len(connections.open)) == (1013, 3)
+        app.held.set()
+        await until(lambda: not held_of(connections))
+        for ws in (sockets[0], sockets[1], sockets[3]):
+            await ws.send("x")
+            await (await ws.ping())
+
+
+def held_of(connections):
+    return sum(one.held() for one in connections.open)
 
 
 async def test_a_refused_socket_is_no_error_of_the_server(caplog):

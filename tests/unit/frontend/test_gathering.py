@@ -6,6 +6,7 @@ import math
 import pytest
 
 from frontend.api.ws_transcribe import _Sound
+from frontend.guard.shortcut import Shortcut
 from frontend.observe.delays import Delays
 from frontend.triton.lasting_session import LastingSession
 from frontend.triton.renewals import Renewals
@@ -118,7 +119,7 @@ async def test_nothing_goes_its_way_after_the_close(triton):
 
 async def test_samples_lie_across_messages_of_any_size(triton):
     session = LastingSession(triton, "name")
-    sound = _Sound(session, FOR_EVER_S)
+    sound = _Sound(session, FOR_EVER_S, Shortcut())
     data = bytes(range(256)) * 3_000
     sizes, place, sent = [1, 2, 3, 640, 0, 640, 5, 700_001, 12_800], 0, b""
     for size in sizes:
@@ -139,7 +140,7 @@ async def test_samples_lie_across_messages_of_any_size(triton):
 
 async def test_a_client_that_is_ahead_of_the_clock_is_not_heard_without_a_pause(triton):
     session = LastingSession(triton, "name")
-    sound = _Sound(session, 1.0)
+    sound = _Sound(session, 1.0, Shortcut())
     assert sound.take(bytes(32_000))
     assert sound.take(bytes(32_000))
     assert not sound.take(bytes(32_000))

@@ -11,7 +11,7 @@ from frontend.guard.ahead import Ahead, Turns
 from frontend.guard.clients import KEY
 from frontend.guard.limits import BodyLimit
 from frontend.guard.names import RequestNames
-from frontend.guard.sockets import SocketGate
+from frontend.guard.sockets import SocketGate, Sockets
 from frontend.guard.uploads import Places, UploadGate
 
 
@@ -183,7 +183,7 @@ async def test_one_client_leaves_the_rest_of_the_bytes_to_others():
 
 
 async def test_sockets_beyond_the_most_are_refused_with_a_status():
-    gate = SocketGate(reading, most=0)
+    gate = SocketGate(reading, Sockets(most=0))
     extensions = {"websocket.http.response": {}}
     sent = []
 

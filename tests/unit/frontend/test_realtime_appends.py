@@ -9,6 +9,7 @@ import pytest
 
 from frontend.api.realtime import LEAST_BYTES, Connection
 from frontend.api.realtime_session import RealtimeSession
+from frontend.guard.shortcut import SHORTCUT, Shortcut
 from frontend.settings import Settings
 from frontend.wording.hotwords import HotwordLists
 from frontend.wording.stage import Wording
@@ -32,6 +33,8 @@ class Client:
             )
         )
         self.told = []
+        self.shortcut = Shortcut()
+        self.scope = {"extensions": {SHORTCUT: self.shortcut}}
 
     async def receive(self):
         return self._messages.pop(0)
@@ -74,6 +77,20 @@ async def test_a_little_sound_at_a_time_is_a_request_for_each_20_ms():
     assert len(sent) <= 1_000 / 20
     assert all(len(one) >= LEAST_BYTES for one in sent)
     assert 32_000 - 2 * LEAST_BYTES <= sum(map(len, sent)) <= 32_000
+
+
+async def test_of_what_a_client_sent_that_is_gone_the_rest_is_dropped():
+    """It may have sent minutes of sound in one event, which is no connection's any more, and yet in memory."""
+    client, live = Client([append(480_000)]), Live()
+    connection = Connection(client, live, SESSION, NAMES)
+
+    async def send(pcm16=b"", command=""):
+        live.sent.append(pcm16)
+        client.shortcut.left = len(live.sent) == 2
+
+    live.send = send
+    await asyncio.wait_for(connection._speak(), 5)
+    assert len(live.sent) == 2
 
 
 @pytest.mark.parametrize(
