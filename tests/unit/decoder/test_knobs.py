@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,28 @@ def test_compiled_steps_answer_the_same(rows, monkeypatch):
     ids, _ = answer(made, rows)
     assert ids == rows[1].token_ids
     made.engine.stop()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_step_takes_no_longer_with_a_larger_cache():
+    """An arena of 200 MB, which was copied, took hundreds of times as long."""
+    seconds = []
+    for tokens in (200, 400_000):
+        torch._dynamo.reset()
+        network = kit.qwen3.Qwen3(kit.CONFIG, kit.decoder_weights(kit.CONFIG), kit.CPU, torch.float32, packed=False)
+        shapes = kit.shapes.Shapes([1], 1, 1)
+        made = kit.runner.StepRunner(network, kit.cache(tokens), 1, 1, shapes=shapes, compiled=True)
+        step = kit.step.Step()
+        step.add(torch.zeros(1, dtype=torch.int32).numpy(), 3, 0)
+        step.judge(0)
+        times = []
+        with torch.inference_mode():
+            for _ in range(10):
+                started = time.perf_counter()
+                made.launch(step).tokens()
+                times.append(time.perf_counter() - started)
+        seconds.append(min(times))
+    assert seconds[1] < 20 * seconds[0]
 
 
 @pytest.mark.gpu

@@ -96,6 +96,8 @@ class KVCache:
         shape = (num_layers, self.num_slots, num_kv_heads, head_dim)
         # Written at once: what is only promised would be taken page by page, and be missing then.
         self._keys, self._values = (torch.empty(shape, device=device, dtype=dtype).zero_() for _ in range(2))
+        # Each layer's, once: a compiled step that cuts them out itself copies the whole arena to write to it.
+        self._layers = [(self._keys[layer], self._values[layer]) for layer in range(num_layers)]
         self.extents = extents or ExtentAllocator(num_tokens)
 
     @staticmethod
@@ -105,8 +107,9 @@ class KVCache:
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """slots int64 [T]: tokens of the arena; keys and values [T, key-value heads, head_dim]."""
-        self._keys[layer].index_copy_(0, slots, keys)
-        self._values[layer].index_copy_(0, slots, values)
+        own_keys, own_values = self._layers[layer]
+        own_keys.index_copy_(0, slots, keys)
+        own_values.index_copy_(0, slots, values)
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy `length` tokens of all layers from `source` to `target`, two starts whose extents do not overlap."""
@@ -115,4 +118,4 @@ class KVCache:
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer, views [tokens of the arena, key-value heads, head_dim]."""
-        return self._keys[layer], self._values[layer]
+        return self._layers[layer]
