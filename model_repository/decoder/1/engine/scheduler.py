@@ -70,11 +70,18 @@ class Scheduler:
         self._admit()
         now = time.monotonic()
         # Whose last token is on its way has nothing more to compute.
-        running = [sequence for sequence in self.running if not sequence.is_full]
-        lengths = {sequence: 1 for sequence in running if sequence.num_pending == 1}
+        lengths: dict[Sequence, int] = {}
+        longer = []
+        for sequence in self.running:
+            if sequence.is_full:
+                continue
+            num_pending = sequence.num_pending
+            if num_pending == 1:
+                lengths[sequence] = 1
+            if num_pending > 1 or sequence.draft:
+                longer.append(sequence)
         budget = self.limits.max_step_tokens - len(lengths)
         budget_of_others = min(budget, self._rows_beside_live(now, len(lengths)))
-        longer = [sequence for sequence in running if sequence.num_pending > 1 or sequence.draft]
         for sequence in sorted(longer, key=lambda s: (self._level(s), s.number)):
             # A draft is verified in the same pass as the end of the prompt.
             wanted = sequence.num_pending + len(sequence.draft) - lengths.get(sequence, 0)

@@ -101,6 +101,7 @@ class Sequence:
         self.number = next(_numbers)
         self.request_id = request_id
         self.prompt = prompt
+        self.num_prompt_tokens = len(prompt)
         self.params = params
         self.priority = priority
         self.listener = listener
@@ -134,7 +135,7 @@ class Sequence:
 
     @property
     def num_tokens(self) -> int:
-        return len(self.prompt) + self.num_chosen
+        return self.num_prompt_tokens + self.num_chosen
 
     @property
     def num_pending(self) -> int:
@@ -149,7 +150,7 @@ class Sequence:
     @property
     def max_tokens(self) -> int:
         """Tokens of the whole sequence at its longest."""
-        return len(self.prompt) + self.params.max_new_tokens
+        return self.num_prompt_tokens + self.params.max_new_tokens
 
     def offer(self, draft: Iterable[int]) -> None:
         """Guess the next tokens; what lies beyond the answer's bound could not be accepted."""

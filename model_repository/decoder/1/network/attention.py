@@ -71,26 +71,29 @@ def by_sequence(
     """
     num_kv_heads, head_dim = keys.shape[1:]
     groups = query.shape[1] // num_kv_heads
-    out = torch.empty_like(query)
+    # Of the whole arena and the whole step, once: what is left for each sequence is to cut its part out.
+    keys, values = keys.transpose(0, 1).unsqueeze(0), values.transpose(0, 1).unsqueeze(0)
+    query = query.view(-1, num_kv_heads, groups, head_dim)
     starts, lengths = row_starts.tolist(), kv_lengths.tolist()
-    waiting = iter(masks or causal_masks(starts, lengths, groups, query.device))
+    waiting = iter(masks or (causal_masks(starts, lengths, groups, query.device) if most_rows > 1 else []))
+    parts = []
     for row, after, start, length in zip(starts, starts[1:], kv_starts.tolist(), lengths, strict=False):
         num_rows = after - row
         if not num_rows:
             continue
-        own_keys = keys[start : start + length].transpose(0, 1).unsqueeze(0)
-        own_values = values[start : start + length].transpose(0, 1).unsqueeze(0)
+        own_keys, own_values = keys.narrow(2, start, length), values.narrow(2, start, length)
+        q = query.narrow(0, row, num_rows)
         if num_rows == 1:
-            q = query[row].view(1, num_kv_heads, groups, head_dim)
-            out[row] = functional.scaled_dot_product_attention(q, own_keys, own_values).reshape(-1, head_dim)
+            parts.append(functional.scaled_dot_product_attention(q, own_keys, own_values))
             continue
         # The query heads that share a key head become rows of one product: keys are never repeated.
-        q = query[row:after].view(num_rows, num_kv_heads, groups, head_dim).permute(1, 2, 0, 3)
-        q = q.reshape(1, num_kv_heads, groups * num_rows, head_dim)
+        q = q.permute(1, 2, 0, 3).reshape(1, num_kv_heads, groups * num_rows, head_dim)
         attended = functional.scaled_dot_product_attention(q, own_keys, own_values, attn_mask=next(waiting))
         attended = attended.reshape(num_kv_heads, groups, num_rows, head_dim)
-        out[row:after] = attended.permute(2, 0, 1, 3).reshape(num_rows, -1, head_dim)
-    return out
+        parts.append(attended.permute(2, 0, 1, 3))
+    # Rows behind the last sequence only fill the step up: whatever stands there is as good.
+    parts.append(query[starts[-1] :])
+    return torch.cat(parts).flatten(1, 2)
 
 
 def flash(

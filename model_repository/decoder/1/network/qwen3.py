@@ -163,7 +163,8 @@ class Qwen3:
         """
         config = self.config
         cosine, sine = self._rotation(layout.positions)
-        widths = [config.num_attention_heads, config.num_key_value_heads]
+        num_queries = config.num_attention_heads
+        num_rotated = num_queries + config.num_key_value_heads
         hidden = embeddings
         for index, layer in enumerate(self.layers):
             x = self._rms_norm(hidden, layer.input_norm)
@@ -171,8 +172,9 @@ class Qwen3:
             # Queries and keys are normalized and rotated alike: together, for half of the calls. Values only stand
             # beside them there: a part of the rows would have to be copied for the kernel.
             normed = functional.rms_norm(qkv, qkv.shape[-1:], eps=config.rms_norm_eps)
-            heads, value = normed[:, : sum(widths)] * layer.qk_norm, qkv[:, sum(widths) :]
-            query, key = _rotate(heads, cosine, sine).split(widths, dim=1)
+            heads, value = normed[:, :num_rotated] * layer.qk_norm, qkv[:, num_rotated:]
+            rotated = _rotate(heads, cosine, sine)
+            query, key = rotated[:, :num_queries], rotated[:, num_queries:]
             cache.write(index, layout.slots, key, value)
             attended = self.attention(
                 query,

@@ -69,6 +69,7 @@ class StepRunner:
         pinned = torch.cuda.is_available() and not self._on_host
         self._planned = [torch.zeros(size, dtype=torch.int32, pin_memory=pinned) for _ in range(2)]
         self._heard = [torch.zeros(max_rows, width, dtype=network.dtype, pin_memory=pinned) for _ in range(2)]
+        self._planned_arrays = [planned.numpy() for planned in self._planned]
         self._turn = 0
         # What recorded steps read and write lies in one place.
         self._plan = torch.zeros(size, dtype=torch.int32, device=device)
@@ -152,7 +153,7 @@ class StepRunner:
     def _send(self, step: Step, rows: int, sequences: int) -> list[Judged]:
         """The layout, the audio and the rows to judge, to the device; returns the last."""
         size = packed_size(rows, sequences)
-        planned = self._planned[self._turn].numpy()
+        planned = self._planned_arrays[self._turn]
         step.pack(planned[:size], rows, sequences, self.cache.num_slots - 1)
         plan = self._planned[self._turn] if self._on_host else self._plan
         judged = []
@@ -174,7 +175,7 @@ class StepRunner:
         rows, sequences, most = step.num_rows, step.num_sequences, step.most_rows
         masks: list[Tensor] = []
         if self._needs_masks and most > 1:
-            parts = split(self._planned[self._turn].numpy(), rows, sequences)
+            parts = split(self._planned_arrays[self._turn], rows, sequences)
             masks = causal_masks(parts.row_starts.tolist(), parts.kv_lengths.tolist(), self._groups)
         plan = self._planned[self._turn] if self._on_host else self._plan
         return self._layers(plan, rows, sequences, most, step.longest, step.num_audio > 0, step.is_ahead, masks)
