@@ -66,7 +66,7 @@ def test_steps_and_their_recordings_are_counted_before_the_cache():
     assert 0.8 * GB < taken < 1.5 * GB
     eager = step_memory.step_bytes(replace(parameters, cuda_graphs=False), dimensions, 2)
     assert 40 <= (taken - eager) / step_memory.SHAPE_BYTES <= 60
-    assert step_memory.layer_bytes(dimensions, 4_096, 2) == 4_096 * (6 * 1024 + 4 * 32 * 128) * 2 < eager
+    assert step_memory.layer_bytes(dimensions, 4_096, 2) < eager
 
 
 def test_a_named_cache_that_does_not_fit_is_refused():

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,10 +15,12 @@ from torch.utils._pytree import tree_leaves
 from export.encoder.block_encoder import BlockEncoder, EncoderConfig
 from export.encoder.plan import PROFILES
 from export.errors import ExportError
-from export.rooms import MODEL_REPOSITORY
+from export.rooms import MODEL_REPOSITORY, room
 from export.sizing.dimensions import ALIGNERS, SIZES, read_dimensions
 from export.sizing.gpus import GPUS
 from export.sizing.profile_memory import MIB, memory_of_profile
+from perf.models.random_model import SIZES as RANDOM_SIZES
+from perf.models.random_model import decoder_weights
 from tests.conftest import ROOT, TINY
 
 GPU_PROFILES = ("cuda", "tensorrt", "onnx", "rtx", "two_gpus", "tensorrt_speculative", "tensorrt_two_sizes")
@@ -74,6 +77,39 @@ def test_the_encoders_activations_are_those_that_a_run_holds_at_most(name, profi
     with torch.inference_mode(), alive:
         encoder(*feeds)
     assert 1.0 <= alive.most / SIZES[name].encoder.activations(blocks, frames, 2) < 1.01
+
+
+class Arena:
+    """Of one layer, in the place of a KV cache: it was there before the step."""
+
+    def __init__(self, config):
+        shape = 8, config.num_key_value_heads, config.head_dim
+        self._layer = [torch.empty(shape, dtype=torch.bfloat16, device="meta") for _ in range(2)]
+
+    def write(self, layer, slots, keys, values):
+        pass
+
+    def layer(self, layer):
+        return self._layer
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_decoders_activations_are_those_that_a_step_holds_at_most(name, monkeypatch):
+    """Counted over the true graph, of two layers: what one needs is gone when the next begins."""
+    qwen3, layout, step_memory = (
+        room("decoder", module) for module in ("network.qwen3", "network.layout", "serving.step_memory")
+    )
+    # One kernel on a GPU; where there is none it is several, in float32.
+    monkeypatch.setattr(torch.nn.functional, "rms_norm", lambda x, *_, **__: torch.empty_like(x))
+    config, rows = replace(RANDOM_SIZES[name].decoder, num_hidden_layers=2), 4_096
+    with torch.device("meta"):
+        network = qwen3.Qwen3(config, decoder_weights(config), torch.device("meta"), torch.bfloat16)
+        positions, starts = torch.empty(rows, dtype=torch.int32), torch.empty(2, dtype=torch.int32)
+        step = layout.Layout(positions, positions.long(), starts, starts, starts[:1], [], rows, rows)
+    alive = Alive()
+    with torch.inference_mode(), alive:
+        network.forward(network.embed(positions), step, Arena(config))
+    assert 1.0 <= alive.most / step_memory.layer_bytes(config, rows, 2) < 1.01
 
 
 @pytest.mark.parametrize("name", SIZES)

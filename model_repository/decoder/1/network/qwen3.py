@@ -161,36 +161,47 @@ class Qwen3:
 
         embeddings: [T, hidden_size]. Returns normalized hidden states [T, hidden_size].
         """
-        config = self.config
-        cosine, sine = self._rotation(layout.positions)
-        num_queries = config.num_attention_heads
-        num_rotated = num_queries + config.num_key_value_heads
+        rotation = self._rotation(layout.positions)
         hidden = embeddings
         for index, layer in enumerate(self.layers):
-            x = self._rms_norm(hidden, layer.input_norm)
-            qkv = layer.qkv(x).view(x.shape[0], -1, config.head_dim)
-            # Queries and keys are normalized and rotated alike: together, for half of the calls. Values only stand
-            # beside them there: a part of the rows would have to be copied for the kernel.
-            normed = functional.rms_norm(qkv, qkv.shape[-1:], eps=config.rms_norm_eps)
-            heads, value = normed[:, :num_rotated] * layer.qk_norm, qkv[:, num_rotated:]
-            rotated = _rotate(heads, cosine, sine)
-            query, key = rotated[:, :num_queries], rotated[:, num_queries:]
-            cache.write(index, layout.slots, key, value)
-            attended = self.attention(
-                query,
-                *cache.layer(index),
-                layout.row_starts,
-                layout.kv_starts,
-                layout.kv_lengths,
-                layout.masks,
-                layout.most_rows,
-                layout.longest,
-                layout.splits,
-            )
-            hidden = hidden + layer.o(attended.flatten(1))
-            gate, up = layer.gate_up(self._rms_norm(hidden, layer.post_norm)).chunk(2, dim=-1)
-            hidden = hidden + layer.down(functional.silu(gate) * up)
+            # Two functions, so that what is alive within one is freed before the other begins.
+            hidden = hidden + self._attend(index, layer, hidden, rotation, layout, cache)
+            hidden = hidden + self._transform(layer, hidden)
         return self._rms_norm(hidden, self.norm)
+
+    def _attend(
+        self, index: int, layer: Layer, hidden: Tensor, rotation: tuple[Tensor, Tensor], layout: Layout, cache: Attended
+    ) -> Tensor:
+        """What attention adds to hidden [T, hidden_size]; its keys and values are written into the cache."""
+        config = self.config
+        num_queries = config.num_attention_heads
+        num_rotated = num_queries + config.num_key_value_heads
+        x = self._rms_norm(hidden, layer.input_norm)
+        qkv = layer.qkv(x).view(x.shape[0], -1, config.head_dim)
+        # Queries and keys are normalized and rotated alike: together, for half of the calls. Values only stand
+        # beside them there: a part of the rows would have to be copied for the kernel.
+        normed = functional.rms_norm(qkv, qkv.shape[-1:], eps=config.rms_norm_eps)
+        heads, value = normed[:, :num_rotated] * layer.qk_norm, qkv[:, num_rotated:]
+        rotated = _rotate(heads, *rotation)
+        query, key = rotated[:, :num_queries], rotated[:, num_queries:]
+        cache.write(index, layout.slots, key, value)
+        attended = self.attention(
+            query,
+            *cache.layer(index),
+            layout.row_starts,
+            layout.kv_starts,
+            layout.kv_lengths,
+            layout.masks,
+            layout.most_rows,
+            layout.longest,
+            layout.splits,
+        )
+        return layer.o(attended.flatten(1))
+
+    def _transform(self, layer: Layer, hidden: Tensor) -> Tensor:
+        """What the gated products add to hidden [T, hidden_size]."""
+        gate, up = layer.gate_up(self._rms_norm(hidden, layer.post_norm)).chunk(2, dim=-1)
+        return layer.down(functional.silu(gate) * up)
 
     def _rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
         return functional.rms_norm(x, weight.shape, weight, self.config.rms_norm_eps)

@@ -36,11 +36,15 @@ class Dimensions(Protocol):
 
 
 def layer_bytes(dimensions: Dimensions, rows: int, itemsize: int) -> int:
-    """What is alive at the same time around a layer's widest products: in and out of the gate, or queries, keys and
-    values, normalized and rotated."""
-    heads = dimensions.num_attention_heads + 2 * dimensions.num_key_value_heads
-    products = max(4 * dimensions.intermediate_size, 4 * heads * dimensions.head_dim)
-    return rows * (6 * dimensions.hidden_size + products) * itemsize
+    """What is alive at the same time, at its most: while queries and keys are rotated, or while the gate is multiplied,
+    beside what came in and the angles."""
+    num_rotated = dimensions.num_attention_heads + dimensions.num_key_value_heads
+    rotated, qkv = (
+        heads * dimensions.head_dim for heads in (num_rotated, num_rotated + dimensions.num_key_value_heads)
+    )
+    attention = 3 * dimensions.hidden_size + 2 * qkv + 4 * rotated
+    gated = 2 * dimensions.hidden_size + 4 * dimensions.intermediate_size
+    return rows * (max(attention, gated) + 2 * dimensions.head_dim) * itemsize
 
 
 def step_bytes(parameters: Parameters, dimensions: Dimensions, itemsize: int) -> int:
