@@ -210,19 +210,20 @@ def _kept_for_aligner(parts: list[Part]) -> int:
 def _cache(
     model: str, device: int, parameters: Any, parts: list[Part], gpu_bytes: int, networks: list[Decoder], others: int
 ) -> CacheRange:
-    """As `serving/budget.py` decides it. parts: of all models, without caches; others: bytes kept for an aligner."""
+    """As the decoder decides it at load. parts: of all models, without caches; others: bytes kept for an aligner."""
     budget = room("decoder", "serving.budget")
     here = [part for part in parts if part.device == device]
     own = sum(one.size for one in here if one.model in ("", model) and one.what != STEP)
+    steps = sum(one.size for one in here if one.model == model and one.what == STEP)
     token_bytes = sum(HALF * one.values_per_token for one in networks)
     wish = budget.parse_wish(parameters.kv_cache_mb)
 
     def size(taken: int) -> int:
-        memory = budget.Memory("gpu", gpu_bytes, max(0, gpu_bytes - taken)).beside(own, others)
+        memory = budget.Memory("gpu", gpu_bytes, max(0, gpu_bytes - taken)).beside(own, others).less(steps)
         return token_bytes * int(budget.cache_tokens(wish, memory, token_bytes, parameters.max_running))
 
-    # Its own weights and context are there when it looks; what a step takes comes after.
-    everything = sum(one.size for one in here)
+    # Its own weights and context are there when it looks; what its steps take comes after.
+    everything = sum(one.size for one in here) - steps
     try:
         at_most = size(own)
     except budget.NotEnoughMemory as error:

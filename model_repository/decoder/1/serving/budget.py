@@ -46,6 +46,10 @@ class Memory:
         already. own: what this process has taken itself."""
         return replace(self, free=min(self.free, max(0, self.total - own - others)))
 
+    def less(self, size: int) -> Memory:
+        """With so much less of it free."""
+        return replace(self, free=max(0, self.free - size))
+
     @property
     def default_share(self) -> float:
         return CPU_SHARE if self.kind == "cpu" else GPU_SHARE

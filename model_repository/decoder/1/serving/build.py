@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -162,7 +162,7 @@ def _left_by_steps(parameters: Parameters, network: Qwen3, draft: Qwen3 | None, 
     own = torch.cuda.memory_reserved(network.device)
     memory = memory.beside(own, others)
     taken = sum(step_bytes(parameters, one.config, one.dtype.itemsize) for one in filter(None, (network, draft)))
-    return replace(memory, free=max(0, memory.free - taken))
+    return memory.less(taken)
 
 
 def _caches(
