@@ -37,7 +37,8 @@ def _samples_of(file: BinaryIO) -> tuple[int, int]:
     try:
         # It leaves a file open that was.
         header = wave.open(file, "rb")  # noqa: SIM115
-    except (wave.Error, EOFError):
+    except (wave.Error, EOFError, RuntimeError):
+        # RuntimeError: a chunk is longer than the file says that it is itself.
         return 0, 0
     begin = file.tell()
     file.seek(0, os.SEEK_END)

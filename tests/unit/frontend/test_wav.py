@@ -6,6 +6,8 @@ import wave
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from frontend.audio.decoding import AudioTooLong, decode_parts
 from frontend.audio.wav import plain_parts
@@ -68,6 +70,7 @@ OTHERS = {
     "float": wav(noise(800)).replace(b"fmt \x10\0\0\0\x01", b"fmt \x10\0\0\0\x03"),
     "big-endian": b"RIFX" + wav(noise(800))[4:],
     "no WAVE": b"RIFF\x04\0\0\0AVI ",
+    "a chunk longer than the file": wav(noise(800))[:12] + b"LIST\x00\x00\x10\x00" + wav(noise(800))[12:],
     "something else": b"fLaC" + bytes(100),
     "nothing": b"",
 }
@@ -84,3 +87,13 @@ def test_what_is_too_long_is_refused_by_its_header():
     parts = plain_parts(io.BytesIO(wav(noise(2 * RATE))), 1.5)
     with pytest.raises(AudioTooLong, match=r"longer than 1\.5 s"):
         next(parts)
+
+
+@given(st.data())
+def test_no_header_is_too_strange_to_be_judged(data):
+    """Bytes of it that are anything: samples, or for FFmpeg to judge."""
+    header = bytearray(wav(noise(400)))
+    for _ in range(data.draw(st.integers(1, 6))):
+        header[data.draw(st.integers(4, 47))] = data.draw(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFF]))
+    parts = plain_parts(io.BytesIO(bytes(header)), 60)
+    assert parts is None or sum(part.size for part in parts) <= 402
