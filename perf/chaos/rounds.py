@@ -18,6 +18,8 @@ STEADY_S = 1.5
 HEALS_WITHIN_S = 90.0
 # A fault that is not seen to disturb anything within this time is over.
 UNSEEN_S = 5.0
+# Of the frontend's log, beside a fault that was not healed, in characters.
+LOG_TOLD = 6_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def plan(faults: list[Fault], seed: int) -> list[tuple[Fault, str, float]]:
 
 async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after_s: float) -> Round:
     before = (await stage.health()).get("healed", {})
-    starts = stage.starts
+    starts, servers = stage.starts, _servers(stage)
     traffic = Traffic(stage.url, talks, seed=seed)
     traffic.start()
     await asyncio.sleep(after_s)
@@ -94,6 +96,8 @@ async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after
                 ready_since = ready_since or asked
             counts = health.get("healed", {})
             healed = all(counts.get(model, 0) > before.get(model, 0) for model in fault.models)
+            # A death under load can end Triton as well; the one that is started instead has every model anew.
+            healed = healed or not _servers(stage) <= servers
             if fault.anew:
                 healed = stage.starts > starts
             over = injecting.done() and (seen or fault.is_quiet or fault.models or now - began > UNSEEN_S)
@@ -102,6 +106,7 @@ async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after
             await asyncio.sleep(0.02)
         else:
             ready_since = None
+            print(f"    not healed: {health}\n{stage.log_path.read_text()[-LOG_TOLD:]}", flush=True)
     finally:
         injecting.cancel()
         await asyncio.gather(injecting, return_exceptions=True)
@@ -109,6 +114,10 @@ async def _round(stage: Stage, talks: list[Talk], fault: Fault, seed: str, after
     heal_s = None if ready_since is None else max(0.0, ready_since - began) if seen else 0.0
     seen_s = None if seen is None else seen - began
     return Round(fault, in_flight, seen_s, heal_s, balance(entries, fault.anew))
+
+
+def _servers(stage: Stage) -> set[int]:
+    return {process.pid for process in stage.processes_of("triton")}
 
 
 def figures(found: list[Round]) -> Iterator[tuple[str, float | int | None]]:

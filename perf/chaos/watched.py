@@ -10,7 +10,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailabl
 from frontend.triton.process import EmbeddedTriton, remove_stale_shared_memory
 from perf.chaos.faults import MODELS, Fault
 from perf.chaos.ledger import Entry, balance
-from perf.chaos.rounds import HEALS_WITHIN_S, STEADY_S, Round, tell
+from perf.chaos.rounds import HEALS_WITHIN_S, LOG_TOLD, STEADY_S, Round, tell
 from perf.chaos.victims import processes_of
 from perf.live_client import LiveClient
 from perf.speech.clips import RECORDINGS, recording
@@ -36,46 +37,68 @@ READY_WITHIN_S = 120.0
 FAILED = (TritonUnavailable, TritonRefused, InferenceServerException, TimeoutError, OSError)
 
 
+@dataclass(frozen=True)
+class Watched:
+    """url: of Triton. root: the process to look below, which may be another one later. log: what is written of it.
+    is_afar: its watcher sees no processes."""
+
+    url: str
+    root: Callable[[], int]
+    log: Path
+    is_afar: bool = False
+
+
 @contextlib.asynccontextmanager
-async def supervised_triton() -> AsyncIterator[tuple[str, int]]:
-    """A Triton as its container runs it; gives its address, and the process to look below."""
+async def supervised_triton() -> AsyncIterator[Watched]:
+    """A Triton as its container runs it, started anew where that ends."""
     with tempfile.TemporaryDirectory(prefix="qwen3-asr-chaos-") as folder:
-        key = Path(folder) / "control-key"
+        key, log = Path(folder) / "control-key", Path(folder) / "log"
         triton = EmbeddedTriton(Settings(cache_dir=Path(folder), triton_grpc_port=0, triton_control_key_file=key))
         own = {"ASR_TRITON_URL": triton.url, "ASR_TRITON_CONTROL_KEY_FILE": str(key)}
-        with (Path(folder) / "log").open("ab") as log:
-            supervisor = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "frontend.triton.supervisor", *triton.command()),
-                env={**triton.environment(), **own},
-                stdout=log,
-                stderr=log,
-            )
+        supervisors: list[asyncio.subprocess.Process] = []
+
+        async def restarted() -> None:
+            while True:
+                with log.open("ab") as file:
+                    supervisor = await asyncio.create_subprocess_exec(
+                        *(sys.executable, "-m", "frontend.triton.supervisor", *triton.command()),
+                        env={**triton.environment(), **own},
+                        stdout=file,
+                        stderr=file,
+                    )
+                supervisors.append(supervisor)
+                status = await supervisor.wait()
+                print(f"    the container ended with status {status}, and is started anew", flush=True)
+
+        restarting = asyncio.create_task(restarted())
         try:
             await _until_well(triton.url, recording(RECORDINGS / "english.flac"), READY_WITHIN_S)
-            yield triton.url, supervisor.pid
+            yield Watched(triton.url, lambda: supervisors[-1].pid, log)
         finally:
-            supervisor.terminate()
-            await supervisor.wait()
+            restarting.cancel()
+            await asyncio.gather(restarting, return_exceptions=True)
+            if supervisors and supervisors[-1].returncode is None:
+                supervisors[-1].terminate()
+                await supervisors[-1].wait()
             remove_stale_shared_memory()
 
 
 @contextlib.asynccontextmanager
-async def watched_triton() -> AsyncIterator[tuple[str, int]]:
-    """A Triton that somebody else started, and a watcher that knows its secret and not its processes; likewise."""
+async def watched_triton() -> AsyncIterator[Watched]:
+    """A Triton that somebody else started, and a watcher that knows its secret and not its processes."""
     with tempfile.TemporaryDirectory(prefix="qwen3-asr-chaos-") as folder:
-        key = Path(folder) / "control-key"
+        key, log = Path(folder) / "control-key", Path(folder) / "log"
         triton = EmbeddedTriton(Settings(cache_dir=Path(folder), triton_grpc_port=0, triton_control_key_file=key))
         await triton.start()
         own = {"ASR_TRITON_URL": triton.url, "ASR_TRITON_CONTROL_KEY_FILE": str(key), "ASR_CACHE_DIR": folder}
-        watcher = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "frontend.triton.watcher"),
-            env={**os.environ, **own},
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        with log.open("ab") as file:
+            watcher = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "frontend.triton.watcher"), env={**os.environ, **own}, stderr=file
+            )
         try:
             # The watcher has seen everything well before anything is hurt.
             await _until_well(triton.url, recording(RECORDINGS / "english.flac"), READY_WITHIN_S)
-            yield triton.url, os.getpid()
+            yield Watched(triton.url, os.getpid, log, is_afar=True)
         finally:
             watcher.terminate()
             await watcher.wait()
@@ -93,26 +116,28 @@ async def watched_rounds(seed: int, models: tuple[str, ...] = MODELS) -> list[Ro
         ("supervisor", supervised_triton, killed + stopped),
         ("watcher by gRPC", watched_triton, killed),
     ):
-        async with server() as (url, pid):
+        async with server() as triton:
             for model, number in rng.sample(hurts, len(hurts)):
-                one = await _round(name, url, pid, model, number, rng.uniform(1.0, 2.5))
+                one = await _round(name, triton, model, number, rng.uniform(1.0, 2.5))
                 found.append(one)
                 tell(one)
+                if one.heal_s is None:
+                    print(triton.log.read_text()[-LOG_TOLD:], flush=True)
     return found
 
 
-async def _round(name: str, url: str, pid: int, model: str, number: signal.Signals, after_s: float) -> Round:
+async def _round(name: str, triton: Watched, model: str, number: signal.Signals, after_s: float) -> Round:
     pcm = recording(RECORDINGS / "english.flac")
     entries: list[Entry] = []
     stop = asyncio.Event()
-    clients = [asyncio.create_task(_files(url, pcm, entries, stop)) for _ in range(CLIENTS)]
+    clients = [asyncio.create_task(_files(triton.url, pcm, entries, stop)) for _ in range(CLIENTS)]
     await asyncio.sleep(after_s)
     in_flight = sum(not entry.heard for entry in entries)
     began = time.monotonic()
-    processes_of(pid, model)[0].send_signal(number)
+    processes_of(triton.root(), model)[0].send_signal(number)
     heal_s = None
     with contextlib.suppress(TimeoutError):
-        heal_s = await _until_well(url, pcm, HEALS_WITHIN_S) - began
+        heal_s = await _until_well(triton.url, pcm, HEALS_WITHIN_S) - began
     stop.set()
     await asyncio.gather(*clients)
     fault = Fault(
@@ -120,7 +145,7 @@ async def _round(name: str, url: str, pid: int, model: str, number: signal.Signa
         _nothing,
         (model,),
         is_killed=number is signal.SIGKILL,
-        is_afar=pid == os.getpid(),
+        is_afar=triton.is_afar,
     )
     return Round(fault, in_flight, None, heal_s, balance(entries))
 
