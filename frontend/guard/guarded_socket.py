@@ -10,7 +10,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets import http11
 
+from frontend.guard import heads
 from frontend.guard.connections import LOOK_S, Connections
 from frontend.guard.late_readers import LateReader
 from frontend.guard.shortcut import SHORTCUT, Shortcut
@@ -20,6 +22,10 @@ SILENCE_S = 45.0
 TRY_AGAIN_LATER = 1013
 # A complete message of so many bytes is judged with those of all others at once.
 LARGE_BYTES = 2**20
+
+# The library reads a request once more, line by line. What WEBSOCKETS_MAX_LINE_LENGTH would set, had nobody imported it
+# before; a line has a method or a version beside what is bounded.
+http11.MAX_LINE_LENGTH = heads.MOST_BYTES + 100
 
 
 class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
@@ -50,6 +56,10 @@ class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         self._heard_at = time.monotonic()
         super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            # It would be left without an answer.
+            self.transport.write(heads.NOT_UNDERSTOOD)
+            self.transport.close()
 
     def handle_connect(self, event: Any) -> None:
         # As the routes are found.
