@@ -94,26 +94,44 @@ class Connections:
         return self._answers[why]
 
     async def watch(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. No mistake of ours ends it: there would be no bounds any more."""
         while True:
             await asyncio.sleep(LOOK_S)
-            refused, self._refused = self._refused, Counter()
-            for why, times in refused.items():
-                logger.info("%d requests were refused: %s", times, why)
-            if refused:
-                self.on_refused(refused.total())
-            now = time.monotonic()
-            for one in [*self.open]:
-                if reason := one.overdue(now):
-                    self.drop(one, reason)
-            self.bound_memory()
+            for step in (self._tell_refused, self._drop_overdue, self.bound_memory):
+                try:
+                    step()
+                except Exception:
+                    logger.exception("connections could not be looked at")
 
     def bound_memory(self) -> None:
-        """Drop those whose messages are the largest, where all together hold too much."""
+        """Drop those whose messages are the largest, where all together hold too much. Never raises what one of them
+        does: it may be asked for by another one."""
         for one in self._too_large():
             logger.info("a connection is dropped: messages hold too much memory")
-            self.open.discard(one)
-            one.give_up()
+            self.remove(one)
+            try:
+                one.give_up()
+            except Exception:
+                logger.exception("a connection could not be given up in order")
+                one.transport.abort()
+
+    def _tell_refused(self) -> None:
+        refused, self._refused = self._refused, Counter()
+        for why, times in refused.items():
+            logger.info("%d requests were refused: %s", times, why)
+        if refused:
+            self.on_refused(refused.total())
+
+    def _drop_overdue(self) -> None:
+        now = time.monotonic()
+        for one in [*self.open]:
+            try:
+                reason = one.overdue(now)
+            except Exception:
+                logger.exception("a connection could not be looked at")
+                reason = "nobody knows what it does"
+            if reason:
+                self.drop(one, reason)
 
     def _too_large(self) -> list[Connection]:
         """Those whose messages are the largest, until the rest is within the bound."""

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
+from websockets.protocol import State
 
 from frontend.guard import heads
 from frontend.guard.connections import LOOK_S, Connections
@@ -60,6 +61,14 @@ class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
             # It would be left without an answer.
             self.transport.write(heads.NOT_UNDERSTOOD)
             self.transport.close()
+
+    def shutdown(self) -> None:
+        if self.handshake_complete and not self.close_sent and not self._may_be_told:
+            # Who has said goodbye and reads nothing is told nothing more.
+            self.stop_keepalive()
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def handle_connect(self, event: Any) -> None:
         # As the routes are found.
@@ -112,8 +121,13 @@ class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
     def held(self) -> int:
         return len(self.conn.reader.buffer) + sum(map(len, self.frames)) + sum(self._waiting) + self._worked_on
 
+    @property
+    def _may_be_told(self) -> bool:
+        """Whether neither side has said goodbye."""
+        return self.conn.state is State.OPEN
+
     def give_up(self) -> None:
-        if self.handshake_complete and not self.close_sent:
+        if self._may_be_told:
             self.conn.send_close(TRY_AGAIN_LATER, "the messages of now hold too much memory: send less at a time")
             self.transport.write(b"".join(self.conn.data_to_send()))
         # What was told may have left by then.
