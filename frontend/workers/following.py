@@ -38,6 +38,7 @@ class FollowingBackend(Backend):
         self._channel = channel
         self._count = active
         self._asleep = False
+        self._healed: dict[str, int] = {}
         # Of the master's connections, by address: another one is to another server.
         self._generations: dict[str, int] = {}
         # Whether the master knows that somebody works here, and gives Triton not up.
@@ -81,6 +82,10 @@ class FollowingBackend(Backend):
     def is_asleep(self) -> bool:
         return self._asleep
 
+    @property
+    def healed(self) -> dict[str, int]:
+        return self._healed
+
     async def wait_failed(self) -> None:
         """The master sees that, and ends all."""
         await asyncio.Event().wait()
@@ -115,6 +120,7 @@ class FollowingBackend(Backend):
     def _take(self, state: dict[str, Any]) -> None:
         self.failure, self.metrics_url = state["failure"], state["metrics_url"]
         self.served_model_name, self._asleep = state["name"], state["asleep"]
+        self._healed = state["healed"]
         # What was exported since the master began is not loaded.
         self.models = tuple(state["models"])
         told = {one["url"]: one for one in state["servers"]}

@@ -254,6 +254,7 @@ class Master:
             "name": backend.served_model_name,
             "metrics_url": backend.metrics_url,
             "models": backend.models,
+            "healed": backend.healed,
         }
         # As the workers see it: a copy that does not change with what it was made of.
         copy: dict[str, Any] = json.loads(json.dumps(state))

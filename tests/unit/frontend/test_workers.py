@@ -39,6 +39,8 @@ STATE = {
     "name": "tiny",
     "metrics_url": "http://127.0.0.1:2/metrics",
     "models": ["asr", "asr_step", "asr_stream"],
+    # Of servers that are gone as well.
+    "healed": {"vad": 2},
 }
 
 
@@ -78,7 +80,8 @@ async def test_a_worker_knows_what_its_master_knows(pair):
     backend, master = pair
     master.channel.tell(state=STATE)
     await until(lambda: backend.current is not None)
-    assert (backend.current.url, backend.lost, backend.healed) == ("127.0.0.1:1", SERVER["lost"], SERVER["healed"])
+    assert (backend.current.url, backend.lost, backend.healed) == ("127.0.0.1:1", SERVER["lost"], STATE["healed"])
+    assert backend.servers()[0]["healed"] == SERVER["healed"]
     assert (backend.metrics_url, backend.served_model_name, backend.is_asleep) == (STATE["metrics_url"], "tiny", False)
     assert (backend.states, backend.is_ready()) == (SERVER["states"], True)
     assert (backend.fleet.first.sessions, backend.fleet.first.segments) == (3, 2)
