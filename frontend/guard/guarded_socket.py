@@ -58,7 +58,8 @@ class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
         self._heard_at = time.monotonic()
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
-            # It would be left without an answer.
+            # It would be left without an answer. Nothing more is said, when the server ends just now either.
+            self.handshake_complete = self.close_sent = True
             self.transport.write(heads.NOT_UNDERSTOOD)
             self.transport.close()
 
