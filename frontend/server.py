@@ -106,8 +106,10 @@ async def serve(
     watching = asyncio.create_task(connections.watch())
     beside = asyncio.ensure_future(begun(address_of((sockets or server.servers[0].sockets)[0], settings)))
     failed = asyncio.create_task(app.state.backend.wait_failed())
-    await asyncio.wait([running, failed], return_when=asyncio.FIRST_COMPLETED)
-    gave_up = failed.done() and not running.done()
+    await asyncio.wait([running, failed, watching], return_when=asyncio.FIRST_COMPLETED)
+    if watching.done():
+        logger.error("connections are not watched any more: the server ends", exc_info=watching.exception())
+    gave_up = not running.done()
     server.should_exit = True
     await running
     for task in (failed, beside, watching):

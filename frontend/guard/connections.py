@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from frontend.errors import ApiError
+from frontend.guard import heads
 from frontend.guard.arrivals import ARRIVAL, Arrival, Arrivals
 from frontend.guard.counts import CONNECTIONS, Count, alone
 from frontend.guard.late_readers import LateReader
@@ -93,26 +94,44 @@ class Connections:
         return self._answers[why]
 
     async def watch(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. No mistake of ours ends it: there would be no bounds any more."""
         while True:
             await asyncio.sleep(LOOK_S)
-            refused, self._refused = self._refused, Counter()
-            for why, times in refused.items():
-                logger.info("%d requests were refused: %s", times, why)
-            if refused:
-                self.on_refused(refused.total())
-            now = time.monotonic()
-            for one in [*self.open]:
-                if reason := one.overdue(now):
-                    self.drop(one, reason)
-            self.bound_memory()
+            for step in (self._tell_refused, self._drop_overdue, self.bound_memory):
+                try:
+                    step()
+                except Exception:
+                    logger.exception("connections could not be looked at")
 
     def bound_memory(self) -> None:
-        """Drop those whose messages are the largest, where all together hold too much."""
+        """Drop those whose messages are the largest, where all together hold too much. Never raises what one of them
+        does: it may be asked for by another one."""
         for one in self._too_large():
             logger.info("a connection is dropped: messages hold too much memory")
-            self.open.discard(one)
-            one.give_up()
+            self.remove(one)
+            try:
+                one.give_up()
+            except Exception:
+                logger.exception("a connection could not be given up in order")
+                one.transport.abort()
+
+    def _tell_refused(self) -> None:
+        refused, self._refused = self._refused, Counter()
+        for why, times in refused.items():
+            logger.info("%d requests were refused: %s", times, why)
+        if refused:
+            self.on_refused(refused.total())
+
+    def _drop_overdue(self) -> None:
+        now = time.monotonic()
+        for one in [*self.open]:
+            try:
+                reason = one.overdue(now)
+            except Exception:
+                logger.exception("a connection could not be looked at")
+                reason = "nobody knows what it does"
+            if reason:
+                self.drop(one, reason)
 
     def _too_large(self) -> list[Connection]:
         """Those whose messages are the largest, until the rest is within the bound."""
@@ -142,7 +161,11 @@ class GuardedHttp(LateReader, HttpToolsProtocol):
         self._waiting_since = 0.0
         # Since when it is refused, and what came since.
         self._refused_at, self._unread = 0.0, 0
+        # Bytes of a head, or of what stands behind a body, that is not complete.
+        self._headed = 0
         self._arrival: Arrival | None = None
+        # Before anything is one, which blank lines are not.
+        self.url, self.headers = b"", []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -165,42 +188,71 @@ class GuardedHttp(LateReader, HttpToolsProtocol):
                 self.transport.abort()
         # Refused at once, it may have sent its request all the same.
         elif not self.transport.is_closing():
+            self._headed += len(data)
             super().data_received(data)
+            if self._headed > heads.MOST_BYTES and not self._is_over():
+                self._refuse_or_drop(heads.too_large(self.url, self.headers) or heads.LARGE)
 
     def handle_websocket_upgrade(self) -> None:
-        if (why := self._guard.no_sockets()) is not None:
-            self._refuse(self._guard.answer(why))
+        # The parser tells of an upgrade behind what was refused as well.
+        if self._is_over():
             return
+        self._no_arrival()
         self._guard.remove(self)
         super().handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:
+        self._headed = 0
         if self._is_over():
             return
         if len(self.pipeline) >= MOST_PIPELINED:
             self._guard.drop(self, "it asks and asks before it is answered")
             return
-        is_upload = self.parser.get_method() == b"POST" and (self.cycle is None or self.cycle.response_complete)
-        if is_upload and (why := self._guard.crowded()) is not None and self._is_plain():
-            self._refuse(self._guard.answer(why))
+        method = self.parser.get_method()
+        upgrades = self.parser.should_upgrade() and self._should_upgrade()
+        if (answer := self._refusal(method, upgrades=upgrades)) is not None:
+            self._refuse_or_drop(answer)
             return
-        if is_upload:
+        # One that upgrades has no answer of ours, by which it would be over.
+        if method == b"POST" and self._is_idle and not upgrades:
             self._arrival = self.scope[ARRIVAL] = self._guard.arrivals.new()  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._headed = 0
         if not self._is_over():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._headed = 0
         if self._is_over():
             return
         if self._arrival is not None and not self.pipeline:
             self._arrival.complete()
         super().on_message_complete()
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing waits for an answer."""
+        return self.cycle is None or self.cycle.response_complete
+
     def _is_over(self) -> bool:
         return bool(self._refused_at) or self.transport.is_closing()
+
+    def _refusal(self, method: bytes, *, upgrades: bool) -> bytes | None:
+        """What a request is told at once whose head is here, or None."""
+        if (answer := heads.too_large(self.url, self.headers)) is not None:
+            return answer
+        if upgrades:
+            if not self._is_idle:
+                # Whoever works on the request before would not hear that its client has left.
+                return heads.NOT_UNDERSTOOD
+            if (answer := heads.no_socket(method, self.headers)) is not None:
+                return answer
+            why = self._guard.no_sockets()
+        else:
+            why = self._guard.crowded() if method == b"POST" and self._is_idle and self._is_plain() else None
+        return None if why is None else self._guard.answer(why)
 
     def _is_plain(self) -> bool:
         """Whether nobody has to be told more than that there is no place: a page of a browser is told by headers that
@@ -212,6 +264,13 @@ class GuardedHttp(LateReader, HttpToolsProtocol):
         if self._arrival is not None:
             self._arrival.over()
             self._arrival = None
+
+    def _refuse_or_drop(self, answer: bytes) -> None:
+        if self._is_idle:
+            self._refuse(answer)
+        else:
+            # It would stand in the place of the answer that is waited for.
+            self._guard.drop(self, "what it sends behind a request is refused")
 
     def _refuse(self, answer: bytes) -> None:
         self._refused_at = time.monotonic()
@@ -229,8 +288,7 @@ class GuardedHttp(LateReader, HttpToolsProtocol):
             return "it does not end" if now - self._refused_at > LINGER_S else None
         if self.is_late(now, self._guard.reader_s):
             return "its client does not read the answer"
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle and now - self._waiting_since > self._guard.header_s:
+        if self._is_idle and now - self._waiting_since > self._guard.header_s:
             return "no request came"
         return None
 

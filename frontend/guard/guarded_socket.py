@@ -10,7 +10,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets import http11
+from websockets.protocol import State
 
+from frontend.guard import heads
 from frontend.guard.connections import LOOK_S, Connections
 from frontend.guard.late_readers import LateReader
 from frontend.guard.shortcut import SHORTCUT, Shortcut
@@ -20,6 +23,10 @@ SILENCE_S = 45.0
 TRY_AGAIN_LATER = 1013
 # A complete message of so many bytes is judged with those of all others at once.
 LARGE_BYTES = 2**20
+
+# The library reads a request once more, line by line. What WEBSOCKETS_MAX_LINE_LENGTH would set, had nobody imported it
+# before; a line has a method or a version beside what is bounded.
+http11.MAX_LINE_LENGTH = heads.MOST_BYTES + 100
 
 
 class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
@@ -50,6 +57,19 @@ class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         self._heard_at = time.monotonic()
         super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            # It would be left without an answer. Nothing more is said, when the server ends just now either.
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(heads.NOT_UNDERSTOOD)
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if self.handshake_complete and not self.close_sent and not self._may_be_told:
+            # Who has said goodbye and reads nothing is told nothing more.
+            self.stop_keepalive()
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def handle_connect(self, event: Any) -> None:
         # As the routes are found.
@@ -102,8 +122,13 @@ class GuardedSocket(LateReader, WebSocketsSansIOProtocol):
     def held(self) -> int:
         return len(self.conn.reader.buffer) + sum(map(len, self.frames)) + sum(self._waiting) + self._worked_on
 
+    @property
+    def _may_be_told(self) -> bool:
+        """Whether neither side has said goodbye."""
+        return self.conn.state is State.OPEN
+
     def give_up(self) -> None:
-        if self.handshake_complete and not self.close_sent:
+        if self._may_be_told:
             self.conn.send_close(TRY_AGAIN_LATER, "the messages of now hold too much memory: send less at a time")
             self.transport.write(b"".join(self.conn.data_to_send()))
         # What was told may have left by then.

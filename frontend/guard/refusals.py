@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope, Send
@@ -23,12 +24,14 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: ApiError) ->
     await send(message)
 
 
-def as_bytes(error: ApiError) -> bytes:
-    """The same as a whole HTTP answer, the last one of its connection: for those who are refused by the thousand."""
+def as_bytes(error: ApiError, more: Mapping[str, str] | None = None) -> bytes:
+    """The same as a whole HTTP answer, the last one of its connection: for those who are refused by the thousand. more:
+    headers."""
     body = json.dumps(error_body(error)).encode()
     headers = {
         **error_headers(error),
         **ALWAYS,
+        **(more or {}),
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         "Connection": "close",

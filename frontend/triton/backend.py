@@ -49,6 +49,9 @@ class Backend:
         self._active = 0
         # Models that not every server has, and whether those that were seen last had them.
         self._had: dict[str, bool] = {}
+        # How often each model of a server was loaded again, by its address; "" is ours, whichever port it has. It
+        # outlives servers that are started anew or named again.
+        self._healed_at: dict[str, Counter[str]] = {}
         self._last_used = time.monotonic()
         self._supervisor: asyncio.Task[None] | None = None
         self._served = False
@@ -194,8 +197,8 @@ class Backend:
 
     @property
     def healed(self) -> dict[str, int]:
-        """How often each model was loaded again because it was lost, at all servers."""
-        return dict(sum((Counter(server.known.healed) for server in self.fleet), Counter()))
+        """How often each model was loaded again because it was lost, at all servers that there were since the start."""
+        return dict(sum(self._healed_at.values(), Counter()))
 
     async def wait_failed(self) -> None:
         """Return when the embedded Triton could not be started at all."""
@@ -220,7 +223,11 @@ class Backend:
     ) -> Server:
         """A server more, which is watched. pid: its process id, where it is ours."""
         owned = pid is not None
-        server = Server(address, self.connect(address, control_key), self.models)
+        # Those at which nothing was healed are forgotten: addresses come and go for years.
+        kept = {url: counts for url, counts in self._healed_at.items() if counts or self.fleet.get(url) is not None}
+        self._healed_at = kept
+        healed = self._healed_at.setdefault("" if owned else address.url, Counter())
+        server = Server(address, self.connect(address, control_key), self.models, healed)
         self.fleet.add(server)
         server.watch(Pace.of(self.settings, processes_are_seen=owned), owned=owned, pid=pid)
         return server

@@ -46,8 +46,10 @@ class Healer:
         is_back: Callable[[str], None],
         *,
         owned: bool,
+        healed: Counter[str] | None = None,
     ) -> None:
-        """is_back: told of each that was healed. owned: whether the server is started anew where it is given up."""
+        """is_back: told of each that was healed. owned: whether the server is started anew where it is given up.
+        healed: what was counted of it before, and goes on."""
         self._client = client
         self._pace = pace
         self._instances = instances
@@ -59,7 +61,7 @@ class Healer:
         self._vain: Counter[str] = Counter()
         self.back: dict[str, float] = {}
         self.forbidden = ""
-        self.healed: Counter[str] = Counter()
+        self.healed: Counter[str] = Counter() if healed is None else healed
 
     def may(self, name: str) -> bool:
         """Whether it is to be tried now."""

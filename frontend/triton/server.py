@@ -55,12 +55,16 @@ class Hearsay:
 class Server:
     """`watch` begins to look, `close` ends all. What is seen of it is what the balancer goes by."""
 
-    def __init__(self, address: Address, client: TritonClient, models: tuple[str, ...]) -> None:
-        """models: those that it needs to answer."""
+    def __init__(
+        self, address: Address, client: TritonClient, models: tuple[str, ...], healed: Counter[str] | None = None
+    ) -> None:
+        """models: those that it needs to answer. healed: how often each was loaded again by those who looked after it
+        before, which goes on."""
         self.address = address
         self.client = client
         self.models = models
-        self.known: Known = Hearsay()
+        self._healed: Counter[str] = Counter() if healed is None else healed
+        self.known: Known = Hearsay(healed=self._healed)
         # Looks of whoever looks after it, questions of our own, and when the last of them was.
         self.looks = self._asks = 0
         self.seen_at = -math.inf
@@ -174,7 +178,9 @@ class Server:
         """Look after its models from now on. owned: it is started anew where it is given up, and `watching` is done
         then. pid: of the server, where the processes of its models can be seen."""
         self._pace = pace
-        self.watcher = self.known = Watcher(self.client, self.models, pace, owned=owned, server=pid)
+        self.watcher = self.known = Watcher(
+            self.client, self.models, pace, owned=owned, server=pid, healed=self._healed
+        )
         self.client.on_failure = self.watcher.suspect
         self.watching = asyncio.create_task(self._watch(self.watcher, owned=owned))
 

@@ -58,16 +58,17 @@ class Watcher:
         *,
         owned: bool = False,
         server: Callable[[], int | None] | None = None,
+        healed: Counter[str] | None = None,
     ) -> None:
         """owned: whether the server is started again where that is lost. server: its process id, where the processes
-        of its models can be seen from here."""
+        of its models can be seen from here. healed: how often each model was loaded again before, which goes on."""
         self._client = client
         self._models = models
         self._pace = pace or Pace()
         self._instances = Instances(server, self._processes_wanted) if server is not None else None
         self._canaries = Canaries(client, self._pace.canary_s, self._pace.hang_s)
         self._judgement = Judgement(client, self._canaries, self._pace, self._instances)
-        self._healer = Healer(client, self._pace, self._instances, self._is_back, owned=owned)
+        self._healer = Healer(client, self._pace, self._instances, self._is_back, owned=owned, healed=healed)
         self._missing: dict[str, float] = {}
         self._strikes: Counter[str] = Counter()
         self._streaks = Streaks()

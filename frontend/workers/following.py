@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -20,6 +21,8 @@ from frontend.triton.server import Server
 from frontend.workers.channel import Channel
 from frontend.workers.hearsay import address_of, take
 
+logger = logging.getLogger(__name__)
+
 # How often the master is told which models have answered: its watcher need not ask those.
 TELL_S = 0.5
 # And how often it hears something at least.
@@ -35,6 +38,7 @@ class FollowingBackend(Backend):
         self._channel = channel
         self._count = active
         self._asleep = False
+        self._healed: dict[str, int] = {}
         # Of the master's connections, by address: another one is to another server.
         self._generations: dict[str, int] = {}
         # Whether the master knows that somebody works here, and gives Triton not up.
@@ -42,8 +46,7 @@ class FollowingBackend(Backend):
 
     async def start(self) -> None:
         """Begin to listen to the master; returns at once."""
-        tasks = self._follow(), self._tell_answers(), self.fleet.tend()
-        self._supervisor = asyncio.gather(*tasks)  # type: ignore[assignment]
+        self._supervisor = asyncio.create_task(self._work())
 
     @contextlib.asynccontextmanager
     async def use(self) -> AsyncIterator[TritonClient]:
@@ -79,11 +82,33 @@ class FollowingBackend(Backend):
     def is_asleep(self) -> bool:
         return self._asleep
 
+    @property
+    def healed(self) -> dict[str, int]:
+        return self._healed
+
     async def wait_failed(self) -> None:
         """The master sees that, and ends all."""
         await asyncio.Event().wait()
 
+    async def _work(self) -> None:
+        """Everything that goes on beside requests. Where any of it ends, this process asks itself to end: live sessions
+        get what finals there are, and the master, where there is one, starts another process."""
+        tasks = [asyncio.create_task(one) for one in (self._follow(), self._tell_answers(), self.fleet.tend())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done() and (error := task.exception()) is not None:
+                    logger.error("the master is not followed any more: this process ends", exc_info=error)
+            os.kill(os.getpid(), signal.SIGTERM)
+            # What there is beside goes on meanwhile.
+            await asyncio.wait(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _follow(self) -> None:
+        """Until the master is gone, and Triton with it."""
         async for message in self._channel.messages():
             if "state" in message:
                 self._take(message["state"])
@@ -91,12 +116,11 @@ class FollowingBackend(Backend):
                 server.client.renewals.note(message["renewed"])
             elif "held" in message and self._active:
                 self._held.set()
-        # The master is gone, and Triton with it: live sessions get what finals there are, then this process ends.
-        os.kill(os.getpid(), signal.SIGTERM)
 
     def _take(self, state: dict[str, Any]) -> None:
         self.failure, self.metrics_url = state["failure"], state["metrics_url"]
         self.served_model_name, self._asleep = state["name"], state["asleep"]
+        self._healed = state["healed"]
         # What was exported since the master began is not loaded.
         self.models = tuple(state["models"])
         told = {one["url"]: one for one in state["servers"]}

@@ -94,11 +94,14 @@ class Master:
             loop.add_signal_handler(number, self._signalled)
         await self._backend.start()
         keeping = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
-        beside = [asyncio.create_task(self._tell_state()), asyncio.create_task(self._begin(begun))]
+        telling = asyncio.create_task(self._tell_state())
+        beside = [telling, asyncio.create_task(self._begin(begun))]
         failed = asyncio.create_task(self._backend.wait_failed())
         ending = asyncio.create_task(self._ending.wait())
         try:
-            await asyncio.wait([failed, ending, *keeping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([failed, ending, telling, *keeping], return_when=asyncio.FIRST_COMPLETED)
+            if telling.done():
+                logger.error("workers are not told of Triton any more: all ends", exc_info=telling.exception())
             gave_up = not self._ending.is_set()
             self._ending.set()
             self._send_all(signal.SIGTERM)
@@ -186,6 +189,9 @@ class Master:
             while (code := worker.process.poll()) is None:
                 await asyncio.wait([listening], timeout=LOOK_S)
                 if listening.done():
+                    if (error := listening.exception()) is not None:
+                        logger.error("worker %s is not listened to any more: it is ended", worker.row, exc_info=error)
+                        worker.process.kill()
                     await asyncio.sleep(LOOK_S)
                 if worker.serving.is_set() and time.monotonic() - worker.heard_at > HANG_S:
                     # What it holds is lost to its clients already; what would come to it is not.
@@ -248,6 +254,7 @@ class Master:
             "name": backend.served_model_name,
             "metrics_url": backend.metrics_url,
             "models": backend.models,
+            "healed": backend.healed,
         }
         # As the workers see it: a copy that does not change with what it was made of.
         copy: dict[str, Any] = json.loads(json.dumps(state))

@@ -5,6 +5,7 @@ import base64
 import json
 import signal
 import time
+from collections import Counter
 
 import httpx
 import jsonschema
@@ -133,6 +134,7 @@ async def test_a_session_outlasts_its_server(healing, speech, victim):
     begun = [asyncio.Event() for _ in range(4)]
     sessions = [asyncio.create_task(session(healing.url, speech, ready)) for ready in begun]
     await asyncio.wait_for(asyncio.gather(*(ready.wait() for ready in begun)), 60)
+    healed = Counter(healing.health()["healed"])
     process = healing.tritons()[0] if victim == "triton" else process_of(healing, victim)
     process.send_signal(signal.SIGKILL)
     for events in await asyncio.gather(*sessions):
@@ -158,6 +160,10 @@ async def test_a_session_outlasts_its_server(healing, speech, victim):
     async with httpx.AsyncClient(base_url=healing.url, timeout=60) as client:
         while (await client.get("/health/ready")).status_code != 200:
             await asyncio.sleep(0.1)
+    health = healing.health()
+    # A Triton that is started anew takes nothing of it along.
+    assert Counter(health["healed"]) == healed + Counter([victim] if victim != "triton" else [])
+    assert health["servers"][0]["healed"] == health["healed"]
 
 
 async def test_a_session_that_waits_in_silence_is_told_when_its_server_is_lost(healing, speech):

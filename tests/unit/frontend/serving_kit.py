@@ -115,6 +115,7 @@ async def serving(pair=None, app=None, **bounds):
     finally:
         server.should_exit = True
         await running
+        assert not watching.done(), "nobody watches any more"
         watching.cancel()
 
 

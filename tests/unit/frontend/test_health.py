@@ -85,3 +85,34 @@ async def test_probes_ask_triton_nothing_but_its_name_now_and_then(probed, monke
     triton.is_there = False
     assert "nobody" in (await client.get("/health")).json()["failure"]
     assert triton.asked == 2
+
+
+async def test_what_was_healed_is_counted_since_the_start_whatever_becomes_of_its_server():
+    backend = Backend(Settings(triton_url="127.0.0.1:1"))
+    for number, pid in enumerate((None, 1, None, 1)):
+        # Ours has another port after its end.
+        server = backend.open(Address(f"127.0.0.1:{1 if pid is None else 2 + number}"), pid=pid and (lambda: None))
+        before = number // 2
+        assert server.as_told(0.0)["healed"] == ({"vad": before} if before else {})
+        server.watcher.healed["vad"] += 1
+        if pid is None:
+            # Named no more, and again: it is looked at anew.
+            await server.look_away()
+            server.look_again()
+        assert server.as_told(0.0)["healed"] == {"vad": before + 1}
+        await backend.shut()
+        assert backend.servers() == []
+        assert backend.healed == {"vad": number + 1}
+
+
+async def test_addresses_at_which_nothing_was_healed_are_forgotten():
+    backend = Backend(Settings(triton_url="127.0.0.1:1"))
+    for port in range(1, 20):
+        server = backend.open(Address(f"127.0.0.1:{port}"))
+        if port % 2:
+            server.watcher.healed["vad"] += 1
+        if port % 3:
+            backend.fleet.remove(server.url)
+    assert len(backend._healed_at) < 19
+    assert backend.healed == {"vad": 10}
+    await backend.shut()

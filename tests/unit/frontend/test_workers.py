@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -10,12 +11,13 @@ import pytest
 
 from frontend.cores import usable_cores
 from frontend.guard.counts import ACTIVE, Counts
+from frontend.guard.keys import Keys
 from frontend.settings import Settings
 from frontend.triton.balancer import LIVE
-from frontend.workers.channel import Channel
+from frontend.workers.channel import MOST_LINE_BYTES, Channel
 from frontend.workers.following import FollowingBackend
 from frontend.workers.listening import listen
-from frontend.workers.master import _metrics_folder
+from frontend.workers.master import Master, Worker, _metrics_folder
 
 SERVER = {
     "url": "127.0.0.1:1",
@@ -37,10 +39,12 @@ STATE = {
     "name": "tiny",
     "metrics_url": "http://127.0.0.1:2/metrics",
     "models": ["asr", "asr_step", "asr_stream"],
+    # Of servers that are gone as well.
+    "healed": {"vad": 2},
 }
 
 
-class Master:
+class Teller:
     """The other end of a worker's channel."""
 
     def __init__(self, channel):
@@ -66,7 +70,7 @@ async def _pair(monkeypatch):
     settings = Settings(idle_timeout=5)
     backend = FollowingBackend(settings, await Channel.over(ours), counts.count(ACTIVE))
     await backend.start()
-    master = Master(await Channel.over(theirs))
+    master = Teller(await Channel.over(theirs))
     yield backend, master
     await backend.stop()
     master.channel.close()
@@ -76,7 +80,8 @@ async def test_a_worker_knows_what_its_master_knows(pair):
     backend, master = pair
     master.channel.tell(state=STATE)
     await until(lambda: backend.current is not None)
-    assert (backend.current.url, backend.lost, backend.healed) == ("127.0.0.1:1", SERVER["lost"], SERVER["healed"])
+    assert (backend.current.url, backend.lost, backend.healed) == ("127.0.0.1:1", SERVER["lost"], STATE["healed"])
+    assert backend.servers()[0]["healed"] == SERVER["healed"]
     assert (backend.metrics_url, backend.served_model_name, backend.is_asleep) == (STATE["metrics_url"], "tiny", False)
     assert (backend.states, backend.is_ready()) == (SERVER["states"], True)
     assert (backend.fleet.first.sessions, backend.fleet.first.segments) == (3, 2)
@@ -146,6 +151,35 @@ async def test_a_worker_whose_master_is_gone_asks_itself_to_end(pair, monkeypatc
     await asyncio.wait_for(ended.wait(), 10)
 
 
+async def test_a_worker_is_told_of_hundreds_of_servers_that_are_lost(pair):
+    backend, master = pair
+    lost = {**SERVER, "lost": dict.fromkeys(STATE["models"], "it is gone, which takes a while to say" * 5)}
+    many = [{**lost, "url": f"127.0.0.1:{port}"} for port in range(1, 501)]
+    master.channel.tell(state={**STATE, "servers": many})
+    await until(lambda: len(backend.fleet) == 500)
+
+
+@pytest.mark.parametrize("broken", [{"state": {}}, {"failed": "x" * MOST_LINE_BYTES}])
+async def test_a_worker_that_cannot_follow_any_longer_asks_itself_to_end(pair, monkeypatch, caplog, broken):
+    """Its master starts another one, which begins with the newest state."""
+    _, master = pair
+    ended = asyncio.Event()
+    monkeypatch.setattr("os.kill", lambda *_: ended.set())
+    master.channel.tell(**broken)
+    await asyncio.wait_for(ended.wait(), 10)
+    assert "Traceback" in caplog.text
+
+
+async def test_a_master_that_dies_while_it_tells_something_is_gone_and_no_mistake(pair, monkeypatch, caplog):
+    _, master = pair
+    ended = asyncio.Event()
+    monkeypatch.setattr("os.kill", lambda *_: ended.set())
+    master.channel._writer.write(b'{"state": {"serv')
+    master.channel.close()
+    await asyncio.wait_for(ended.wait(), 10)
+    assert "Traceback" not in caplog.text
+
+
 async def test_an_end_that_takes_nothing_holds_nobody_up():
     ours, theirs = socket.socketpair()
     channel = await Channel.over(ours)
@@ -154,6 +188,44 @@ async def test_an_end_that_takes_nothing_holds_nobody_up():
     assert channel._writer.transport.get_write_buffer_size() < 2 * 2**20
     channel.close()
     theirs.close()
+
+
+async def test_a_master_that_cannot_tell_its_workers_any_more_ends(monkeypatch, caplog):
+    """They would keep what they know for ever."""
+    ended = []
+
+    async def keep(master, _):
+        await master._ending.wait()
+        ended.append(True)
+
+    monkeypatch.setattr(Master, "_keep", keep)
+    monkeypatch.setattr(Master, "_state_of_now", lambda _: 1 / 0)
+    settings = Settings(triton_url="127.0.0.1:1", host="127.0.0.1", port=0, processes="2")
+    try:
+        async with asyncio.timeout(20):
+            assert await Master(settings, Keys([])).run(None) == 1
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
+    assert ended == [True, True]
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_worker_that_its_master_cannot_understand_is_ended(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ours, theirs = socket.socketpair()
+    settings = Settings(triton_url="127.0.0.1:1", host="127.0.0.1", port=0, processes="2")
+    master = Master(settings, Keys([]))
+    process = subprocess.Popen(["sleep", "60"])
+    worker = Worker(0, master._workers[0].listening, process, await Channel.over(ours))
+    speaking = await Channel.over(theirs)
+    speaking.tell(url=[])
+    async with asyncio.timeout(20):
+        assert await master._ended(worker) == -signal.SIGKILL
+    assert "Traceback" in caplog.text
+    speaking.close()
+    for one in master._workers:
+        one.listening.close()
 
 
 def test_connections_are_spread_over_the_sockets_of_a_port():
