@@ -1,6 +1,7 @@
 """Processes of models that are gone, by real ones, children of this one as those of Triton are; and who is told."""
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from export.rooms import room
 
 processes = room("asr_stream", "processes")
 losses = room("asr_stream", "losses")
+parameters = room("asr_stream", "parameters")
 rooms = room("asr_stream", "rooms")
 triton_rooms = room("asr_stream", "triton_rooms")
 wire = room("asr_stream", "wire")
@@ -232,6 +234,26 @@ async def silent():
 
 
 QUESTION = rooms.Question(np.zeros((1, 128, 200), np.float32), np.full((1, 1), 200, np.int32), 0.0)
+
+
+@pytest.mark.parametrize("lost", ["encoder", "decoder"])
+async def test_a_decoder_that_lives_is_told_that_nobody_waits_for_what_another_lost(silent, lost):
+    """It may compute already what is asked of it again; of one that is dead Triton takes a second for each request."""
+    answering, url = silent
+    made = triton_rooms.TritonRooms(url, parameters.Parameters(), "x")
+    asked = asyncio.create_task(made.step(QUESTION, fast=False))
+    async with asyncio.timeout(20):
+        while not answering.told:
+            await asyncio.sleep(0.01)
+        made._wire.give_up("asr_step", math.inf, {lost})
+        with pytest.raises(rooms.RoomFailed, match=f"asr_step: the process of {lost} is gone"):
+            await asked
+        made.end_session("last", fast=False)
+        while answering.told[-1].parameters["end_session"].string_param != "last":
+            await asyncio.sleep(0.01)
+    await made.close()
+    cancelled = [request.parameters["cancel"].string_param for request in answering.told[1:-1]]
+    assert cancelled == ([answering.told[0].id] if lost == "encoder" else [])
 
 
 async def test_requests_are_given_up_for_processes_and_none_for_who_has_no_process(silent, start, looking, monkeypatch):
