@@ -119,7 +119,7 @@ class Processes:
 
     def _children(self) -> Iterable[Process]:
         """Those of models that are at work."""
-        for pid in [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]:
+        for pid in [int(name) for name in os.listdir(PROC) if name.isdigit()]:
             fields = _stat(pid)
             if fields is None or fields[PARENT] != self._server or fields[STATE] in DEAD + STOPPED:
                 continue
@@ -132,8 +132,10 @@ class Processes:
 
 def _stat(pid: int) -> list[str] | None:
     try:
-        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except (OSError, UnicodeDecodeError):
+        # Of every process of the machine, while the room works: pathlib takes three times as long.
+        with open(f"{PROC}/{pid}/stat", "rb", buffering=0) as file:
+            return file.read().rpartition(b")")[2].decode().split()
+    except OSError:
         return None
 
 
