@@ -43,6 +43,8 @@ LATE_S = 3.0
 FRESH_S, AGAIN_S = 0.5, 0.3
 # Where every model of the way answers by itself, the way's own failure may have been theirs a moment ago.
 MOST_STRIKES = 3
+# Who asks others of its own accord is loaded again after them: what a live session asks of one that is dead is lost.
+ASKING = "asr_stream"
 # What every profile has besides the ways of files and of live streams.
 STEPS = ("vad", "features", "encoder", "decoder")
 
@@ -168,7 +170,9 @@ class Watcher:
         now = time.monotonic()
         self._missing = {name: self._missing.get(name, now) for name in away}
         long_away = {name: away[name] for name, since in self._missing.items() if now - since >= MISSING_S}
-        for name, reason in (lost | long_away).items():
+        to_heal = lost | long_away
+        for name in sorted(to_heal, key=lambda name: probes.kind_of(name) == ASKING):
+            reason = to_heal[name]
             if not self._is_to_heal(name, lost) or not self._healer.may(name):
                 continue
             if name in doubtful and await self._ask(name, AGAIN_S) in probes.WELL:
@@ -206,7 +210,7 @@ class Watcher:
             asking.cancel()
             # The others are not waited for, and what they would have said is nobody's.
             asking.add_done_callback(lambda done: done.cancelled() or done.exception())
-            return dict.fromkeys(dead, Answer.LOST), set()
+            return dict.fromkeys((name for name in asked if name in dead), Answer.LOST), set()
         answers = {name: self._streaks.judged(name, told) for name, told in zip(asked, await asking, strict=True)}
         old = time.monotonic() - began > FRESH_S
         return answers, {name for name in asked if old and answers[name] is Answer.LOST}

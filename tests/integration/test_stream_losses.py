@@ -31,7 +31,8 @@ async def server(settings):
     await made.stop()
 
 
-async def test_who_waits_for_a_model_whose_process_dies_is_told_so(server, english):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_who_waits_for_a_model_whose_process_dies_or_is_stopped_is_told_so(server, english, number):
     """By what asr_stream asks with, of a request that is in the decoder for certain: it makes 2,000 tokens."""
     channel = grpc.aio.insecure_channel(server.url, options=channel_room.CHANNEL_OPTIONS)
     wire = wire_room.Wire(channel, "test")
@@ -48,7 +49,7 @@ async def test_who_waits_for_a_model_whose_process_dies_is_told_so(server, engli
     try:
         await asyncio.sleep(0.3)
         assert not asked.done()
-        process_of(server, "decoder").send_signal(signal.SIGKILL)
+        process_of(server, "decoder").send_signal(number)
         with pytest.raises(Exception, match="asr: the process of decoder is gone"):
             await asyncio.wait_for(asked, SOON_S)
     finally:

@@ -73,6 +73,14 @@ class Endpointer:
         """Where the silence at the end begins, or -1 while there is voice."""
         return self._silence_start
 
+    def end_if_silence_lasts(self, start: int, settings: Settings) -> int | None:
+        """Where an utterance that begins at `start` will end if nothing more is said, once all of these samples are
+        judged; else None."""
+        if settings.vad == "off" or self._silence_start < 0:
+            return None
+        end = max(self._silence_start + settings.padding, start + 1)
+        return end if end <= self._position else None
+
     def start_early(self) -> Transition | None:
         """Take a beginning that is still shorter than min_speech_ms for speech, because no more will come."""
         return None if self.speaking or self._run_start < 0 else self._start()

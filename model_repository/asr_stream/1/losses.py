@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from typing import Any
 
 import grpc
@@ -50,12 +49,11 @@ class Losses:
         for model in models - self._within.keys():
             await self._ask_within(model)
         within = {model: self._within.get(model, set()) for model in models}
-        looked = time.monotonic()
         loop = asyncio.get_running_loop()
         gone = await loop.run_in_executor(None, self._processes.gone, set().union(*within.values()))
         for model, parts in within.items():
-            if lost := parts & gone:
-                self._wire.give_up(model, looked, f"{model}: the process of {', '.join(sorted(lost))} is gone")
+            if lost := parts & gone.keys():
+                self._wire.give_up(model, max(gone[one] for one in lost), lost)
                 # It may come back as one that has no process.
                 await self._ask_within(model)
 

@@ -22,7 +22,8 @@ from .listening import MAX_VAD_SAMPLES, Detector, Listening
 from .pacing import Pacing
 from .parameters import Parameters
 from .pcm_buffer import PcmBuffer
-from .rooms import Floats, RoomFailed, Rooms
+from .refusing import refusal
+from .rooms import Floats, Rooms
 from .settings import Overlap, Settings
 from .speaking import Speaking
 from .utterance import Utterance
@@ -159,22 +160,11 @@ class Session:
         return command.name == "end"
 
     async def _is_understood(self, settings: Settings, *, fatal: bool = False) -> bool:
-        """Ask the decoder about language, context and hotwords at once, not when something is said."""
-        if settings.word_timestamps != "off" and not self._rooms.can_align:
-            self._say(events.error(events.INVALID, events.NO_WORDS, fatal=fatal))
-            return False
-        if settings.speakers != "off" and not self._rooms.has_voices:
-            self._say(events.error(events.INVALID, events.NO_SPEAKERS, fatal=fatal))
-            return False
-        if settings.language or settings.context or settings.hotwords:
-            try:
-                await self._rooms.check(settings.language, settings.context, settings.hotwords)
-            except RoomFailed as error:
-                # Where the decoder is away, whether it knows the language shows when it is back.
-                if error.invalid:
-                    self._say(events.error(events.INVALID, str(error), fatal=fatal))
-                    return False
-        return True
+        """At once, not when something is said."""
+        why = await refusal(settings, self._rooms)
+        if why is not None:
+            self._say(events.error(events.INVALID, why, fatal=fatal))
+        return why is None
 
     async def _take(self, parts: list[Floats]) -> None:
         """Hear new samples: utterances begin and end here."""
@@ -288,7 +278,7 @@ class Session:
         speaking, end = self._speaking, self._buffer.end
         if speaking is None:
             return
-        early = self._end_if_silence_lasts()
+        early = self._endpointer.end_if_silence_lasts(speaking.start, self._settings)
         if early is not None and not speaking.has_final(early):
             # The final is computed while the pause runs that will end the utterance, or not.
             await self._pacing.turn()
@@ -298,15 +288,6 @@ class Session:
             await self._pacing.turn()
             if await speaking.step(end, self._settings):
                 self._pacing.heard(end)
-
-    def _end_if_silence_lasts(self) -> int | None:
-        """Where the utterance will end if nothing more is said, once all of these samples are there; else None."""
-        voice_end = self._endpointer.silence_start
-        if self._settings.vad == "off" or voice_end < 0:
-            return None
-        assert self._speaking is not None
-        end = max(voice_end + self._settings.padding, self._speaking.start + 1)
-        return end if end <= self._endpointer.position else None
 
     async def _finish(self, end: int, reason: str) -> None:
         """Speak the utterance's final text, whatever it takes."""

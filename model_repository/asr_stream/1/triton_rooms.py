@@ -66,9 +66,11 @@ class TritonRooms:
             request.parameters["hotwords"].string_param = question.hotwords
         try:
             answer = await self._wire.ask(request, self._models.step_timeout_s)
-        except (asyncio.CancelledError, NoAnswer):
-            # An ensemble does not tell its models that nobody waits any more.
-            self._wire.tell(_command(self._decoder(fast), {"cancel": request.id}))
+        except (asyncio.CancelledError, NoAnswer) as error:
+            # An ensemble does not tell its models that nobody waits any more. For each request to one that is dead
+            # Triton takes a second.
+            if not isinstance(error, NoAnswer) or self._decoder(fast) not in error.lost:
+                self._wire.tell(_command(self._decoder(fast), {"cancel": request.id}))
             raise
         raw = dict(zip((tensor.name for tensor in answer.outputs), answer.raw_output_contents, strict=True))
         token_ids: list[int] = np.frombuffer(raw["TOKEN_IDS"], dtype="<i4").tolist()

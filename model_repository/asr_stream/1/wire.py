@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,11 @@ Asked = tuple[Any, "asyncio.Future[Any] | None"]
 
 
 class NoAnswer(RoomFailed):
-    """There was none in time."""
+    """There was none in time, or will be none because the processes of these models are gone."""
+
+    def __init__(self, message: str, lost: Collection[str] = ()) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,13 @@ class Wire:
         """The models whose answers are waited for."""
         return {one.model for one in self._waiting.values()}
 
-    def give_up(self, model: str, before: float, why: str) -> None:
-        """What this model was asked before then it does not answer any more: RoomFailed for all who wait."""
+    def give_up(self, model: str, before: float, lost: Collection[str]) -> None:
+        """What this model was asked before then it does not answer any more, because the processes of some models in it
+        are gone: NoAnswer for all who wait."""
+        why = f"{model}: the process of {', '.join(sorted(lost))} is gone"
         for one in self._waiting.values():
             if one.model == model and one.asked < before and not one.answered.done():
-                one.answered.set_exception(RoomFailed(why))
+                one.answered.set_exception(NoAnswer(why, lost))
 
     async def close(self) -> None:
         """Fail what waits, and end the stream."""

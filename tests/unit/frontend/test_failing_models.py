@@ -27,6 +27,7 @@ class Server:
     def __init__(self, monkeypatch):
         self.probed, self.flown = {}, {}
         self.loaded = []
+        self.models = MODELS
         self.answered = {}
         self.renewals = Renewals()
         self.computed, self.failed, self.refused = 0, 0, ""
@@ -44,7 +45,7 @@ class Server:
     async def repository(self, timeout_s):
         if self.refused:
             raise ControlRefused(self.refused)
-        return dict.fromkeys(MODELS, "READY")
+        return dict.fromkeys(self.models, "READY")
 
     async def is_ready(self, name, timeout_s):
         return True
@@ -63,6 +64,21 @@ async def rounds(one, number):
     for _ in range(number):
         await one.look()
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("told", ["by their answers", "by the kernel"])
+async def test_live_speech_is_loaded_again_after_what_it_asks(monkeypatch, told):
+    server = Server(monkeypatch)
+    server.models = ("asr_stream", "vad", "encoder", "decoder")
+    one = Watcher(server, server.models)
+    dead = {"asr_stream", "encoder", "decoder"}
+    if told == "by the kernel":
+        one._seen_dead = dict.fromkeys(dead, "its process")
+        one._death.set()
+    else:
+        server.probed = dict.fromkeys(dead, Answer.LOST)
+    await one.look()
+    assert server.loaded == ["encoder", "decoder", "asr_stream"]
 
 
 async def test_a_model_that_answers_with_errors_is_loaded_again_at_the_third(monkeypatch):
