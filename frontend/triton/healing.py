@@ -83,9 +83,10 @@ class Healer:
         if CONTROL_REFUSED not in self.forbidden:
             self.forbidden = ""
 
-    async def heal(self, name: str, reason: str, *, dead: bool, lasting: bool) -> None:
+    async def heal(self, name: str, reason: str, *, dead: bool, lasting: bool, stands: bool) -> None:
         """Unload and load a model, unless somebody else did so meanwhile, or may not. dead: by what the kernel says.
-        lasting: what is loaded may be as unwell as what was unloaded, and then waits longer and longer. Raises
+        lasting: what is loaded may be as unwell as what was unloaded, and then waits longer and longer.
+        stands: it answers nothing, and would neither end nor give its memory back by itself. Raises
         ServerLost where that did not help and the server is ours."""
         if lasting and time.monotonic() - self.back.get(name, 0.0) > VAIN_S + self._pace.hang_s:
             self._vain.pop(name, None)
@@ -103,6 +104,8 @@ class Healer:
         try:
             if state == READY:
                 if self._instances is not None:
+                    if stands:
+                        await self._instances.kill(name)
                     self._instances.retire(name)
                 await self._client.unload(name, alone=True)
             await self._client.load(name, self._pace.load_s)

@@ -6,11 +6,17 @@ several processes answers although one of them is dead. So whoever shares the pr
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import math
 import os
+import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 PROC = Path("/proc")
 PYTHON = "python"
@@ -18,11 +24,14 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Fields of /proc/PID/stat after the program's name, which may hold spaces.
 STATE, PARENT, USER_TICKS, SYSTEM_TICKS, STARTED = 0, 1, 11, 12, 19
 # Zombies, dead ones, those that somebody stopped; a debugger's (t) goes on when that does.
-NOT_LIVING = "ZXxT"
+STOPPED, DEAD = "T", "ZXx"
+NOT_LIVING = DEAD + STOPPED
 # Those that have a processor, wait for one, or for a disk.
 AT_WORK = "RD"
 # A process that waits wakes now and then; one that computes takes more of a processor than this.
 LEAST_SHARE = 0.05
+# What was unloaded has ended within this time, or will not.
+RETIRED_S = 5.0
 
 
 @dataclass
@@ -50,8 +59,8 @@ class Instances:
         self._living: dict[int, ModelProcess] = {}
         # Of whom all processes were seen once: whose never were may not be seen from here.
         self._seen: set[str] = set()
-        # Of models that were unloaded: what stands still may outlive that for long.
-        self._retired: set[tuple[int, str]] = set()
+        # Of models that were unloaded, and when: Triton may keep them for ever where one of the same model has died.
+        self._retired: dict[tuple[int, str], float] = {}
 
     async def lacking(self, models: Iterable[str]) -> dict[str, str]:
         """Of models that are loaded, those with fewer living processes than they have to have, and what they lack.
@@ -78,8 +87,31 @@ class Instances:
 
     def retire(self, model: str) -> None:
         """It is unloaded: whoever of its processes is still there is none any more."""
-        self._retired |= {(one.pid, one.started) for one in self._living.values() if one.model == model}
+        now = time.monotonic()
+        self._retired |= {(one.pid, one.started): now for one in self._living.values() if one.model == model}
         self._living = {pid: one for pid, one in self._living.items() if one.model != model}
+
+    async def kill(self, model: str) -> None:
+        """End those processes of a model that stand still; all of them where none does, but they do not answer either.
+        They would keep their memory, a GPU's too, from what is loaded instead, and what was asked of them would have no
+        answer. Raises what `wanted` does."""
+        is_whole = not await self.lacking([model])
+        for pid, fields in self._children():
+            if _model(pid) == model and (is_whole or fields[STATE] in STOPPED):
+                logger.warning("process %d of %s, which stands still, is killed", pid, model)
+                _kill(pid, fields[STARTED])
+
+    def end_retired(self) -> None:
+        """End what was unloaded so long ago that nothing it was asked can be under way any more."""
+        for (pid, started), since in [*self._retired.items()]:
+            fields = _stat(pid)
+            if fields is None or fields[STARTED] != started or fields[STATE] in DEAD:
+                del self._retired[pid, started]
+            elif time.monotonic() - since > RETIRED_S:
+                logger.warning("process %d, whose model was unloaded, does not end and is killed", pid)
+                _kill(pid, started)
+                # Once: a driver may hold it.
+                self._retired[pid, started] = math.inf
 
     def _lacking(self, models: Iterable[str]) -> dict[str, str]:
         found = {}
@@ -104,19 +136,20 @@ class Instances:
 
     def _search(self) -> None:
         """Look for those that are not known yet, among all processes: only where some are lacking."""
-        server = str(self._server())
-        retired: set[tuple[int, str]] = set()
-        for pid in [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]:
-            fields = _stat(pid)
-            if fields is None or fields[PARENT] != server:
+        for pid, fields in self._children():
+            if pid in self._living or fields[STATE] in NOT_LIVING or (pid, fields[STARTED]) in self._retired:
                 continue
-            if (pid, fields[STARTED]) in self._retired:
-                retired.add((pid, fields[STARTED]))
-            elif pid not in self._living and fields[STATE] not in NOT_LIVING and (model := _model(pid)):
+            if model := _model(pid):
                 ticks = int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])
                 self._living[pid] = ModelProcess(pid, model, fields[STARTED], ticks)
-        # Those that have ended by now need not be remembered.
-        self._retired = retired
+
+    def _children(self) -> Iterator[tuple[int, list[str]]]:
+        """The server's processes, and the fields of each."""
+        server = str(self._server())
+        for pid in [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]:
+            fields = _stat(pid)
+            if fields is not None and fields[PARENT] == server:
+                yield pid, fields
 
 
 def processes_wanted(backend: str, groups: Iterable[tuple[int, int]]) -> int:
@@ -129,6 +162,18 @@ def _stat(pid: int) -> list[str] | None:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def _kill(pid: int, started: str) -> None:
+    with contextlib.suppress(OSError):
+        # By a descriptor: the number may be another one's by now, and its beginning is looked at once more.
+        descriptor = os.pidfd_open(pid)
+        try:
+            fields = _stat(pid)
+            if fields is not None and fields[STARTED] == started:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
 
 
 def model_of(arguments: Iterable[str]) -> str:

@@ -48,6 +48,8 @@ class Answer(Enum):
 
 
 WELL = (Answer.ALIVE, Answer.WORKING)
+# Of one that answers nothing to anybody.
+STANDING = (Answer.STALLED, Answer.LOST, Answer.SILENT)
 
 # Takes a model's name, and what it says of itself.
 Tell = Callable[[str, dict[str, Any]], None]

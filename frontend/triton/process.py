@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.settings import Settings
 from frontend.triton import arguments, control
+from frontend.triton.launched import Tether
 from frontend.triton.profiles import ProfileError, models_of
 from frontend.triton.sizing import sized_repository
 from frontend.triton.wheel import TritonError, prepare_backends, triton_folder
@@ -37,12 +38,6 @@ ARGUMENTS_READ = "_memory_manager.cc"
 GIVEN_UP = b"Exit timeout expired"
 LAST_WORDS = 2_000
 PORT_TRIALS = 5
-# The child asks the kernel for SIGTERM when its parent dies, then becomes Triton: whatever happens to the frontend,
-# Triton ends, and in an orderly way that removes its shared memory.
-LAUNCHER = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "
-    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
-)
 
 
 class PortTaken(TritonError):
@@ -78,6 +73,7 @@ class EmbeddedTriton:
         self._profile = settings.profile or ""
         self.models = models if models is not None else models_of(settings.model_repository, self._profile)
         self._process: subprocess.Popen[bytes] | None = None
+        self._tether: Tether | None = None
         try:
             self.control_key = control.kept_key(settings.triton_control_key_file)
         except control.NoControlKey as error:
@@ -142,17 +138,25 @@ class EmbeddedTriton:
         remove_stale_shared_memory()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         _remove_old_logs(self.log_path.parent)
-        command = [sys.executable, "-c", LAUNCHER, str(os.getpid()), *self.command()]
-        with self.log_path.open("ab") as log:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self.environment(),
-                # A Ctrl-C in the terminal is for the frontend, which stops its child in order.
-                start_new_session=True,
-            )
+        tether = Tether()
+        try:
+            with self.log_path.open("ab") as log:
+                process = subprocess.Popen(
+                    tether.command(self._settings.triton_stop_timeout_s, self.command()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self.environment(),
+                    pass_fds=tether.inherited,
+                    # A Ctrl-C in the terminal is for the frontend, which stops its child in order.
+                    start_new_session=True,
+                )
+        except BaseException:
+            tether.close()
+            raise
+        tether.begun()
+        self._tether = tether
+        return process
 
     async def stop(self) -> None:
         """End the server: politely, then by force; and what it left in shared memory."""
@@ -170,6 +174,8 @@ class EmbeddedTriton:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if self._tether is not None:
+            self._tether.close()
         for path in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
             path.unlink(missing_ok=True)
 

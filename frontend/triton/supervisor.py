@@ -23,8 +23,8 @@ from frontend.settings import Settings
 from frontend.triton import access
 from frontend.triton.client import TritonClient, TritonUnavailable
 from frontend.triton.healing import ServerLost
+from frontend.triton.launched import Tether
 from frontend.triton.pace import Pace
-from frontend.triton.process import LAUNCHER
 from frontend.triton.status import Status
 from frontend.triton.watcher import Watcher
 from frontend.triton.watching import trouble_of
@@ -45,7 +45,11 @@ async def supervise(settings: Settings, command: list[str]) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server = await asyncio.create_subprocess_exec(sys.executable, "-c", LAUNCHER, str(os.getpid()), *command)
+    tether = Tether()
+    server = await asyncio.create_subprocess_exec(
+        *tether.command(STOP_S, command), pass_fds=tether.inherited, start_new_session=True
+    )
+    tether.begun()
     ended = asyncio.create_task(server.wait())
     watching = asyncio.create_task(_watch(settings, command, server.pid))
     stopped = asyncio.create_task(stop.wait())
@@ -70,9 +74,11 @@ async def supervise(settings: Settings, command: list[str]) -> int:
         return status if status >= 0 else 128 - status
     finally:
         await _cancelled(watching, stopped)
-        if not ended.done():
-            server.kill()
-            await ended
+        # Processes of models, and the guard: none may outlive the server.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        await ended
+        tether.close()
 
 
 async def _watch(settings: Settings, command: list[str], pid: int) -> str:

@@ -180,8 +180,9 @@ class Watcher:
             self._looked()
             # It has fewer processes than it should, until it is back.
             self._loaded = tuple(other for other in self._loaded if other != name)
-            lasting = answers.get(name) in (Answer.FAILED, Answer.SILENT)
-            await self._healer.heal(name, reason, dead=name in dead, lasting=lasting)
+            answer = answers.get(name)
+            lasting, stands = answer in (Answer.FAILED, Answer.SILENT), answer in probes.STANDING
+            await self._healer.heal(name, reason, dead=name in dead, lasting=lasting, stands=stands)
 
     async def _states(self) -> dict[str, str]:
         """Of the models. Without the secret of the list of them, those that every profile has are asked for."""
@@ -253,6 +254,7 @@ class Watcher:
             if self._seen_dead:
                 self._death.set()
                 self._suspected.set()
+            self._instances.end_retired()
             await asyncio.sleep(self._pace.processes_s)
 
     async def _processes_wanted(self, name: str) -> int:

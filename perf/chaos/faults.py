@@ -86,7 +86,7 @@ def _wedged(model: str) -> Callable[[Stage], Awaitable[None]]:
         file.write_text(str(process.pid))
         while not [other for other in stage.processes_of(model) if other.pid != process.pid]:
             await asyncio.sleep(0.05)
-        # The one that is loaded instead works beside it. Triton may wait for what was unloaded as long as it is wedged.
+        # A watcher that sees it has killed it by now; for another one the wedge lasts, and Triton may wait for it.
         await asyncio.sleep(LASTS_S)
         file.unlink()
 

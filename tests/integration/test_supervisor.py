@@ -1,6 +1,7 @@
 """A Triton that heals itself, as its container runs it, and ends where it has to be started anew."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ IN_TIME_S = 60
 def start(settings, tmp_path):
     """Starts a supervised server with the two models that are there soonest; gives its process and its address.
     instances: of `vad`."""
-    started, families = [], []
+    started = []
 
     async def begin(instances=1):
         repository = tmp_path / "repository"
@@ -49,18 +50,12 @@ def start(settings, tmp_path):
         await until(lambda: b"watching the models" in (tmp_path / "log").read_bytes())
         # It has seen them whole.
         await asyncio.sleep(1.0)
-        families.append(psutil.Process(process.pid).children(recursive=True))
         return process, triton.url
 
     yield begin
     for process in started:
-        for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
-            child.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait(IN_TIME_S)
-    # The models' processes of a server that was killed end with their container, and here there is none.
-    for child in (one for family in families for one in family if one.is_running()):
-        child.kill()
 
 
 class client_of(TritonClient):
@@ -69,6 +64,13 @@ class client_of(TritonClient):
 
     async def __aexit__(self, *_):
         await self.close()
+
+
+def are_left(pids):
+    """Of processes, whether each is more than a number that nobody has asked for."""
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 async def until(condition):
@@ -91,6 +93,8 @@ async def test_one_dead_process_of_two_is_found_although_nobody_asks_and_the_oth
     async with client_of(url) as client:
         await until(lambda: client.is_ready("vad"))
     assert process.poll() is None
+    # What stands still would keep its memory for as long as the server lives.
+    await until(lambda: not any(are_left(before)))
 
 
 async def test_a_probe_is_told_what_it_finds(start, tmp_path):
@@ -137,12 +141,17 @@ async def test_it_ends_as_it_is_told_and_leaves_nothing(start):
 
 async def test_a_server_that_hangs_ends_it_so_that_it_is_started_anew(start, tmp_path):
     process, _ = await start()
-    processes_of(process.pid, "triton")[0].send_signal(signal.SIGSTOP)
+    children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    for name in ("triton", "vad"):
+        processes_of(process.pid, name)[0].send_signal(signal.SIGSTOP)
     assert await asyncio.to_thread(process.wait, IN_TIME_S) == 1
     assert b"has to be started anew" in (tmp_path / "log").read_bytes()
+    await until(lambda: not any(are_left(children)))
 
 
 async def test_the_servers_own_end_is_its_end(start):
     process, _ = await start()
+    children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     processes_of(process.pid, "triton")[0].kill()
     assert await asyncio.to_thread(process.wait, IN_TIME_S) == 128 + signal.SIGKILL
+    await until(lambda: not any(are_left(children)))

@@ -134,3 +134,22 @@ def test_python_models_alone_have_processes_of_their_own():
     assert processes_wanted("python", [(1, 2), (1, 0)]) == 3
     assert processes_wanted("tensorrt", [(1, 1)]) == 0
     assert processes_wanted("", []) == 0
+
+
+async def test_of_two_only_the_one_that_stands_still_is_killed(start, instances):
+    standing, working = start("asr_stream"), start("asr_stream")
+    await seen(instances, "asr_stream")
+    standing.send_signal(signal.SIGSTOP)
+    await lacking(instances, "asr_stream")
+    await instances.kill("asr_stream")
+    assert standing.wait(10) == -signal.SIGKILL
+    assert working.poll() is None
+
+
+async def test_all_are_killed_where_none_is_stopped_and_no_other_models(start, instances):
+    deaf, other = [start("asr_stream"), start("asr_stream")], start("vad")
+    await seen(instances, "asr_stream")
+    await seen(instances, "vad")
+    await instances.kill("asr_stream")
+    assert [one.wait(10) for one in deaf] == [-signal.SIGKILL] * 2
+    assert other.poll() is None
