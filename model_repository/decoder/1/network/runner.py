@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .attention import by_sequence, causal_masks, has_flash, ragged_attention
+from .compiled import Compiled
 from .kv_cache import KVCache
 from .layout import Layout
 from .picking import CHUNKS, Flight, Judged, Picker
@@ -77,9 +78,8 @@ class StepRunner:
         self._hidden = torch.zeros(max_rows, width, dtype=network.dtype, device=device)
         self._picker = Picker(network, max_rows, end_ids, pinned=pinned)
         self._run_layers: Callable[..., Tensor] = self._layers
-        if compiled:
-            # Every shape is one of its own, so nothing is made dynamic.
-            self._run_layers = torch.compile(self._layers, dynamic=False, fullgraph=True)
+        if compiled and shapes is not None:
+            self._run_layers = Compiled(self._layers, len(shapes))
         self._layer_graphs: dict[Shape, Any] = {}
 
     def launch(self, step: Step) -> Flight:
@@ -148,7 +148,7 @@ class StepRunner:
 
     def _into_hidden(self, shape: Shape) -> Callable[[], object]:
         arguments = self._arguments(shape)
-        return lambda: self._hidden[: shape.rows].copy_(self._run_layers(self._plan, *arguments, []))
+        return lambda: self._hidden[: shape.rows].copy_(self._run_layers(*arguments))
 
     def _send(self, step: Step, rows: int, sequences: int) -> list[Judged]:
         """The layout, the audio and the rows to judge, to the device; returns the last."""
@@ -177,34 +177,42 @@ class StepRunner:
         if self._needs_masks and most > 1:
             parts = split(self._planned_arrays[self._turn], rows, sequences)
             masks = causal_masks(parts.row_starts.tolist(), parts.kv_lengths.tolist(), self._groups)
-        plan = self._planned[self._turn] if self._on_host else self._plan
-        return self._layers(plan, rows, sequences, most, step.longest, step.num_audio > 0, step.is_ahead, masks)
+        sent = self._sent(has_audio=step.num_audio > 0)
+        return self._layers(*sent, rows, sequences, most, step.longest, step.is_ahead, masks)
 
     def _in_shape(self, shape: Shape) -> Tensor:
         graph = self._layer_graphs.get(shape)
         if graph is not None:
             graph.replay()
             return self._hidden[: shape.rows]
-        plan = self._planned[self._turn] if self._on_host else self._plan
-        return self._run_layers(plan, *self._arguments(shape), [])
+        return self._run_layers(*self._arguments(shape))
 
-    def _arguments(self, shape: Shape) -> tuple[int, int, int, int, bool, bool]:
-        """What of a shape `_layers` takes. Any step may have tokens that only the device knows."""
+    def _sent(self, *, has_audio: bool) -> tuple[Tensor, Tensor | None]:
+        """Where a step's plan and its audio lie. Arguments, for what a compiled function finds in `self` it is compiled
+        for alone, the turn among it."""
+        plan, audio = self._plan, self._audio
+        if self._on_host:
+            plan, audio = self._planned[self._turn], self._heard[self._turn]
+        return plan, audio if has_audio else None
+
+    def _arguments(self, shape: Shape) -> tuple[Any, ...]:
+        """What `_layers` takes of a shape. Any step may have tokens that only the device knows."""
         longest = min(shape.longest, self.cache.num_slots)
-        return shape.rows, shape.sequences, shape.most_rows, longest, not shape.is_decode, True
+        sent = self._sent(has_audio=not shape.is_decode)
+        return *sent, shape.rows, shape.sequences, shape.most_rows, longest, True, []
 
     def _layers(
         self,
         plan: Tensor,
+        audio: Tensor | None,
         rows: int,
         sequences: int,
         most_rows: int,
         longest: int,
-        has_audio: bool,
         is_ahead: bool,
         masks: list[Tensor],
     ) -> Tensor:
-        """Normalized hidden states [rows, hidden_size]."""
+        """Normalized hidden states [rows, hidden_size]. audio: that of a step that may have some."""
         parts = split(plan, rows, sequences)
         ids = parts.ids
         if is_ahead:
@@ -222,6 +230,4 @@ class StepRunner:
             longest=longest,
             splits=self._splits,
         )
-        audio = self._heard[self._turn] if self._on_host else self._audio
-        embeddings = self.network.embed(ids, audio if has_audio else None)
-        return self.network.forward(embeddings, layout, self.cache)
+        return self.network.forward(self.network.embed(ids, audio), layout, self.cache)

@@ -51,6 +51,6 @@ def step_bytes(parameters: Parameters, dimensions: Dimensions, itemsize: int) ->
     """What the largest step of a network takes, and what recording all shapes of a step does. itemsize: of its number
     format."""
     rows, sequences = max(parameters.max_step_tokens, parameters.max_running), parameters.max_running
-    shapes = len([*Shapes([*parameters.decode_batches], rows, sequences)]) if parameters.cuda_graphs else 0
+    shapes = len(Shapes([*parameters.decode_batches], rows, sequences)) if parameters.cuda_graphs else 0
     logits = JUDGED_AT_ONCE * dimensions.vocab_size * (itemsize + LOGITS_COPIES * 4)
     return layer_bytes(dimensions, rows, itemsize) + logits + shapes * SHAPE_BYTES
