@@ -185,21 +185,3 @@ def test_an_aligner_has_its_place_whether_or_not_it_is_loaded():
     assert empty.beside(4 * GB, 6 * GB).free == 14 * GB
     assert later.beside(4 * GB, 6 * GB).free == 13 * GB
     assert Memory("gpu", 4 * GB, 1 * GB).beside(3 * GB, 6 * GB).free == 0
-
-
-def test_what_an_aligner_takes_is_read_from_its_files(tmp_path):
-    neighbours = room("decoder", "serving.neighbours")
-    own = tmp_path / "decoder" / "1"
-    own.mkdir(parents=True)
-
-    def put(name, size):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(size))
-
-    put("encoder_aligner/1/model.onnx", 40)
-    assert neighbours.aligner_bytes(own) == 0
-    put("aligner/1/checkpoint/model.safetensors", 100)
-    assert neighbours.aligner_bytes(own) == 140 + neighbours.WORK_BYTES
-    put("encoder_aligner/1/model.plan", 20)
-    assert neighbours.aligner_bytes(own) == 120 + neighbours.WORK_BYTES

@@ -26,6 +26,9 @@ class Dimensions(Protocol):
     def intermediate_size(self) -> int: ...
 
     @property
+    def num_hidden_layers(self) -> int: ...
+
+    @property
     def num_attention_heads(self) -> int: ...
 
     @property
