@@ -181,8 +181,7 @@ def _decoder(model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint, 
     yield Part(device, model, "weights", HALF * checkpoint.decoder.num_weights)
     if parameters.draft_checkpoint:
         yield Part(device, model, "weights of the drafting network", HALF * fast.decoder.num_weights)
-    steps = room("decoder", "serving.step_memory")
-    size = sum(steps.step_bytes(parameters, *network) for network in _networks(parameters, checkpoint, fast))
+    size = room("decoder", "serving.step_memory").steps_bytes(parameters, _networks(parameters, checkpoint, fast))
     yield Part(device, model, STEP, size)
 
 
@@ -193,14 +192,16 @@ def _networks(parameters: Any, checkpoint: Checkpoint, fast: Checkpoint) -> list
 
 def _aligner(config: Any, checkpoint: Checkpoint) -> Iterator[Part]:
     texts = {name: value.string_value for name, value in config.parameters.items()}
-    parameters = room(ALIGNER, "parameters").Parameters.from_texts(texts)
+    declared = room(ALIGNER, "parameters")
+    parameters = declared.Parameters.from_texts(texts)
     device = _gpu(parameters.device)
     if device is None:
         return
     yield Part(device, ALIGNER, "CUDA context", CUDA_CONTEXT)
     yield Part(device, ALIGNER, "weights", HALF * checkpoint.decoder.num_weights)
-    rows = parameters.max_rows_per_run
-    size = room("decoder", "serving.step_memory").layer_bytes(checkpoint.decoder, rows, HALF) + SCRATCH
+    # One clip alone may have more than those that share a run.
+    rows = max(parameters.max_rows_per_run, declared.MAX_CLIP_ROWS)
+    size = room("decoder", "serving.step_memory").one_pass_bytes(checkpoint.decoder, rows, HALF) + SCRATCH
     yield Part(device, ALIGNER, f"activations, {rows} rows", size)
 
 

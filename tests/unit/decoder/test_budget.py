@@ -1,17 +1,14 @@
 """Number format and KV cache, decided from injected figures of memory."""
 
 import threading
-from dataclasses import replace
 
 import pytest
 import torch
 
 from export.rooms import room
-from export.sizing.dimensions import SIZES
 from tests.unit.decoder import engine_kit as kit
 
 budget, memory_room = room("decoder", "serving.budget"), room("decoder", "serving.memory")
-step_memory, Parameters = room("decoder", "serving.step_memory"), room("decoder", "parameters").Parameters
 Memory, Wish = budget.Memory, budget.Wish
 GB, MB = 2**30, 2**20
 # Numbers of one token: layers x key-value heads x head_dim, keys and values.
@@ -56,17 +53,6 @@ def test_a_share_holds_for_two_decoders_on_one_gpu():
     assert 0.29 * RTX_4090.total < sizes.pop() <= 0.3 * RTX_4090.total
     with pytest.raises(budget.NotEnoughMemory, match=r"30% of this GPU's 24576 MB are not there: 5120 MB are free"):
         budget.cache_tokens(budget.parse_wish("30%"), Memory("gpu", 24 * GB, 5 * GB), 2 * REAL, 128)
-
-
-def test_steps_and_their_recordings_are_counted_before_the_cache():
-    """The 0.6B with 4,096 rows: half a gigabyte of logits, some of activations, and the recordings."""
-    parameters = Parameters.from_texts({"max_step_tokens": "4096", "max_running": "128", "cuda_graphs": "on"})
-    dimensions = SIZES["0.6b"].decoder
-    taken = step_memory.step_bytes(parameters, dimensions, 2)
-    assert 0.8 * GB < taken < 1.5 * GB
-    eager = step_memory.step_bytes(replace(parameters, cuda_graphs=False), dimensions, 2)
-    assert 40 <= (taken - eager) / step_memory.SHAPE_BYTES <= 60
-    assert step_memory.layer_bytes(dimensions, 4_096, 2) < eager
 
 
 def test_a_named_cache_that_does_not_fit_is_refused():

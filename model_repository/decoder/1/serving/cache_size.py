@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..parameters import Parameters
 from .budget import Memory, cache_tokens, parse_wish
-from .step_memory import Dimensions, step_bytes
+from .step_memory import Dimensions, steps_bytes
 
 # What the driver keeps of a GPU that nothing runs on: nvidia-smi shows 300 to 450 MiB.
 DRIVER = 450 * 2**20
@@ -23,14 +23,13 @@ def tokens_of_cache(
 ) -> int:
     """Tokens that the decoder's networks keep at the same places.
 
-    memory: of their device, where their weights are. networks: each one's dimensions and the bytes of a number of its
-    format. weights: bytes that they take of a GPU. others: those that another model takes of it, which may be there or
-    not.
+    memory: of their device, where their weights are. networks: the decoder's own and the one that drafts, each one's
+    dimensions and the bytes of a number of its format. weights: bytes that they take of a GPU. others: those that
+    another model takes of it, which may be there or not.
     Raises NotEnoughMemory as `cache_tokens`, ValueError where kv_cache_mb says nothing.
     """
     if memory.kind == "gpu":
-        steps = sum(step_bytes(parameters, dimensions, itemsize) for dimensions, itemsize in networks)
-        memory = memory.beside(DRIVER + CUDA_CONTEXT + weights, others).less(steps)
+        memory = memory.beside(DRIVER + CUDA_CONTEXT + weights, others).less(steps_bytes(parameters, networks))
     token_bytes = sum(token_bytes_of(*network) for network in networks)
     return cache_tokens(parse_wish(parameters.kv_cache_mb), memory, token_bytes, parameters.max_running)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..network.shapes import Shapes
 from ..parameters import Parameters
 
-# Rows whose tokens are chosen at a time, and float32 copies of their logits while they are summed.
-JUDGED_AT_ONCE, LOGITS_COPIES = 256, 3
+# Rows of which the likeliest tokens are chosen at a time, and float32 copies of their logits while they are summed.
+# Rows of other kinds are fewer at a time (`CHUNKS`), so that these copies are enough for theirs.
+JUDGED_AT_ONCE, LOGITS_COPIES = 256, 2
 # Of a recorded shape, whose kernels the driver keeps with their arguments: some 600 nodes.
 SHAPE_BYTES = 4 * 2**20
 
@@ -50,10 +52,30 @@ def layer_bytes(dimensions: Dimensions, rows: int, itemsize: int) -> int:
     return rows * (max(attention, gated) + 2 * dimensions.head_dim) * itemsize
 
 
-def step_bytes(parameters: Parameters, dimensions: Dimensions, itemsize: int) -> int:
+def one_pass_bytes(dimensions: Dimensions, rows: int, itemsize: int) -> int:
+    """The same where every sequence begins and ends in the pass, as an aligner's do: it keeps a layer's keys and values
+    in place of a KV cache, until those of the next are there."""
+    kept = 2 * dimensions.num_key_value_heads * dimensions.head_dim
+    return layer_bytes(dimensions, rows, itemsize) + rows * kept * itemsize
+
+
+def judged_bytes(dimensions: Dimensions, itemsize: int) -> int:
+    """Of logits, as the head gives them and in float32."""
+    return JUDGED_AT_ONCE * dimensions.vocab_size * (itemsize + LOGITS_COPIES * 4)
+
+
+def step_bytes(parameters: Parameters, dimensions: Dimensions, itemsize: int, *, drafts: bool = False) -> int:
     """What the largest step of a network takes, and what recording all shapes of a step does. itemsize: of its number
-    format."""
+    format. drafts: its tokens are always the likeliest."""
     rows, sequences = max(parameters.max_step_tokens, parameters.max_running), parameters.max_running
-    shapes = len(Shapes([*parameters.decode_batches], rows, sequences)) if parameters.cuda_graphs else 0
-    logits = JUDGED_AT_ONCE * dimensions.vocab_size * (itemsize + LOGITS_COPIES * 4)
-    return layer_bytes(dimensions, rows, itemsize) + logits + shapes * SHAPE_BYTES
+    size = layer_bytes(dimensions, rows, itemsize) + judged_bytes(dimensions, itemsize)
+    if parameters.cuda_graphs:
+        # The likeliest tokens are chosen in recordings, whose memory no other choice can use.
+        size += 0 if drafts else judged_bytes(dimensions, itemsize)
+        size += len(Shapes([*parameters.decode_batches], rows, sequences)) * SHAPE_BYTES
+    return size
+
+
+def steps_bytes(parameters: Parameters, networks: Sequence[tuple[Dimensions, int]]) -> int:
+    """Of the decoder's network and of the one behind it, which drafts: each one's dimensions and itemsize."""
+    return sum(step_bytes(parameters, *network, drafts=index > 0) for index, network in enumerate(networks))
