@@ -90,8 +90,11 @@ def memory_of_profile(
     large: Checkpoint,
     fast: Checkpoint,
     aligner: Checkpoint | None = None,
+    *,
+    has_flash: bool = True,
 ) -> ProfileMemory:
-    """aligner: of a server that has one, whether or not one is exported.
+    """aligner: of a server that has one, whether or not one is exported. has_flash: whether FlashAttention takes its
+    GPUs.
 
     Raises ExportError where the profile uses no GPU, or a cache does not fit into what is free for it.
     """
@@ -105,13 +108,13 @@ def memory_of_profile(
     for model, config in rooms.items():
         checkpoint = fast if model.endswith("_fast") else large
         if aligner and model == ALIGNER:
-            parts += _aligner(config, aligner)
+            parts += _aligner(config, aligner, has_flash)
         elif aligner and model == ALIGNER_ENCODER:
             parts += _encoder(model, config, aligner.encoder)
         elif model.startswith("encoder"):
             parts += _encoder(model, config, checkpoint.encoder)
         if model.startswith("decoder"):
-            parts += _decoder(model, config, checkpoint, fast, gpu_bytes)
+            parts += _decoder(model, config, checkpoint, fast, gpu_bytes, has_flash)
     if not parts:
         raise ExportError(f"the profile {profile or 'default'} computes on no GPU")
     parts = [*(Part(device, "", "driver", DRIVER) for device in sorted({one.device for one in parts})), *_once(parts)]
@@ -121,7 +124,7 @@ def memory_of_profile(
         if parameters and parameters.engine == "ours" and _gpu(parameters.device) is not None:
             networks = _networks(parameters, fast if model.endswith("_fast") else large, fast)
             others = _kept_for_aligner(parameters, parts, aligner) if aligner else 0
-            caches.append(_cache(model, parameters, parts, gpu_bytes, networks, others))
+            caches.append(_cache(model, parameters, parts, gpu_bytes, networks, others, has_flash))
     parts += [Part(one.device, one.model, "KV cache", one.at_most) for one in caches]
     return ProfileMemory(parts, caches, gpu_bytes)
 
@@ -166,7 +169,9 @@ def _encoder(model: str, config: Any, encoder: Encoder) -> Iterator[Part]:
             yield Part(device, model, f"context of {most} blocks of {frames} frames", group.count * size)
 
 
-def _decoder(model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint, gpu_bytes: int) -> Iterator[Part]:
+def _decoder(
+    model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint, gpu_bytes: int, has_flash: bool
+) -> Iterator[Part]:
     parameters = _parameters(config)
     device = _gpu(parameters.device)
     if device is None:
@@ -181,7 +186,8 @@ def _decoder(model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint, 
     yield Part(device, model, "weights", HALF * checkpoint.decoder.num_weights)
     if parameters.draft_checkpoint:
         yield Part(device, model, "weights of the drafting network", HALF * fast.decoder.num_weights)
-    size = room("decoder", "serving.step_memory").steps_bytes(parameters, _networks(parameters, checkpoint, fast))
+    networks = _networks(parameters, checkpoint, fast)
+    size = room("decoder", "serving.step_memory").steps_bytes(parameters, networks, has_flash=has_flash)
     yield Part(device, model, STEP, size)
 
 
@@ -190,7 +196,7 @@ def _networks(parameters: Any, checkpoint: Checkpoint, fast: Checkpoint) -> list
     return [(one.decoder, HALF) for one in (checkpoint, *([fast] if parameters.draft_checkpoint else []))]
 
 
-def _aligner(config: Any, checkpoint: Checkpoint) -> Iterator[Part]:
+def _aligner(config: Any, checkpoint: Checkpoint, has_flash: bool) -> Iterator[Part]:
     texts = {name: value.string_value for name, value in config.parameters.items()}
     declared = room(ALIGNER, "parameters")
     parameters = declared.Parameters.from_texts(texts)
@@ -201,7 +207,8 @@ def _aligner(config: Any, checkpoint: Checkpoint) -> Iterator[Part]:
     yield Part(device, ALIGNER, "weights", HALF * checkpoint.decoder.num_weights)
     # One clip alone may have more than those that share a run.
     rows = max(parameters.max_rows_per_run, declared.MAX_CLIP_ROWS)
-    size = room("decoder", "serving.step_memory").one_pass_bytes(checkpoint.decoder, rows, HALF) + SCRATCH
+    one_pass_bytes = room("decoder", "serving.step_memory").one_pass_bytes
+    size = one_pass_bytes(checkpoint.decoder, rows, HALF, has_flash=has_flash) + SCRATCH
     yield Part(device, ALIGNER, f"activations, {rows} rows", size)
 
 
@@ -217,7 +224,13 @@ def _kept_for_aligner(parameters: Any, parts: list[Part], aligner: Checkpoint) -
 
 
 def _cache(
-    model: str, parameters: Any, parts: list[Part], gpu_bytes: int, networks: list[tuple[Decoder, int]], others: int
+    model: str,
+    parameters: Any,
+    parts: list[Part],
+    gpu_bytes: int,
+    networks: list[tuple[Decoder, int]],
+    others: int,
+    has_flash: bool,
 ) -> CacheRange:
     """As the decoder decides it at load. parts: of all models, without caches; others: bytes kept for an aligner."""
     budget, device = room("decoder", "serving.budget"), _gpu(parameters.device) or 0
@@ -227,7 +240,8 @@ def _cache(
 
     def size(taken: int) -> int:
         memory = budget.Memory("gpu", gpu_bytes, max(0, gpu_bytes - taken))
-        return token_bytes * int(cache_size.tokens_of_cache(parameters, memory, networks, weights, others))
+        tokens = cache_size.tokens_of_cache(parameters, memory, networks, weights, others, has_flash=has_flash)
+        return token_bytes * int(tokens)
 
     # Its own weights and context are there when it looks; what its steps take comes after.
     everything = sum(one.size for one in here if (one.model, one.what) != (model, STEP))

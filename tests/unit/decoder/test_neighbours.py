@@ -77,11 +77,11 @@ def test_a_profile_tells_the_decoder_where_its_aligner_is(profile, model):
     assert neighbours.gpu_of(told.aligner_encoder_device) == where
 
 
+@pytest.mark.parametrize("has_flash", [True, False])
 @pytest.mark.parametrize("profile", OURS)
-def test_what_is_left_holds_an_aligner_and_not_much_more(profile):
-    found = memory_of_profile(
-        MODEL_REPOSITORY, profile, GPUS["h100"].memory_mb * MIB, SIZES["0.6b"], SIZES["0.6b"], ALIGNERS["0.6b"]
-    )
+def test_what_is_left_holds_an_aligner_and_not_much_more(profile, has_flash):
+    sizes = SIZES["0.6b"], SIZES["0.6b"], ALIGNERS["0.6b"]
+    found = memory_of_profile(MODEL_REPOSITORY, profile, 80 * GB, *sizes, has_flash=has_flash)
     for model, work in (("aligner", neighbours.ALIGNER_WORK), ("encoder_aligner", neighbours.ENCODER_WORK)):
         own = [one for one in found.parts if one.model == model]
         assert 0 <= work - sum(one.size for one in own if one.what != "weights") < 1.2 * GB
@@ -101,11 +101,14 @@ def test_the_cache_that_is_printed_is_the_one_that_is_taken(monkeypatch, profile
     free = total - DRIVER - CUDA_CONTEXT - weights
     monkeypatch.setattr(build, "memory_of", lambda _: budget.Memory("gpu", total, free))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: weights)
+    flash = GPUS[gpu].has_flash
+    monkeypatch.setattr(build, "has_flash", lambda *_: flash)
     engine = SINGLE if profile in ("cuda", "rtx", "onnx") else HALF
     files = (2 * aligner.decoder.num_weights, engine * aligner.encoder.num_weights) if aligned else (0, 0)
 
     def printed():
-        found = memory_of_profile(MODEL_REPOSITORY, profile, total, SIZES["0.6b"], SIZES["0.6b"], aligner)
+        sizes = SIZES["0.6b"], SIZES["0.6b"], aligner
+        found = memory_of_profile(MODEL_REPOSITORY, profile, total, *sizes, has_flash=flash)
         return next(one.at_most for one in found.caches if one.model == "decoder")
 
     def taken():

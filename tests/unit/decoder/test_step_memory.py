@@ -68,3 +68,24 @@ def test_steps_and_their_recordings_are_counted():
     assert 40 <= (taken - eager - logits) / step_memory.SHAPE_BYTES <= 60
     assert taken - step_memory.step_bytes(parameters, dimensions, 2, drafts=True) == logits
     assert step_memory.layer_bytes(dimensions, 4_096, 2) < eager
+
+
+def test_without_flash_attention_masks_are_counted_and_recordings_are_not():
+    attention = room("decoder", "network.attention")
+    assert step_memory.ROWS_TOGETHER == attention.ROWS_TOGETHER
+    parameters = Parameters.from_texts({"device": "cuda"})
+    dimensions, rows = SIZES["0.6b"].decoder, parameters.max_step_tokens
+    longest = room("decoder", "serving.budget").TOKENS_OF_LONGEST
+    taken = step_memory.step_bytes(parameters, dimensions, 2, has_flash=False)
+    plain = step_memory.step_bytes(replace(parameters, cuda_graphs=False), dimensions, 2)
+    masks = attention.causal_masks([0, rows], [longest], 2, torch.device("meta"))
+    in_use = 2 * 2 * masks[-1].numel()
+    assert 0.8 < (sum(mask.numel() for mask in masks) + in_use) / (taken - plain) <= 1.0
+
+
+def test_an_aligners_masks_are_counted():
+    attention, rows = room("decoder", "network.attention"), 12_288
+    counted = [step_memory.one_pass_bytes(SIZES["0.6b"].decoder, rows, 2, has_flash=one) for one in (False, True)]
+    masks = attention.causal_masks([0, rows], [rows], 2, torch.device("meta"))
+    in_use = 2 * 2 * masks[-1].numel()
+    assert sum(mask.numel() for mask in masks) + in_use == counted[0] - counted[1]

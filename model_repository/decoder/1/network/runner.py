@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .attention import by_sequence, causal_masks, has_flash, ragged_attention
+from .attention import attends_by_sequence, by_sequence, causal_masks, has_flash, ragged_attention
 from .compiled import Compiled
 from .kv_cache import KVCache
 from .layout import Layout
@@ -63,6 +63,7 @@ class StepRunner:
         self._splits = splits
         device = network.device
         self._on_host = device.type == "cpu"
+        self._by_sequence = attends_by_sequence(device, network.dtype)
         size = packed_size(max_rows, max_sequences) + JUDGED_FIELDS * max_rows
         width = network.config.hidden_size
         # Pinned, a copy need not be waited for. Two of each, in turns: a step is planned while the one before still
@@ -106,12 +107,12 @@ class StepRunner:
         shape = self._shapes.fit(
             step.num_rows, step.num_sequences, step.most_rows, step.longest, has_audio=step.num_audio > 0
         )
-        # Masks, which several rows of a sequence need on the CPU, never have the same shapes.
+        # Masks, which several rows of a sequence need where FlashAttention is not, never have the same shapes.
         return None if shape is None or (self._needs_masks and not shape.is_decode) else shape
 
     @property
     def _needs_masks(self) -> bool:
-        return self._on_host and self.network.attention in (by_sequence, ragged_attention)
+        return self._by_sequence and self.network.attention in (by_sequence, ragged_attention)
 
     def record(self) -> None:
         """Record every shape as a CUDA graph, before the first step and on the thread's device. Where one cannot be
@@ -176,7 +177,8 @@ class StepRunner:
         masks: list[Tensor] = []
         if self._needs_masks and most > 1:
             parts = split(self._planned_arrays[self._turn], rows, sequences)
-            masks = causal_masks(parts.row_starts.tolist(), parts.kv_lengths.tolist(), self._groups)
+            starts, lengths = parts.row_starts.tolist(), parts.kv_lengths.tolist()
+            masks = causal_masks(starts, lengths, self._groups, self.network.device)
         sent = self._sent(has_audio=step.num_audio > 0)
         return self._layers(*sent, rows, sequences, most, step.longest, step.is_ahead, masks)
 

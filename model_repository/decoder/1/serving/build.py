@@ -11,6 +11,7 @@ from ..engine.engine import Engine
 from ..engine.scheduler import PRIORITIES, SchedulerLimits
 from ..engine.speculator import Speculator
 from ..engine.waiting_room import WaitingRoom
+from ..network.attention import has_flash
 from ..network.kv_cache import KVCache
 from ..network.loader import Checkpoint, read_checkpoint, useful_threads
 from ..network.quantization import quantizer
@@ -162,7 +163,8 @@ def _tokens(parameters: Parameters, networks: list[Qwen3], aligner: tuple[int, i
     if device.type != "cuda":
         return tokens_of_cache(parameters, memory, sizes)
     others = kept_bytes(parameters.device, parameters.aligner_device, parameters.aligner_encoder_device, aligner)
-    return tokens_of_cache(parameters, memory, sizes, torch.cuda.memory_reserved(device), others)
+    weights, flash = torch.cuda.memory_reserved(device), has_flash(device, networks[0].dtype)
+    return tokens_of_cache(parameters, memory, sizes, weights, others, has_flash=flash)
 
 
 def _caches(tokens: int, network: Qwen3, draft: Qwen3 | None) -> tuple[KVCache, KVCache | None]:

@@ -20,16 +20,19 @@ def tokens_of_cache(
     networks: Sequence[tuple[Dimensions, int]],
     weights: int = 0,
     others: int = 0,
+    *,
+    has_flash: bool = True,
 ) -> int:
     """Tokens that the decoder's networks keep at the same places.
 
     memory: of their device, where their weights are. networks: the decoder's own and the one that drafts, each one's
     dimensions and the bytes of a number of its format. weights: bytes that they take of a GPU. others: those that
-    another model takes of it, which may be there or not.
+    another model takes of it, which may be there or not. has_flash: whether it has FlashAttention.
     Raises NotEnoughMemory as `cache_tokens`, ValueError where kv_cache_mb says nothing.
     """
     if memory.kind == "gpu":
-        memory = memory.beside(DRIVER + CUDA_CONTEXT + weights, others).less(steps_bytes(parameters, networks))
+        steps = steps_bytes(parameters, networks, has_flash=has_flash)
+        memory = memory.beside(DRIVER + CUDA_CONTEXT + weights, others).less(steps)
     token_bytes = sum(token_bytes_of(*network) for network in networks)
     return cache_tokens(parse_wish(parameters.kv_cache_mb), memory, token_bytes, parameters.max_running)
 
