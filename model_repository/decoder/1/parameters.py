@@ -68,7 +68,8 @@ class Parameters(Declared):
     torch_compile: bool = parameter(
         False,
         "The same steps, compiled at the first use of each shape (which needs a C++ compiler, and minutes for a large "
-        "network); on a CPU those in which every sequence adds one token.",
+        "network); on a CPU those in which every sequence adds one token. Where one cannot be compiled, all run as "
+        "they are, and the log says so.",
     )
     look_ahead: bool = parameter(
         False,
