@@ -45,7 +45,8 @@ def memory(arguments: Namespace) -> bool:
     if not aligner and (arguments.repository / "aligner" / "1" / "checkpoint" / "config.json").is_file():
         aligner = _dimensions(None, arguments.repository, "aligner")
     total = (arguments.gpu_mb or GPUS[arguments.gpu].memory_mb) * MIB
-    found = memory_of_profile(arguments.repository, arguments.profile, total, large, fast, aligner)
+    has_flash = bool(arguments.gpu_mb) or GPUS[arguments.gpu].has_flash
+    found = memory_of_profile(arguments.repository, arguments.profile, total, large, fast, aligner, has_flash=has_flash)
     name = f"a GPU of {arguments.gpu_mb} MiB" if arguments.gpu_mb else GPUS[arguments.gpu].name
     print(told(found, f"{arguments.profile}, {large.name}, {name}"))
     if found.missing:

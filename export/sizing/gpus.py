@@ -2,7 +2,8 @@
 
 memory_mb: MiB that nvidia-smi reports of the card. bandwidth_gb_s: of its memory. tflops: dense tensor-core operations
 in float16 or bfloat16 with sums in float32 (half of what is published with sparsity; on GeForce half of the rate with
-float16 sums). Sources: NVIDIA's data sheets of each card, for GeForce the white papers of its architecture.
+float16 sums). has_flash: whether FlashAttention takes it, Ampere and later. Sources: NVIDIA's data sheets of each
+card, for GeForce the white papers of its architecture.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ class Gpu:
     bandwidth_gb_s: float
     tflops: float
     source: str
+    has_flash: bool = True
 
 
 GPUS = {
-    "t4": Gpu("T4", 15_360, 320, 65, "Tesla T4 data sheet"),
+    "t4": Gpu("T4", 15_360, 320, 65, "Tesla T4 data sheet", has_flash=False),
     "rtx4080": Gpu("RTX 4080", 16_376, 717, 97.5, "Ada white paper, v2.1"),
     "a10": Gpu("A10", 23_028, 600, 125, "A10 data sheet"),
     "l4": Gpu("L4", 23_034, 300, 121, "L4 data sheet"),

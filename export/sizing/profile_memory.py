@@ -18,10 +18,9 @@ from export.sizing.dimensions import Checkpoint, Decoder, Encoder
 from frontend.triton.profiles import ALIGN, ALIGNER_ENCODER, ProfileError, backends_of, config_of
 
 MIB = 2**20
-# What the driver keeps of a card that nothing runs on: nvidia-smi shows 300 to 450 MiB.
-DRIVER = 450 * MIB
-# A process's CUDA context with the kernels of cuBLAS, cuDNN and its engine: 300 to 500 MiB in nvidia-smi.
-CUDA_CONTEXT = 500 * MIB
+cache_size = room("decoder", "serving.cache_size")
+# As a decoder counts them of its own process.
+DRIVER, CUDA_CONTEXT = cache_size.DRIVER, cache_size.CUDA_CONTEXT
 # Triton's pool of CUDA memory, its default (--cuda-memory-pool-byte-size).
 TRITON_POOL = 64 * MIB
 # Scratch memory of an encoder's kernels beside its activations; cuDNN's and TensorRT's are of this order.
@@ -91,8 +90,11 @@ def memory_of_profile(
     large: Checkpoint,
     fast: Checkpoint,
     aligner: Checkpoint | None = None,
+    *,
+    has_flash: bool = True,
 ) -> ProfileMemory:
-    """aligner: of a server that has one, whether or not one is exported.
+    """aligner: of a server that has one, whether or not one is exported. has_flash: whether FlashAttention takes its
+    GPUs.
 
     Raises ExportError where the profile uses no GPU, or a cache does not fit into what is free for it.
     """
@@ -106,24 +108,23 @@ def memory_of_profile(
     for model, config in rooms.items():
         checkpoint = fast if model.endswith("_fast") else large
         if aligner and model == ALIGNER:
-            parts += _aligner(config, aligner)
+            parts += _aligner(config, aligner, has_flash)
         elif aligner and model == ALIGNER_ENCODER:
             parts += _encoder(model, config, aligner.encoder)
         elif model.startswith("encoder"):
             parts += _encoder(model, config, checkpoint.encoder)
         if model.startswith("decoder"):
-            parts += _decoder(model, config, checkpoint, fast, gpu_bytes)
+            parts += _decoder(model, config, checkpoint, fast, gpu_bytes, has_flash)
     if not parts:
         raise ExportError(f"the profile {profile or 'default'} computes on no GPU")
     parts = [*(Part(device, "", "driver", DRIVER) for device in sorted({one.device for one in parts})), *_once(parts)]
-    caches: list[CacheRange] = []
+    caches = []
     for model, config in rooms.items():
-        device = _gpu(_parameters(config).device) if model.startswith("decoder") else None
-        if device is not None and _parameters(config).engine == "ours":
-            networks = [(fast if model.endswith("_fast") else large).decoder]
-            networks += [fast.decoder] if _parameters(config).draft_checkpoint else []
-            others = _kept_for_aligner(parts)
-            caches.append(_cache(model, device, _parameters(config), parts, gpu_bytes, networks, others))
+        parameters = _parameters(config) if model.startswith("decoder") else None
+        if parameters and parameters.engine == "ours" and _gpu(parameters.device) is not None:
+            networks = _networks(parameters, fast if model.endswith("_fast") else large, fast)
+            others = _kept_for_aligner(parameters, parts, aligner) if aligner else 0
+            caches.append(_cache(model, parameters, parts, gpu_bytes, networks, others, has_flash))
     parts += [Part(one.device, one.model, "KV cache", one.at_most) for one in caches]
     return ProfileMemory(parts, caches, gpu_bytes)
 
@@ -168,7 +169,9 @@ def _encoder(model: str, config: Any, encoder: Encoder) -> Iterator[Part]:
             yield Part(device, model, f"context of {most} blocks of {frames} frames", group.count * size)
 
 
-def _decoder(model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint, gpu_bytes: int) -> Iterator[Part]:
+def _decoder(
+    model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint, gpu_bytes: int, has_flash: bool
+) -> Iterator[Part]:
     parameters = _parameters(config)
     device = _gpu(parameters.device)
     if device is None:
@@ -183,49 +186,67 @@ def _decoder(model: str, config: Any, checkpoint: Checkpoint, fast: Checkpoint, 
     yield Part(device, model, "weights", HALF * checkpoint.decoder.num_weights)
     if parameters.draft_checkpoint:
         yield Part(device, model, "weights of the drafting network", HALF * fast.decoder.num_weights)
-    networks = [checkpoint.decoder, *([fast.decoder] if parameters.draft_checkpoint else [])]
-    steps = room("decoder", "serving.step_memory")
-    yield Part(device, model, STEP, sum(steps.step_bytes(parameters, one, HALF) for one in networks))
+    networks = _networks(parameters, checkpoint, fast)
+    size = room("decoder", "serving.step_memory").steps_bytes(parameters, networks, has_flash=has_flash)
+    yield Part(device, model, STEP, size)
 
 
-def _aligner(config: Any, checkpoint: Checkpoint) -> Iterator[Part]:
+def _networks(parameters: Any, checkpoint: Checkpoint, fast: Checkpoint) -> list[tuple[Decoder, int]]:
+    """Those of a decoder, and the bytes of a number of their format."""
+    return [(one.decoder, HALF) for one in (checkpoint, *([fast] if parameters.draft_checkpoint else []))]
+
+
+def _aligner(config: Any, checkpoint: Checkpoint, has_flash: bool) -> Iterator[Part]:
     texts = {name: value.string_value for name, value in config.parameters.items()}
-    parameters = room(ALIGNER, "parameters").Parameters.from_texts(texts)
+    declared = room(ALIGNER, "parameters")
+    parameters = declared.Parameters.from_texts(texts)
     device = _gpu(parameters.device)
     if device is None:
         return
     yield Part(device, ALIGNER, "CUDA context", CUDA_CONTEXT)
     yield Part(device, ALIGNER, "weights", HALF * checkpoint.decoder.num_weights)
-    rows = parameters.max_rows_per_run
-    size = room("decoder", "serving.step_memory").layer_bytes(checkpoint.decoder, rows, HALF) + SCRATCH
+    # One clip alone may have more than those that share a run.
+    rows = max(parameters.max_rows_per_run, declared.MAX_CLIP_ROWS)
+    one_pass_bytes = room("decoder", "serving.step_memory").one_pass_bytes
+    size = one_pass_bytes(checkpoint.decoder, rows, HALF, has_flash=has_flash) + SCRATCH
     yield Part(device, ALIGNER, f"activations, {rows} rows", size)
 
 
-def _kept_for_aligner(parts: list[Part]) -> int:
-    """As `serving/neighbours.py` says it; 0 where there is none."""
-    weights = sum(one.size for one in parts if one.model in (ALIGNER, ALIGNER_ENCODER) and one.what == "weights")
-    return weights + room("decoder", "serving.neighbours").WORK_BYTES if weights else 0
+def _kept_for_aligner(parameters: Any, parts: list[Part], aligner: Checkpoint) -> int:
+    """As the decoder keeps it, by its own parameters and the weights that are there."""
+    encoder = next((one.size for one in parts if one.model == ALIGNER_ENCODER and one.what == "weights"), 0)
+    weights = HALF * aligner.decoder.num_weights, encoder or SINGLE * aligner.encoder.num_weights
+    return int(
+        room("decoder", "serving.neighbours").kept_bytes(
+            parameters.device, parameters.aligner_device, parameters.aligner_encoder_device, weights
+        )
+    )
 
 
 def _cache(
-    model: str, device: int, parameters: Any, parts: list[Part], gpu_bytes: int, networks: list[Decoder], others: int
+    model: str,
+    parameters: Any,
+    parts: list[Part],
+    gpu_bytes: int,
+    networks: list[tuple[Decoder, int]],
+    others: int,
+    has_flash: bool,
 ) -> CacheRange:
     """As the decoder decides it at load. parts: of all models, without caches; others: bytes kept for an aligner."""
-    budget = room("decoder", "serving.budget")
+    budget, device = room("decoder", "serving.budget"), _gpu(parameters.device) or 0
     here = [part for part in parts if part.device == device]
-    own = sum(one.size for one in here if one.model in ("", model) and one.what != STEP)
-    steps = sum(one.size for one in here if one.model == model and one.what == STEP)
-    token_bytes = sum(HALF * one.values_per_token for one in networks)
-    wish = budget.parse_wish(parameters.kv_cache_mb)
+    token_bytes = sum(cache_size.token_bytes_of(*network) for network in networks)
+    weights = sum(one.size for one in here if one.model == model and one.what.startswith("weights"))
 
     def size(taken: int) -> int:
-        memory = budget.Memory("gpu", gpu_bytes, max(0, gpu_bytes - taken)).beside(own, others).less(steps)
-        return token_bytes * int(budget.cache_tokens(wish, memory, token_bytes, parameters.max_running))
+        memory = budget.Memory("gpu", gpu_bytes, max(0, gpu_bytes - taken))
+        tokens = cache_size.tokens_of_cache(parameters, memory, networks, weights, others, has_flash=has_flash)
+        return token_bytes * int(tokens)
 
     # Its own weights and context are there when it looks; what its steps take comes after.
-    everything = sum(one.size for one in here) - steps
+    everything = sum(one.size for one in here if (one.model, one.what) != (model, STEP))
     try:
-        at_most = size(own)
+        at_most = size(sum(one.size for one in here if one.model in ("", model) and one.what != STEP))
     except budget.NotEnoughMemory as error:
         raise ExportError(f"{model}: {error}") from error
     other_decoders = {one.model for one in here if one.what == STEP} - {model}
@@ -243,5 +264,5 @@ def _parameters(config: Any) -> Any:
 
 
 def _gpu(device: str) -> int | None:
-    kind, _, number = device.partition(":")
-    return int(number or 0) if kind == "cuda" else None
+    found: int | None = room("decoder", "serving.neighbours").gpu_of(device)
+    return found

@@ -89,6 +89,7 @@ async def test_no_words_and_no_speech_are_no_mistake(triton, english):
         ({"PCM": 1.0, "TEXT": "one " * 60}, OFF, "TEXT has 60 words, more than anybody says in 1 s"),
         ({"PCM": 40.0, "TEXT": "one"}, OFF, "the clip has 40 s of speech; this aligner takes up to 30.72"),
         ({"PCM": 1.0, "TEXT": "x" * 20_001}, OFF, "TEXT has 20001 characters; 20000 are the most"),
+        ({"PCM": 1.0, "TEXT": "x" * 20_000}, OFF, r"TEXT and audio make 20\d+ rows; 12288 are the most"),
         ({"PCM": 1.0, "TEXT": "one"}, {**OFF, "priority_level": 4}, "priority_level must be one of"),
         ({"PCM": float("nan"), "TEXT": "one"}, OFF, "PCM holds NaN or infinity"),
     ],

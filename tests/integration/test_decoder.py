@@ -91,7 +91,8 @@ async def test_a_session_can_be_ended_by_name(triton, speech):
     [
         ({"cached_blocks": 1}, "need a session"),
         ({"session": "x", "keep_blocks": 99}, "keep_blocks must lie within"),
-        ({"session": "x", "cached_blocks": -1}, "must not be negative"),
+        ({"session": "x", "cached_blocks": -1}, "cached_blocks must lie within 0 and 100000"),
+        ({"session": "x", "cached_blocks": 2**63 - 1}, "cached_blocks must lie within 0 and 100000"),
     ],
 )
 async def test_session_mistakes_are_refused(triton, speech, parameters, message):

@@ -16,7 +16,7 @@ from .answers import Answer
 from .checkpoint_files import load
 from .mending import mended
 from .network.embeddings import AudioEmbeddings, checked_audio
-from .parameters import Parameters
+from .parameters import MAX_CLIP_ROWS, Parameters
 from .places import in_clip
 from .room import Room
 from .text.prompt import language_name
@@ -71,6 +71,8 @@ class Adapter(Room["_Alignment"]):
         clip = Clip(self._loaded.prompts.build(words, audio.num_rows), audio.rows)
         if clip.sequence.times.size != 2 * len(words):
             raise ValueError("TEXT has characters that the aligner's tokenizer takes for its own")
+        if clip.num_rows > MAX_CLIP_ROWS:
+            raise ValueError(f"TEXT and audio make {clip.num_rows} rows; {MAX_CLIP_ROWS} are the most")
         return _Alignment(clip, words, text, sum(audio.frames), _optional(request, "SPEECH"), priority, answer)
 
     def _check_length(self, audio: AudioEmbeddings, num_words: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +12,6 @@ from torch import Tensor
 from .network.layout import Layout, Span
 from .network.qwen3 import Qwen3
 from .prompt import Sequence
-
-# Rows of a clip that attend together: they see a mask of so many rows by all before them.
-ROWS_TOGETHER = 512
 
 
 @dataclass(frozen=True)
@@ -75,13 +71,14 @@ class Aligner:
         for clip in clips:
             own = clip.sequence.ids
             ids.append(np.where(own < 0, own - heard, own))
-            spans += _spans(row, own.size)
+            spans.append(Span(row, own.size, 0, row))
             rows.append(row + clip.sequence.times)
             row += own.size
             heard += clip.audio.shape[0]
         audio = torch.from_numpy(np.concatenate([clip.audio for clip in clips])).to(network.device, network.dtype)
         embedded = network.embed(torch.from_numpy(np.concatenate(ids)).to(network.device), audio)
-        hidden = network.forward(embedded, Layout.of(spans, self._groups, network.device), OnePass())
+        layout = Layout.of(spans, self._groups, network.device, network.dtype)
+        hidden = network.forward(embedded, layout, OnePass())
         asked = torch.from_numpy(np.concatenate(rows)).to(network.device)
         logits = network.logits(hidden[asked])
         best = logits.max(dim=-1)
@@ -89,9 +86,3 @@ class Aligner:
         ends = np.cumsum([one.size for one in rows])[:-1]
         parts = zip(np.split(told[0], ends), np.split(told[1], ends), strict=True)
         return [Told(classes.astype(np.int64), probabilities) for classes, probabilities in parts]
-
-
-def _spans(row: int, length: int) -> Iterable[Span]:
-    """A sequence whose rows begin at `row` in the step, as parts that each see all before them."""
-    for first in range(0, length, ROWS_TOGETHER):
-        yield Span(row + first, min(ROWS_TOGETHER, length - first), first, row)

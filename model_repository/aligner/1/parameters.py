@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from .declaration import Declared, parameter
 
+# Of one clip: 3,900 of five minutes' audio, and nine words a second of three, more than anybody says.
+MAX_CLIP_ROWS = 12_288
+
 
 @dataclass(frozen=True)
 class Parameters(Declared):
@@ -22,8 +25,8 @@ class Parameters(Declared):
     num_threads: int = parameter(0, "Threads of one run; 0: one for each ten million weights, up to every core.", low=0)
     max_rows_per_run: int = parameter(
         1024,
-        "Rows (12.5 for a second of audio, and about four for a word) of the clips that share a run; a clip that has "
-        "more makes its run alone.",
+        "Rows (13 for a second of audio, and about four for a word) of the clips that share a run; a clip that has "
+        "more, up to 12,288, makes its run alone.",
         on_cuda=8192,
         low=1,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .declaration import Declared, parameter
 from .serving.budget import parse_wish
+from .serving.neighbours import gpu_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class Parameters(Declared):
     draft_tokens: int = parameter(4, "Tokens that the draft checkpoint guesses at a time.", low=1)
     # Here and not by the instance group: sessions live in one process.
     device: str = parameter("cpu", "cpu, cuda, or cuda:1. On a GPU other parameters have other defaults.")
+    aligner_device: str = parameter(
+        "cpu",
+        "Where a forced aligner computes, as its own parameter `device` says: what it takes of this decoder's GPU is "
+        "left free for it, whichever is loaded first.",
+    )
+    aligner_encoder_device: str = parameter("cpu", "The same of the aligner's encoder.")
     dtype: str = parameter(
         "auto",
         "float32; bfloat16 (GPUs since Ampere); float16; auto: on such GPUs bfloat16, on older ones float16, and on a "
@@ -61,7 +68,8 @@ class Parameters(Declared):
     torch_compile: bool = parameter(
         False,
         "The same steps, compiled at the first use of each shape (which needs a C++ compiler, and minutes for a large "
-        "network); on a CPU those in which every sequence adds one token.",
+        "network); on a CPU those in which every sequence adds one token. Where one cannot be compiled, all run as "
+        "they are, and the log says so.",
     )
     look_ahead: bool = parameter(
         False,
@@ -152,3 +160,5 @@ class Parameters(Declared):
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_wish(self.kv_cache_mb)
+        for device in (self.aligner_device, self.aligner_encoder_device):
+            gpu_of(device)

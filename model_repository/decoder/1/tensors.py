@@ -4,8 +4,8 @@ Request parameters: priority_level 1 live, 2 interactive (the default), 3 bulk; 
 temperature, seed; hotwords (json: phrases that are written where they cost little, see engine/biasing.py); deltas
 (false: one answer, at the end); repetition_guard (false lets a loop run); session, with cached_blocks (how many full
 blocks are left out of EMBEDDINGS because the session sent them before) and keep_blocks (how many of all to keep for the
-next request; finish_reason `evicted` asks for all blocks again); end_session: a name; cancel: a request id. Names have
-256 characters at the most.
+next request; finish_reason `evicted` asks for all blocks again), each 0 to 100,000; end_session: a name; cancel: a
+request id. Names have 256 characters at the most.
 """
 
 from .declaration import Tensor

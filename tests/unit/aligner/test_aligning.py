@@ -86,7 +86,7 @@ def test_a_long_clip_attends_in_parts_and_is_told_the_same(loaded, encoder, engl
     clip = clip_of(loaded, encoder, np.tile(english, 6), WORDS * 8)
     aligner = aligning.Aligner(loaded.network)
     (whole,) = aligner.tell([clip])
-    monkeypatch.setattr(aligning, "ROWS_TOGETHER", 100)
+    monkeypatch.setattr(room("aligner", "network.attention"), "ROWS_TOGETHER", 100)
     (in_parts,) = aligner.tell([clip])
     assert in_parts.classes.tolist() == whole.classes.tolist()
     np.testing.assert_allclose(in_parts.probabilities, whole.probabilities, atol=1e-4)

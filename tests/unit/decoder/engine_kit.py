@@ -164,6 +164,14 @@ def make_sequence(
     return sequence.Sequence(str(seed), prompt, params, priority, listener, draft, session, own_audio, biased)
 
 
+def mixed_sequences():
+    """Of different lengths: greedy, drawn, drafted, kept, not allowed to end, and one that its caller leaves."""
+    kinds = [{}, {"temperature": 0.9}, {"draft": [1, 2, 3]}, {"min_new_tokens": 5}, {"max_new_tokens": 40}]
+    kinds += [{"session": sessions.SessionRequest("s", 0, 8)}, {"temperature": 1.5, "min_new_tokens": 3}]
+    kinds += [{"listener": Collector(cancel_after=4)}]
+    return [make_sequence(seed, 10 + 9 * seed, **kind) for seed, kind in enumerate(kinds)]
+
+
 def run(made, sequences, timeout_s=60):
     """Submit all, wait for all, return their tokens."""
     for one in sequences:

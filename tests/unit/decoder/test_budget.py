@@ -1,17 +1,14 @@
 """Number format and KV cache, decided from injected figures of memory."""
 
 import threading
-from dataclasses import replace
 
 import pytest
 import torch
 
 from export.rooms import room
-from export.sizing.dimensions import SIZES
 from tests.unit.decoder import engine_kit as kit
 
 budget, memory_room = room("decoder", "serving.budget"), room("decoder", "serving.memory")
-step_memory, Parameters = room("decoder", "serving.step_memory"), room("decoder", "parameters").Parameters
 Memory, Wish = budget.Memory, budget.Wish
 GB, MB = 2**30, 2**20
 # Numbers of one token: layers x key-value heads x head_dim, keys and values.
@@ -56,17 +53,6 @@ def test_a_share_holds_for_two_decoders_on_one_gpu():
     assert 0.29 * RTX_4090.total < sizes.pop() <= 0.3 * RTX_4090.total
     with pytest.raises(budget.NotEnoughMemory, match=r"30% of this GPU's 24576 MB are not there: 5120 MB are free"):
         budget.cache_tokens(budget.parse_wish("30%"), Memory("gpu", 24 * GB, 5 * GB), 2 * REAL, 128)
-
-
-def test_steps_and_their_recordings_are_counted_before_the_cache():
-    """The 0.6B with 4,096 rows: half a gigabyte of logits, some of activations, and the recordings."""
-    parameters = Parameters.from_texts({"max_step_tokens": "4096", "max_running": "128", "cuda_graphs": "on"})
-    dimensions = SIZES["0.6b"].decoder
-    taken = step_memory.step_bytes(parameters, dimensions, 2)
-    assert 0.8 * GB < taken < 1.5 * GB
-    eager = step_memory.step_bytes(replace(parameters, cuda_graphs=False), dimensions, 2)
-    assert 40 <= (taken - eager) / step_memory.SHAPE_BYTES <= 60
-    assert step_memory.layer_bytes(dimensions, 4_096, 2) < eager
 
 
 def test_a_named_cache_that_does_not_fit_is_refused():
@@ -185,21 +171,3 @@ def test_an_aligner_has_its_place_whether_or_not_it_is_loaded():
     assert empty.beside(4 * GB, 6 * GB).free == 14 * GB
     assert later.beside(4 * GB, 6 * GB).free == 13 * GB
     assert Memory("gpu", 4 * GB, 1 * GB).beside(3 * GB, 6 * GB).free == 0
-
-
-def test_what_an_aligner_takes_is_read_from_its_files(tmp_path):
-    neighbours = room("decoder", "serving.neighbours")
-    own = tmp_path / "decoder" / "1"
-    own.mkdir(parents=True)
-
-    def put(name, size):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(size))
-
-    put("encoder_aligner/1/model.onnx", 40)
-    assert neighbours.aligner_bytes(own) == 0
-    put("aligner/1/checkpoint/model.safetensors", 100)
-    assert neighbours.aligner_bytes(own) == 140 + neighbours.WORK_BYTES
-    put("encoder_aligner/1/model.plan", 20)
-    assert neighbours.aligner_bytes(own) == 120 + neighbours.WORK_BYTES

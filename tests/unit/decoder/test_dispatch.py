@@ -39,13 +39,6 @@ def test_live_steps_are_recorded(figures):
     assert figures["decoder.graph_share_live"] >= 0.98
 
 
-def sequences():
-    """Greedy, drawn, drafted, kept, and not allowed to end."""
-    kinds = [{}, {"temperature": 0.9}, {"draft": [1, 2, 3]}, {"min_new_tokens": 5}]
-    kinds += [{"session": kit.sessions.SessionRequest("s", 0, 8)}, {"temperature": 1.5, "min_new_tokens": 3}]
-    return [kit.make_sequence(seed, 10 + 9 * seed, **kind) for seed, kind in enumerate(kinds)]
-
-
 @pytest.mark.parametrize("draft_seed", [None, 1])
 def test_the_engines_loop_on_a_device_of_its_own_answers_as_on_the_cpu(draft_seed):
     """Any operation over both devices, and any that waits for a value, is an error there."""
@@ -59,7 +52,7 @@ def test_the_engines_loop_on_a_device_of_its_own_answers_as_on_the_cpu(draft_see
             steps = kit.runner.StepRunner(kit.network(where, seed=draft_seed), own, 64, 64)
             drafts = kit.speculator.Speculator(steps, 3, frozenset({95}), 32)
         made = kit.engine.Engine(network, cache, limits, (95,), None, None, drafts, look_ahead=draft_seed is None)
-        asked = sequences()
+        asked = kit.mixed_sequences()
         for one in asked:
             made.submit(one)
         made._turn()
@@ -111,7 +104,7 @@ def test_recorded_steps_read_and_write_where_they_did_when_they_were_recorded(mo
         if record:
             steps.record()
         made = kit.engine.Engine(network, cache, limits, (95,), None, steps, look_ahead=record)
-        asked = sequences()
+        asked = kit.mixed_sequences()
         for one in asked:
             made.submit(one)
         made._turn()

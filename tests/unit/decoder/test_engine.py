@@ -246,29 +246,6 @@ def test_who_waits_too_long_is_refused_and_who_runs_is_not():
     made.stop()
 
 
-def test_stopping_answers_what_is_running():
-    made = kit.make_engine()
-    running = kit.make_sequence(1, max_new_tokens=3000)
-    made.submit(running)
-    while not running.listener.ids:
-        time.sleep(0.001)
-    made.stop()
-    assert running.listener.error == "the decoder is stopping"
-    with pytest.raises(kit.engine.EngineStopped):
-        made.submit(kit.make_sequence(2))
-
-
-def test_stopping_answers_what_was_submitted_and_not_yet_seen():
-    made = kit.make_engine()
-    made._turn = lambda: time.sleep(0.01)
-    made._arrivals.wake()
-    time.sleep(0.05)
-    unseen = kit.make_sequence(1)
-    made.submit(unseen)
-    made.stop()
-    assert unseen.listener.error == "the decoder is stopping"
-
-
 def test_temperature_draws_by_seed_whatever_the_batch():
     made = kit.make_engine()
     first = kit.run(made, [kit.make_sequence(7, temperature=1.0)])[0]

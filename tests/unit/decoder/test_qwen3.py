@@ -29,7 +29,8 @@ def span(row, length, position, kv_start):
 
 
 def laid(*spans):
-    return kit.layout.Layout.of(spans, kit.CONFIG.num_attention_heads // kit.CONFIG.num_key_value_heads, kit.CPU)
+    groups = kit.CONFIG.num_attention_heads // kit.CONFIG.num_key_value_heads
+    return kit.layout.Layout.of(spans, groups, kit.CPU, torch.float32)
 
 
 @torch.inference_mode()

@@ -93,23 +93,34 @@ class Arena:
         return self._layer
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_a_decoders_activations_are_those_that_a_step_holds_at_most(name, monkeypatch):
-    """Counted over the true graph, of two layers: what one needs is gone when the next begins."""
-    qwen3, layout, step_memory = (
-        room("decoder", module) for module in ("network.qwen3", "network.layout", "serving.step_memory")
-    )
+def most_alive(config, rows, kept, monkeypatch):
+    """Bytes of a step of so many rows at its most, counted over the true graph of a network on no device."""
+    qwen3, layout = (room("decoder", module) for module in ("network.qwen3", "network.layout"))
     # One kernel on a GPU; where there is none it is several, in float32.
     monkeypatch.setattr(torch.nn.functional, "rms_norm", lambda x, *_, **__: torch.empty_like(x))
-    config, rows = replace(RANDOM_SIZES[name].decoder, num_hidden_layers=2), 4_096
     with torch.device("meta"):
         network = qwen3.Qwen3(config, decoder_weights(config), torch.device("meta"), torch.bfloat16)
         positions, starts = torch.empty(rows, dtype=torch.int32), torch.empty(2, dtype=torch.int32)
         step = layout.Layout(positions, positions.long(), starts, starts, starts[:1], [], rows, rows)
     alive = Alive()
     with torch.inference_mode(), alive:
-        network.forward(network.embed(positions), step, Arena(config))
-    assert 1.0 <= alive.most / step_memory.layer_bytes(config, rows, 2) < 1.01
+        network.forward(network.embed(positions), step, kept)
+    return alive.most
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_decoders_activations_are_those_that_a_step_holds_at_most(name, monkeypatch):
+    """Of two layers: what one needs is gone when the next begins."""
+    config, rows = replace(RANDOM_SIZES[name].decoder, num_hidden_layers=2), 4_096
+    counted = room("decoder", "serving.step_memory").layer_bytes(config, rows, 2)
+    assert 1.0 <= most_alive(config, rows, Arena(config), monkeypatch) / counted < 1.01
+
+
+def test_an_aligners_activations_are_those_that_its_pass_holds_at_most(monkeypatch):
+    """It keeps keys and values of its own; those of the layer before are there while it makes its own."""
+    config, rows = replace(RANDOM_SIZES["0.6b"].decoder, num_hidden_layers=3), 8_192
+    counted = room("decoder", "serving.step_memory").one_pass_bytes(config, rows, 2)
+    assert 1.0 <= most_alive(config, rows, room("aligner", "aligning").OnePass(), monkeypatch) / counted < 1.01
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -141,7 +152,7 @@ def test_the_profiles_of_one_size_fit_beside_an_aligner(profile, name):
     found = memory_of_profile(MODEL_REPOSITORY, profile, SMALLEST_24_GB, SIZES[name], SIZES["0.6b"], ALIGNERS["0.6b"])
     assert {"aligner", "encoder_aligner"} <= {one.model for one in found.parts}
     assert not found.missing
-    assert all(one.sequences(one.at_least) >= 16 for one in found.caches)
+    assert all(one.sequences(one.at_least) > 12 for one in found.caches)
 
 
 @pytest.mark.parametrize("profile", ["vllm_cuda", "vllm_tensorrt"])
@@ -164,7 +175,8 @@ def test_two_sizes_and_an_aligner_want_a_larger_gpu():
 
 @pytest.mark.parametrize("profile", ["tensorrt", "cuda", "two_gpus"])
 def test_the_small_checkpoint_fits_into_16_gb(profile):
-    found = memory_of_profile(MODEL_REPOSITORY, profile, GPUS["t4"].memory_mb * MIB, SIZES["0.6b"], SIZES["0.6b"])
+    size = GPUS["t4"].memory_mb * MIB
+    found = memory_of_profile(MODEL_REPOSITORY, profile, size, SIZES["0.6b"], SIZES["0.6b"], has_flash=False)
     assert not found.missing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,10 @@ from .sequence import Sequence
 CANCEL_REMEMBERED_S = 60.0
 
 
+class EngineStopped(RuntimeError):
+    """The engine is shutting down and takes nothing more."""
+
+
 class Arrivals:
     """Put from any thread, taken by the engine's."""
 
@@ -19,9 +24,22 @@ class Arrivals:
         self._queue: queue.SimpleQueue[Sequence | Callable[[], object] | None] = queue.SimpleQueue()
         # Request ids that are to be dropped, whether they are here or still on their way, and when they were named.
         self._cancelled: dict[str, float] = {}
+        # Why nothing more is taken, "" as long as it is.
+        self._closed = ""
+        self._lock = threading.Lock()
 
     def put(self, sequence: Sequence) -> None:
-        self._queue.put(sequence)
+        """Raises EngineStopped once it is closed."""
+        with self._lock:
+            if self._closed:
+                raise EngineStopped(self._closed)
+            self._queue.put(sequence)
+
+    def close(self, reason: str, take_in: Callable[[Sequence], None]) -> None:
+        """Hand over what has come, after which nothing comes any more: no request is left where nobody looks."""
+        with self._lock:
+            self._closed = reason
+        self.take(take_in, wait=False)
 
     def call(self, work: Callable[[], object]) -> None:
         """Do this in the engine's thread, before its next step."""

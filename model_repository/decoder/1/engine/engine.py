@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
 import torch
@@ -14,13 +13,13 @@ from ..network.kv_cache import KVCache
 from ..network.qwen3 import Qwen3
 from ..network.runner import StepRunner
 from .acceptance import Scores, accept
-from .arrivals import Arrivals
+from .arrivals import Arrivals, EngineStopped
 from .faults import Faults
+from .observed import Observed
 from .planner import Launched, plan
 from .scheduler import Chunk, Scheduler, SchedulerLimits
 from .sequence import Sequence
 from .speculator import Speculator
-from .stats import EngineStats, Figures, Progress
 from .waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
@@ -31,11 +30,7 @@ STOPPING = "the decoder is stopping"
 BROKEN = "the decoder is not ready: it cannot compute any more and is started again"
 
 
-class EngineStopped(RuntimeError):
-    """The engine is shutting down and takes nothing more."""
-
-
-class Engine:
+class Engine(Observed):
     """Continuous batching over one network: sequences join and leave between steps.
 
     `submit` may be called from any thread. Listeners are told from the engine's own thread.
@@ -56,23 +51,20 @@ class Engine:
         """room: bounds who waits, and nobody where it is left out; runner: runs the steps, one by one where it is left
         out; speculator: drafts for those sequences that bring audio for it; look_ahead: plan and launch a step while
         the one before still runs, where each sequence adds one token to that."""
+        super().__init__()
         self.network = network
         most_rows = max(limits.max_step_tokens, limits.max_running)
         self.runner = runner or StepRunner(network, cache, most_rows, limits.max_running, frozenset(end_ids))
         self.speculator = speculator
         self._look_ahead = look_ahead and speculator is None
-        self._launched: Launched | None = None
         self._landed = 0.0
         self.cache = cache
         self.scheduler = Scheduler(limits, cache)
         self.end_ids = frozenset(end_ids)
-        self.stats = EngineStats()
         self._next_sweep = 0.0
         self._arrivals = Arrivals()
         self.room = room or WaitingRoom({}, {}, limits.max_running)
         self._stopping, self._reason = False, STOPPING
-        # When the step that runs began (0: none runs), and seconds of the longest one so far.
-        self._turn_began = self._longest_turn = 0.0
         # Called by the engine's thread when nothing can be computed any more and everybody was told.
         self.on_broken: Callable[[], None] = lambda: None
         self._faults = Faults(network.embedding)
@@ -100,7 +92,12 @@ class Engine:
         if self._stopping:
             raise EngineStopped(self._reason)
         self.room.enter(sequence.priority)
-        self._arrivals.put(sequence)
+        try:
+            self._arrivals.put(sequence)
+        except EngineStopped:
+            # It stopped just now.
+            self.room.leave(sequence.priority)
+            raise
 
     def cancel(self, request_id: str) -> None:
         """Drop the sequence of this request at the next step, or as soon as it arrives."""
@@ -109,44 +106,6 @@ class Engine:
     def end_session(self, name: str) -> None:
         """Forget what a session keeps."""
         self._arrivals.call(lambda: self.scheduler.sessions.end(name))
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody waits for anything, but for what has just arrived."""
-        return not (self.scheduler.running or self.scheduler.waiting or self._launched)
-
-    @property
-    def network_cpu_seconds(self) -> float:
-        """Processor time of the engine's thread, spent in the network and in the one that drafts: what else it spends
-        is Python's."""
-        drafting = self.speculator.cpu_seconds if self.speculator is not None else 0.0
-        return self.runner.counters.cpu_seconds + drafting
-
-    def figures(self) -> Figures:
-        """What is published of it."""
-        scheduler = self.scheduler
-        return Figures(
-            counters={
-                **vars(self.stats),
-                "network_cpu_seconds": self.network_cpu_seconds,
-                "evicted_sessions": scheduler.sessions.num_evicted,
-                "refused_requests": self.room.num_refused,
-            },
-            running=Counter(sequence.priority for sequence in list(scheduler.running)),
-            waiting=Counter(sequence.priority for sequence in scheduler.waiting),
-            kv_tokens=scheduler.extents.capacity - scheduler.extents.num_free,
-            sessions=len(scheduler.sessions),
-        )
-
-    def progress(self) -> Progress:
-        """How it gets on, by which one that stands still can be told from one that is slow."""
-        began = self._turn_began
-        return Progress(
-            working=bool(began or not self.is_idle),
-            step_s=time.monotonic() - began if began else 0.0,
-            longest_step_s=self._longest_turn,
-            files=self.scheduler.num_files,
-        )
 
     def _loop(self) -> None:
         if self.network.device.type == "cuda":
@@ -164,7 +123,7 @@ class Engine:
                     self.cache.extents.reset()
                     self.scheduler = Scheduler(self.scheduler.limits, self.cache)
         # What was submitted while the last turn ran has not been seen by the scheduler.
-        self._arrivals.take(self.scheduler.add, wait=False)
+        self._arrivals.close(self._reason, self.scheduler.add)
         self._fail_all(self._reason)
         if self._reason == BROKEN:
             self.on_broken()

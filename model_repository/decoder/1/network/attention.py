@@ -30,6 +30,9 @@ SCHEMA = (
 )
 # FlashAttention 2 needs Ampere.
 FLASH_FROM = (8, 0)
+# Rows of a sequence that attend together where sequences do one by one: they see a mask of so many rows by all before
+# them, and have scores of as many.
+ROWS_TOGETHER = 512
 
 
 def has_flash(device: torch.device, dtype: torch.dtype) -> bool:
@@ -37,17 +40,23 @@ def has_flash(device: torch.device, dtype: torch.dtype) -> bool:
     return dtype in (torch.float16, torch.bfloat16) and torch.cuda.get_device_capability(device) >= FLASH_FROM
 
 
+def attends_by_sequence(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether `by_sequence` is what this device has for this format: a step's masks are made before it then."""
+    return device.type == "cpu" or (device.type == "cuda" and not has_flash(device, dtype))
+
+
 def causal_masks(
     row_starts: list[int], kv_lengths: list[int], groups: int, device: torch.device | None = None
 ) -> list[Tensor]:
-    """What `by_sequence` wants: for each sequence of more than one row, bool [groups * rows, kv_length], made once a
-    step for all layers."""
+    """What `by_sequence` wants, made once a step for all layers: for each ROWS_TOGETHER of a sequence, which has more
+    than one row, bool [groups * rows, keys up to the last of them]."""
     masks = []
     for first, after, length in zip(row_starts, row_starts[1:], kv_lengths, strict=False):
         num_rows = after - first
-        if num_rows > 1:
-            rows = torch.arange(length - num_rows, length, device=device)
-            masks.append((torch.arange(length, device=device)[None, :] <= rows[:, None]).repeat(groups, 1))
+        for start in range(length - num_rows, length, ROWS_TOGETHER) if num_rows > 1 else ():
+            end = min(start + ROWS_TOGETHER, length)
+            rows = torch.arange(start, end, device=device)
+            masks.append((torch.arange(end, device=device)[None, :] <= rows[:, None]).repeat(groups, 1))
     return masks
 
 
@@ -63,7 +72,8 @@ def by_sequence(
     longest: int,
     splits: int,
 ) -> Tensor:
-    """The CPU's: each sequence's keys and values are one slice of the arena, nothing is padded or copied.
+    """The CPU's, and CUDA's without FlashAttention: each sequence's keys and values are one slice of the arena, nothing
+    is padded or copied.
 
     query [T, heads, head_dim]; keys and values [tokens of the arena, key-value heads, head_dim]; row_starts and
     kv_starts int32 [B + 1] (the last of kv_starts means nothing), kv_lengths int32 [B]; masks: `causal_masks`, or none.
@@ -81,16 +91,19 @@ def by_sequence(
         num_rows = after - row
         if not num_rows:
             continue
-        own_keys, own_values = keys.narrow(2, start, length), values.narrow(2, start, length)
-        q = query.narrow(0, row, num_rows)
         if num_rows == 1:
-            parts.append(functional.scaled_dot_product_attention(q, own_keys, own_values))
+            q, k, v = query.narrow(0, row, 1), keys.narrow(2, start, length), values.narrow(2, start, length)
+            parts.append(functional.scaled_dot_product_attention(q, k, v))
             continue
-        # The query heads that share a key head become rows of one product: keys are never repeated.
-        q = q.permute(1, 2, 0, 3).reshape(1, num_kv_heads, groups * num_rows, head_dim)
-        attended = functional.scaled_dot_product_attention(q, own_keys, own_values, attn_mask=next(waiting))
-        attended = attended.reshape(num_kv_heads, groups, num_rows, head_dim)
-        parts.append(attended.permute(2, 0, 1, 3))
+        for first in range(0, num_rows, ROWS_TOGETHER):
+            count = min(ROWS_TOGETHER, num_rows - first)
+            seen = length - num_rows + first + count
+            k, v = keys.narrow(2, start, seen), values.narrow(2, start, seen)
+            # The query heads that share a key head become rows of one product: keys are never repeated.
+            q = query.narrow(0, row + first, count).permute(1, 2, 0, 3)
+            q = q.reshape(1, num_kv_heads, groups * count, head_dim)
+            attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=next(waiting))
+            parts.append(attended.reshape(num_kv_heads, groups, count, head_dim).permute(2, 0, 1, 3))
     # Rows behind the last sequence only fill the step up: whatever stands there is as good.
     parts.append(query[starts[-1] :])
     return torch.cat(parts).flatten(1, 2)
@@ -131,7 +144,7 @@ def flash(
 
 
 def _on_cuda(*arguments: Any) -> Tensor:
-    """Sequence by sequence it waits for the device in every layer, and holds no more memory than the longest needs."""
+    """Sequence by sequence it waits for the device in every layer, and holds the scores of ROWS_TOGETHER at a time."""
     query: Tensor = arguments[0]
     return (flash if has_flash(query.device, query.dtype) else by_sequence)(*arguments)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .attention import causal_masks
+from .attention import attends_by_sequence, causal_masks
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Layout:
     splits: int = 0
 
     @classmethod
-    def of(cls, spans: Sequence[Span], groups: int, device: torch.device) -> Layout:
-        """groups: query heads of one key-value head."""
+    def of(cls, spans: Sequence[Span], groups: int, device: torch.device, dtype: torch.dtype) -> Layout:
+        """groups: query heads of one key-value head; dtype: of keys and values."""
         positions = [p for s in spans for p in range(s.position, s.position + s.length)]
         slots = [s.kv_start + s.position + i for s in spans for i in range(s.length)]
         row_starts = [*(s.row for s in spans), spans[-1].row + spans[-1].length]
@@ -59,7 +59,7 @@ class Layout:
             row_starts=int32(row_starts),
             kv_starts=int32([*(s.kv_start for s in spans), 0]),
             kv_lengths=int32(lengths),
-            masks=causal_masks(row_starts, lengths, groups) if device.type == "cpu" else [],
+            masks=causal_masks(row_starts, lengths, groups, device) if attends_by_sequence(device, dtype) else [],
             most_rows=max(s.length for s in spans),
             longest=max(lengths),
         )

@@ -19,7 +19,7 @@ from .step import JUDGED_FIELDS, Ints, Kind, Step
 
 # Rows whose tokens are chosen at a time, by kind: bounds the memory of logits, 150,000 a row, and of noise.
 PLAIN_CHUNK = 256
-CHUNKS = {Kind.PLAIN: PLAIN_CHUNK, Kind.BANNED: PLAIN_CHUNK, Kind.DRAWN: 32, Kind.WATCHED: 64}
+CHUNKS = {Kind.PLAIN: PLAIN_CHUNK, Kind.BANNED: 128, Kind.DRAWN: 32, Kind.WATCHED: 64}
 # Shapes in which the likeliest tokens are chosen.
 CHOICES = (1, 2, 4, 8, 16, 32, 64, 128, PLAIN_CHUNK)
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .attention import by_sequence, causal_masks, has_flash, ragged_attention
+from .attention import attends_by_sequence, by_sequence, causal_masks, has_flash, ragged_attention
+from .compiled import Compiled
 from .kv_cache import KVCache
 from .layout import Layout
 from .picking import CHUNKS, Flight, Judged, Picker
@@ -62,6 +63,7 @@ class StepRunner:
         self._splits = splits
         device = network.device
         self._on_host = device.type == "cpu"
+        self._by_sequence = attends_by_sequence(device, network.dtype)
         size = packed_size(max_rows, max_sequences) + JUDGED_FIELDS * max_rows
         width = network.config.hidden_size
         # Pinned, a copy need not be waited for. Two of each, in turns: a step is planned while the one before still
@@ -77,9 +79,8 @@ class StepRunner:
         self._hidden = torch.zeros(max_rows, width, dtype=network.dtype, device=device)
         self._picker = Picker(network, max_rows, end_ids, pinned=pinned)
         self._run_layers: Callable[..., Tensor] = self._layers
-        if compiled:
-            # Every shape is one of its own, so nothing is made dynamic.
-            self._run_layers = torch.compile(self._layers, dynamic=False, fullgraph=True)
+        if compiled and shapes is not None:
+            self._run_layers = Compiled(self._layers, len(shapes))
         self._layer_graphs: dict[Shape, Any] = {}
 
     def launch(self, step: Step) -> Flight:
@@ -106,12 +107,12 @@ class StepRunner:
         shape = self._shapes.fit(
             step.num_rows, step.num_sequences, step.most_rows, step.longest, has_audio=step.num_audio > 0
         )
-        # Masks, which several rows of a sequence need on the CPU, never have the same shapes.
+        # Masks, which several rows of a sequence need where FlashAttention is not, never have the same shapes.
         return None if shape is None or (self._needs_masks and not shape.is_decode) else shape
 
     @property
     def _needs_masks(self) -> bool:
-        return self._on_host and self.network.attention in (by_sequence, ragged_attention)
+        return self._by_sequence and self.network.attention in (by_sequence, ragged_attention)
 
     def record(self) -> None:
         """Record every shape as a CUDA graph, before the first step and on the thread's device. Where one cannot be
@@ -148,7 +149,7 @@ class StepRunner:
 
     def _into_hidden(self, shape: Shape) -> Callable[[], object]:
         arguments = self._arguments(shape)
-        return lambda: self._hidden[: shape.rows].copy_(self._run_layers(self._plan, *arguments, []))
+        return lambda: self._hidden[: shape.rows].copy_(self._run_layers(*arguments))
 
     def _send(self, step: Step, rows: int, sequences: int) -> list[Judged]:
         """The layout, the audio and the rows to judge, to the device; returns the last."""
@@ -176,35 +177,44 @@ class StepRunner:
         masks: list[Tensor] = []
         if self._needs_masks and most > 1:
             parts = split(self._planned_arrays[self._turn], rows, sequences)
-            masks = causal_masks(parts.row_starts.tolist(), parts.kv_lengths.tolist(), self._groups)
-        plan = self._planned[self._turn] if self._on_host else self._plan
-        return self._layers(plan, rows, sequences, most, step.longest, step.num_audio > 0, step.is_ahead, masks)
+            starts, lengths = parts.row_starts.tolist(), parts.kv_lengths.tolist()
+            masks = causal_masks(starts, lengths, self._groups, self.network.device)
+        sent = self._sent(has_audio=step.num_audio > 0)
+        return self._layers(*sent, rows, sequences, most, step.longest, step.is_ahead, masks)
 
     def _in_shape(self, shape: Shape) -> Tensor:
         graph = self._layer_graphs.get(shape)
         if graph is not None:
             graph.replay()
             return self._hidden[: shape.rows]
-        plan = self._planned[self._turn] if self._on_host else self._plan
-        return self._run_layers(plan, *self._arguments(shape), [])
+        return self._run_layers(*self._arguments(shape))
 
-    def _arguments(self, shape: Shape) -> tuple[int, int, int, int, bool, bool]:
-        """What of a shape `_layers` takes. Any step may have tokens that only the device knows."""
+    def _sent(self, *, has_audio: bool) -> tuple[Tensor, Tensor | None]:
+        """Where a step's plan and its audio lie. Arguments, for what a compiled function finds in `self` it is compiled
+        for alone, the turn among it."""
+        plan, audio = self._plan, self._audio
+        if self._on_host:
+            plan, audio = self._planned[self._turn], self._heard[self._turn]
+        return plan, audio if has_audio else None
+
+    def _arguments(self, shape: Shape) -> tuple[Any, ...]:
+        """What `_layers` takes of a shape. Any step may have tokens that only the device knows."""
         longest = min(shape.longest, self.cache.num_slots)
-        return shape.rows, shape.sequences, shape.most_rows, longest, not shape.is_decode, True
+        sent = self._sent(has_audio=not shape.is_decode)
+        return *sent, shape.rows, shape.sequences, shape.most_rows, longest, True, []
 
     def _layers(
         self,
         plan: Tensor,
+        audio: Tensor | None,
         rows: int,
         sequences: int,
         most_rows: int,
         longest: int,
-        has_audio: bool,
         is_ahead: bool,
         masks: list[Tensor],
     ) -> Tensor:
-        """Normalized hidden states [rows, hidden_size]."""
+        """Normalized hidden states [rows, hidden_size]. audio: that of a step that may have some."""
         parts = split(plan, rows, sequences)
         ids = parts.ids
         if is_ahead:
@@ -222,6 +232,4 @@ class StepRunner:
             longest=longest,
             splits=self._splits,
         )
-        audio = self._heard[self._turn] if self._on_host else self._audio
-        embeddings = self.network.embed(ids, audio if has_audio else None)
-        return self.network.forward(embeddings, layout, self.cache)
+        return self.network.forward(self.network.embed(ids, audio), layout, self.cache)

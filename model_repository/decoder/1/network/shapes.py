@@ -48,6 +48,9 @@ class Shapes:
         """Largest first: what a smaller one needs fits into the memory of a larger one."""
         yield from sorted([*self._decode, *self._ragged], reverse=True)
 
+    def __len__(self) -> int:
+        return len(self._decode) + len(self._ragged)
+
     def fit(self, rows: int, sequences: int, most_rows: int, longest: int, *, has_audio: bool) -> Shape | None:
         """The smallest that holds a step, or None."""
         if most_rows == 1 and not has_audio:

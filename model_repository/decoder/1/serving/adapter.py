@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
 
+from ..engine.arrivals import EngineStopped
 from ..engine.biasing import Biasing
-from ..engine.engine import EngineStopped
 from ..engine.sampling import SamplingParams
 from ..engine.sequence import Prompt, Sequence, Timings
 from ..engine.sessions import SessionRequest

@@ -11,6 +11,7 @@ from ..engine.engine import Engine
 from ..engine.scheduler import PRIORITIES, SchedulerLimits
 from ..engine.speculator import Speculator
 from ..engine.waiting_room import WaitingRoom
+from ..network.attention import has_flash
 from ..network.kv_cache import KVCache
 from ..network.loader import Checkpoint, read_checkpoint, useful_threads
 from ..network.quantization import quantizer
@@ -18,11 +19,11 @@ from ..network.qwen3 import Qwen3, Qwen3Config
 from ..network.runner import StepRunner
 from ..network.shapes import Shapes
 from ..parameters import Parameters
-from .budget import TOKENS_OF_30_S, Memory, cache_tokens, chosen_dtype, parse_wish
+from .budget import TOKENS_OF_30_S, chosen_dtype
+from .cache_size import tokens_of_cache
 from .decoding import DecodingEngine
 from .memory import memory_of
-from .neighbours import aligner_bytes
-from .step_memory import step_bytes
+from .neighbours import kept_bytes, weights_in
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -62,8 +63,8 @@ def _build_ours(parameters: Parameters, folder: Path) -> Built:
         torch.set_float32_matmul_precision("high" if parameters.tf32 else "highest")
     network = _network(parameters, checkpoint, device, dtype)
     draft = _draft_network(parameters, folder, checkpoint, device, dtype)
-    memory = _left_by_steps(parameters, network, draft, aligner_bytes(folder))
-    cache, draft_cache = _caches(parameters.kv_cache_mb, parameters.max_running, memory, network, draft)
+    networks = [network] if draft is None else [network, draft]
+    cache, draft_cache = _caches(_tokens(parameters, networks, weights_in(folder)), network, draft)
     limits = SchedulerLimits(
         max_running=parameters.max_running,
         max_step_tokens=parameters.max_step_tokens,
@@ -153,25 +154,21 @@ def _draft_network(
     return _network(parameters, draft, device, dtype)
 
 
-def _left_by_steps(parameters: Parameters, network: Qwen3, draft: Qwen3 | None, others: int) -> Memory:
-    """What is free beside the weights, which are there, and the steps, which come. others: bytes that another model
-    takes, which may be there or not."""
-    memory = memory_of(network.device)
-    if memory.kind == "cpu":
-        return memory
-    own = torch.cuda.memory_reserved(network.device)
-    memory = memory.beside(own, others)
-    taken = sum(step_bytes(parameters, one.config, one.dtype.itemsize) for one in filter(None, (network, draft)))
-    return memory.less(taken)
+def _tokens(parameters: Parameters, networks: list[Qwen3], aligner: tuple[int, int]) -> int:
+    """Of one budget for all networks' keys and values, which lie at the same places; their weights are in memory by
+    now. aligner: bytes of its weights, as `kept_bytes` takes them."""
+    device = networks[0].device
+    memory = memory_of(device)
+    sizes = [(one.config, one.dtype.itemsize) for one in networks]
+    if device.type != "cuda":
+        return tokens_of_cache(parameters, memory, sizes)
+    others = kept_bytes(parameters.device, parameters.aligner_device, parameters.aligner_encoder_device, aligner)
+    weights, flash = torch.cuda.memory_reserved(device), has_flash(device, networks[0].dtype)
+    return tokens_of_cache(parameters, memory, sizes, weights, others, has_flash=flash)
 
 
-def _caches(
-    size: str, max_running: int, memory: Memory, network: Qwen3, draft: Qwen3 | None
-) -> tuple[KVCache, KVCache | None]:
-    """One budget for both networks' keys and values, which lie at the same places; both are in memory by now."""
-    networks = [network] if draft is None else [network, draft]
-    token_bytes = sum(KVCache.token_bytes(*shape_of(one.config), one.dtype) for one in networks)
-    tokens = cache_tokens(parse_wish(size), memory, token_bytes, max_running)
+def _caches(tokens: int, network: Qwen3, draft: Qwen3 | None) -> tuple[KVCache, KVCache | None]:
+    """The draft network's is in the same extents."""
 
     def cache(one: Qwen3, shared: KVCache | None) -> KVCache:
         layers, heads, width = shape_of(one.config)

@@ -14,6 +14,8 @@ from ..engine.sessions import SessionRequest
 
 BLOCK_FRAMES = 800
 BLOCK_TOKENS = 104
+# Blocks of a session, more than any KV cache holds: ten million tokens, nine days of speech.
+MAX_BLOCKS = 100_000
 # Characters of a session's or request's name.
 MAX_NAME = 256
 
@@ -21,21 +23,30 @@ MAX_NAME = 256
 def checked_session(parameters: dict[str, Any], frames: list[int]) -> SessionRequest | None:
     """The parameters `session`, `cached_blocks` and `keep_blocks`, or None without a session.
 
-    frames: valid frames of the blocks that were sent. Raises ValueError where blocks would be kept that are not full.
+    frames: valid frames of the blocks that were sent. Raises ValueError where there are more blocks than MAX_BLOCKS, or
+    some would be kept that were not sent or are not full.
     """
     name = checked_name(parameters, "session")
-    cached, keep = checked_whole(parameters, "cached_blocks", 0), checked_whole(parameters, "keep_blocks", 0)
+    cached, keep = checked_blocks(parameters, "cached_blocks"), checked_blocks(parameters, "keep_blocks")
     if not name:
         if cached or keep:
             raise ValueError("cached_blocks and keep_blocks need a session")
         return None
-    if cached < 0 or keep < 0 or keep > cached + len(frames):
-        raise ValueError(
-            f"keep_blocks must lie within 0 and {cached + len(frames)}, cached_blocks must not be negative"
-        )
+    if keep > cached + len(frames):
+        sent = cached + len(frames)
+        raise ValueError(f"keep_blocks must lie within 0 and {sent}, the blocks that were sent, and is {keep}")
     if any(count != BLOCK_FRAMES for count in frames[: max(0, keep - cached)]):
         raise ValueError("only full blocks of 800 frames can be kept")
     return SessionRequest(name, cached * BLOCK_TOKENS, keep * BLOCK_TOKENS)
+
+
+def checked_blocks(parameters: dict[str, Any], name: str) -> int:
+    """A parameter that is a number of blocks, 0 where it is left out; ValueError where it is none, or one beyond
+    MAX_BLOCKS."""
+    count = checked_whole(parameters, name, 0)
+    if not 0 <= count <= MAX_BLOCKS:
+        raise ValueError(f"{name} must lie within 0 and {MAX_BLOCKS}, and is {count}")
+    return count
 
 
 def checked_draft(draft: NDArray[np.int32] | None, vocab_size: int, end_ids: Collection[int]) -> list[int]:

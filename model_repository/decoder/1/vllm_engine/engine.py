@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ..engine.acceptance import accept
-from ..engine.arrivals import CANCEL_REMEMBERED_S
-from ..engine.engine import BROKEN, STOPPING, SWEEP_S, EngineStopped
+from ..engine.arrivals import CANCEL_REMEMBERED_S, EngineStopped
+from ..engine.engine import BROKEN, STOPPING, SWEEP_S
 from ..engine.faults import MOST_IN_A_ROW
 from ..engine.scheduler import LIVE, PRIORITIES
 from ..engine.sequence import Sequence
