@@ -97,7 +97,10 @@ class VllmEngine:
         if self._stopping:
             raise EngineStopped(self._reason)
         self.room.enter(sequence.priority)
-        self._loop.call(self._arrive, sequence)
+        if not self._loop.call(self._arrive, sequence):
+            # It stopped just now.
+            self.room.leave(sequence.priority)
+            raise EngineStopped(self._reason)
 
     def cancel(self, request_id: str) -> None:
         """Drop the sequence of this request, now or as soon as it arrives."""
