@@ -175,7 +175,7 @@ class Watcher:
             reason = to_heal[name]
             if not self._is_to_heal(name, lost) or not self._healer.may(name):
                 continue
-            if name in doubtful and await self._ask(name, AGAIN_S) in probes.WELL:
+            if name in doubtful and name not in dead and await self._answers_after_all(name):
                 continue
             self._looked()
             # It has fewer processes than it should, until it is back.
@@ -215,6 +215,13 @@ class Watcher:
         answers = {name: self._streaks.judged(name, told) for name, told in zip(asked, await asking, strict=True)}
         old = time.monotonic() - began > FRESH_S
         return answers, {name for name in asked if old and answers[name] is Answer.LOST}
+
+    async def _answers_after_all(self, name: str) -> bool:
+        """Whether it was only told so late. Of one whose processes are seen to live, no answer says nothing: the server
+        itself knows within a second that there is nobody, and who is busy answers later."""
+        if self._instances is None:
+            return await self._ask(name, AGAIN_S) in probes.WELL
+        return await self._ask(name) in (*probes.WELL, Answer.SILENT)
 
     def _is_to_heal(self, name: str, lost: dict[str, str]) -> bool:
         """An ensemble comes back with the model that is lost of it; it is loaded again itself where there is none."""

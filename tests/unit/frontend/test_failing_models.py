@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import os
+import types
 
 import pytest
 
 from frontend.audio import attempts
-from frontend.triton import healing, lines, pace, probes
+from frontend.triton import healing, lines, pace, probes, watcher
 from frontend.triton.canaries import Canaries
 from frontend.triton.client import TritonRefused, TritonUnavailable
 from frontend.triton.errors import ControlRefused
@@ -259,3 +261,25 @@ async def test_what_kills_one_process_after_the_other_is_given_up(monkeypatch):
     with pytest.raises(TritonUnavailable, match="not healthy"):
         await attempts.asked(connected, 1e6, dies, "no time")
     assert len(asked_for) == attempts.MOST_FAILURES
+
+
+@pytest.mark.parametrize("are_seen", [True, False])
+@pytest.mark.parametrize(
+    "then", [Answer.ALIVE, Answer.SILENT, Answer.LOST], ids=["it answers", "it is busy", "it is lost"]
+)
+async def test_an_answer_that_stood_in_line_before_a_dead_process_is_asked_for_again(monkeypatch, then, are_seen):
+    server = Server(monkeypatch)
+    monkeypatch.setattr(watcher, "FRESH_S", 0.0)
+    one = Watcher(server, MODELS, server=os.getpid if are_seen else None)
+    asked = []
+
+    async def probe(stub, name, *_):
+        asked.append(name)
+        return Answer.ALIVE if name != "decoder" else Answer.LOST if asked.count(name) == 1 else then
+
+    monkeypatch.setattr(probes, "probe", probe)
+    server.config = lambda name, timeout_s: asyncio.sleep(0, types.SimpleNamespace(backend="", instance_group=[]))
+    await one.look()
+    # Where processes are seen, the kernel says who is dead: a busy one is not loaded again.
+    is_lost = then is Answer.LOST or (then is Answer.SILENT and not are_seen)
+    assert server.loaded == ["decoder"] * is_lost
