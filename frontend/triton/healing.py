@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from frontend.triton.client import TritonClient, TritonRefused, TritonUnavailable
 from frontend.triton.errors import ControlRefused
-from frontend.triton.instances import Instances
+from frontend.triton.instances import Instances, kill
 from frontend.triton.pace import Pace
 
 logger = logging.getLogger(__name__)
@@ -103,11 +103,7 @@ class Healer:
         started = time.monotonic()
         try:
             if state == READY:
-                if self._instances is not None:
-                    if stands:
-                        await self._instances.kill(name)
-                    self._instances.retire(name)
-                await self._client.unload(name, alone=True)
+                await self._unload(name, stands=stands)
             await self._client.load(name, self._pace.load_s)
         except (TritonRefused, TritonUnavailable) as error:
             self._failed(name, error)
@@ -118,6 +114,17 @@ class Healer:
             self._vain[name] += 1
             self._not_before[name] = time.monotonic() + min(MOST_PAUSE_S, 2.0 ** self._vain[name])
         logger.warning("%s is back after %.1f s", name, time.monotonic() - started)
+
+    async def _unload(self, name: str, *, stands: bool) -> None:
+        """Nobody is killed of a model that cannot be loaded again, because it is somebody else's care."""
+        if self._instances is None:
+            await self._client.unload(name, alone=True)
+            return
+        standing = await self._instances.standing(name) if stands else []
+        await self._client.unload(name, alone=True)
+        for one in standing:
+            kill(*one)
+        self._instances.retire(name)
 
     def _failed(self, name: str, error: TritonRefused | TritonUnavailable) -> None:
         if CONTROL_REFUSED in str(error) or isinstance(error, ControlRefused):

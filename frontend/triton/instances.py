@@ -6,7 +6,6 @@ several processes answers although one of them is dead. So whoever shares the pr
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -30,8 +29,8 @@ NOT_LIVING = DEAD + STOPPED
 AT_WORK = "RD"
 # A process that waits wakes now and then; one that computes takes more of a processor than this.
 LEAST_SHARE = 0.05
-# What was unloaded has ended within this time, or will not.
-RETIRED_S = 5.0
+# What was unloaded, and still answers somebody, waits no longer than this for another model: a step's deadline.
+RETIRED_S = 30.0
 
 
 @dataclass
@@ -59,8 +58,9 @@ class Instances:
         self._living: dict[int, ModelProcess] = {}
         # Of whom all processes were seen once: whose never were may not be seen from here.
         self._seen: set[str] = set()
-        # Of models that were unloaded, and when: Triton may keep them for ever where one of the same model has died.
-        self._retired: dict[tuple[int, str], float] = {}
+        # Of models that were unloaded, which Triton may keep for ever where one of the same model has died: when each
+        # was seen to compute last, and its processor time by then.
+        self._retired: dict[tuple[int, str], tuple[float, int]] = {}
 
     async def lacking(self, models: Iterable[str]) -> dict[str, str]:
         """Of models that are loaded, those with fewer living processes than they have to have, and what they lack.
@@ -88,30 +88,38 @@ class Instances:
     def retire(self, model: str) -> None:
         """It is unloaded: whoever of its processes is still there is none any more."""
         now = time.monotonic()
-        self._retired |= {(one.pid, one.started): now for one in self._living.values() if one.model == model}
+        self._retired |= {
+            (one.pid, one.started): (now, one.ticks) for one in self._living.values() if one.model == model
+        }
         self._living = {pid: one for pid, one in self._living.items() if one.model != model}
 
-    async def kill(self, model: str) -> None:
-        """End those processes of a model that stand still; all of them where none does, but they do not answer either.
-        They would keep their memory, a GPU's too, from what is loaded instead, and what was asked of them would have no
-        answer. Raises what `wanted` does."""
-        is_whole = not await self.lacking([model])
-        for pid, fields in self._children():
-            if _model(pid) == model and (is_whole or fields[STATE] in STOPPED):
-                logger.warning("process %d of %s, which stands still, is killed", pid, model)
-                _kill(pid, fields[STARTED])
+    async def standing(self, model: str) -> list[tuple[int, str]]:
+        """Which processes of a model stand still, by number and beginning: those that are stopped, or all where none
+        is, for they do not answer either; and what those have begun. Raises what `wanted` does."""
+        await self.lacking([model])
+        is_whole = not self._lacking([model])
+        children: dict[str, list[tuple[int, list[str]]]] = {}
+        for pid, fields in _processes():
+            children.setdefault(fields[PARENT], []).append((pid, fields))
+        own = children.get(str(self._server()), [])
+        found = [one for one in own if _model(one[0]) == model and (is_whole or one[1][STATE] in STOPPED)]
+        for pid, _ in found:
+            # It grows meanwhile.
+            found += children.get(str(pid), [])
+        return [(pid, fields[STARTED]) for pid, fields in found]
 
     def end_retired(self) -> None:
-        """End what was unloaded so long ago that nothing it was asked can be under way any more."""
-        for (pid, started), since in [*self._retired.items()]:
+        """End what was unloaded, and has computed nothing for so long that it waits for nothing any more."""
+        for (pid, started), (since, before) in [*self._retired.items()]:
             fields = _stat(pid)
             if fields is None or fields[STARTED] != started or fields[STATE] in DEAD:
                 del self._retired[pid, started]
+            elif (ticks := _ticks(fields)) != before:
+                self._retired[pid, started] = time.monotonic(), ticks
             elif time.monotonic() - since > RETIRED_S:
-                logger.warning("process %d, whose model was unloaded, does not end and is killed", pid)
-                _kill(pid, started)
+                kill(pid, started)
                 # Once: a driver may hold it.
-                self._retired[pid, started] = math.inf
+                self._retired[pid, started] = math.inf, ticks
 
     def _lacking(self, models: Iterable[str]) -> dict[str, str]:
         found = {}
@@ -129,27 +137,19 @@ class Instances:
             if fields is None or fields[STARTED] != one.started or fields[STATE] in NOT_LIVING:
                 del self._living[one.pid]
                 continue
-            ticks = int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])
+            ticks = _ticks(fields)
             if fields[STATE] in AT_WORK or ticks - one.ticks > LEAST_SHARE * TICKS_PER_S * (now - one.at):
                 one.active = now
             one.ticks, one.at = ticks, now
 
     def _search(self) -> None:
         """Look for those that are not known yet, among all processes: only where some are lacking."""
-        for pid, fields in self._children():
-            if pid in self._living or fields[STATE] in NOT_LIVING or (pid, fields[STARTED]) in self._retired:
-                continue
-            if model := _model(pid):
-                ticks = int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])
-                self._living[pid] = ModelProcess(pid, model, fields[STARTED], ticks)
-
-    def _children(self) -> Iterator[tuple[int, list[str]]]:
-        """The server's processes, and the fields of each."""
         server = str(self._server())
-        for pid in [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]:
-            fields = _stat(pid)
-            if fields is not None and fields[PARENT] == server:
-                yield pid, fields
+        for pid, fields in _processes():
+            if fields[PARENT] != server or pid in self._living or fields[STATE] in NOT_LIVING:
+                continue
+            if (pid, fields[STARTED]) not in self._retired and (model := _model(pid)):
+                self._living[pid] = ModelProcess(pid, model, fields[STARTED], _ticks(fields))
 
 
 def processes_wanted(backend: str, groups: Iterable[tuple[int, int]]) -> int:
@@ -157,23 +157,52 @@ def processes_wanted(backend: str, groups: Iterable[tuple[int, int]]) -> int:
     return sum(count * max(1, devices) for count, devices in groups) if backend == PYTHON else 0
 
 
+def kill(pid: int, started: str) -> None:
+    """End the process of this number that began then."""
+    try:
+        # By a descriptor: the number may be another one's by now, and its beginning is looked at once more.
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except OSError:
+        # A kernel that has none, or a container that may not.
+        descriptor = -1
+    try:
+        fields = _stat(pid)
+        if fields is None or fields[STARTED] != started:
+            return
+        if descriptor < 0:
+            os.kill(pid, signal.SIGKILL)
+        else:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        logger.warning("process %d stands still, or has lost its model, and is killed", pid)
+    except ProcessLookupError:
+        pass
+    except OSError as error:
+        logger.error("process %d stands still, and cannot be killed: %s", pid, error)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """All that there are, and the fields of each."""
+    for pid in [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]:
+        fields = _stat(pid)
+        if fields is not None:
+            yield pid, fields
+
+
 def _stat(pid: int) -> list[str] | None:
+    """None where it is gone, or nobody's to see. Raises OSError where nothing can be read at all."""
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except (OSError, UnicodeDecodeError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError, UnicodeDecodeError):
         return None
 
 
-def _kill(pid: int, started: str) -> None:
-    with contextlib.suppress(OSError):
-        # By a descriptor: the number may be another one's by now, and its beginning is looked at once more.
-        descriptor = os.pidfd_open(pid)
-        try:
-            fields = _stat(pid)
-            if fields is not None and fields[STARTED] == started:
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)
+def _ticks(fields: list[str]) -> int:
+    return int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])
 
 
 def model_of(arguments: Iterable[str]) -> str:

@@ -16,6 +16,8 @@ from frontend.triton.profiles import SERVED
 
 # One may be our own: somebody stopped us, and the question's deadline went by.
 LEAST_SILENCES = 2
+# A machine that was frozen in the middle of a step finds it late when it goes on.
+LEAST_STALLS = 2
 
 
 class Judgement:
@@ -29,12 +31,14 @@ class Judgement:
         self._answered: dict[str, float] = {}
         self._executions: dict[str, int] = {}
         self._silences: Counter[str] = Counter()
+        self._stalls: Counter[str] = Counter()
 
     def forget(self, name: str) -> None:
         """It was loaded again."""
         self._answered.pop(name, None)
         self._executions.pop(name, None)
         self._silences.pop(name, None)
+        self._stalls.pop(name, None)
 
     async def note_progress(self, answers: dict[str, Answer]) -> None:
         """A request that was in a process as that died may block its model, and nothing then says why questions get no
@@ -51,11 +55,12 @@ class Judgement:
         now = time.monotonic()
         last = self._answered.setdefault(name, now)
         self._silences[name] = self._silences[name] + 1 if answer is Answer.SILENT else 0
+        self._stalls[name] = self._stalls[name] + 1 if answer is Answer.STALLED else 0
         if answer in probes.WELL:
             self._answered[name] = now
         elif answer is Answer.LOST:
             return "its process does not answer"
-        elif answer is Answer.STALLED:
+        elif answer is Answer.STALLED and self._stalls[name] >= LEAST_STALLS:
             return "it has work and does not go on with it"
         elif answer is Answer.FAILED:
             return "it answers with nothing but errors"

@@ -50,6 +50,8 @@ class Answer(Enum):
 WELL = (Answer.ALIVE, Answer.WORKING)
 # Of one that answers nothing to anybody.
 STANDING = (Answer.STALLED, Answer.LOST, Answer.SILENT)
+# Of one that may be so again when it is loaded again.
+LASTING = (Answer.FAILED, Answer.STALLED, Answer.SILENT)
 
 # Takes a model's name, and what it says of itself.
 Tell = Callable[[str, dict[str, Any]], None]

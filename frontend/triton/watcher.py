@@ -108,7 +108,8 @@ class Watcher:
 
     def suspect(self, message: str = "") -> None:
         """Somebody's request failed, with Triton's message: look now."""
-        dead = DEAD.search(message)
+        # Where processes are seen, the kernel says who is dead, and not a message that may have waited.
+        dead = DEAD.search(message) if self._instances is None else None
         if dead is not None and time.monotonic() - self._healer.back.get(dead[1], 0.0) > LATE_S:
             # A question of our own would stand in line behind all that fail, a second each.
             self._told_dead.add(dead[1])
@@ -181,8 +182,10 @@ class Watcher:
             # It has fewer processes than it should, until it is back.
             self._loaded = tuple(other for other in self._loaded if other != name)
             answer = answers.get(name)
-            lasting, stands = answer in (Answer.FAILED, Answer.SILENT), answer in probes.STANDING
+            lasting, stands = answer in probes.LASTING, answer in probes.STANDING
             await self._healer.heal(name, reason, dead=name in dead, lasting=lasting, stands=stands)
+            # What the others said is old by now.
+            break
 
     async def _states(self) -> dict[str, str]:
         """Of the models. Without the secret of the list of them, those that every profile has are asked for."""
@@ -253,15 +256,19 @@ class Watcher:
     async def _watch_processes(self) -> None:
         """Look at them beside all that is waited for."""
         while self._instances is not None:
-            # A server that does not answer is not looked at closer.
-            with contextlib.suppress(TritonUnavailable, TritonRefused):
+            try:
                 lacking = await self._instances.lacking(self._loaded)
                 # Those that have been loaded again meanwhile had to lack them.
                 self._seen_dead |= {name: lack for name, lack in lacking.items() if name in self._loaded}
+                self._instances.end_retired()
+            except (TritonUnavailable, TritonRefused):
+                # A server that does not answer is not looked at closer.
+                pass
+            except Exception:
+                logger.exception("the models' processes could not be looked at")
             if self._seen_dead:
                 self._death.set()
                 self._suspected.set()
-            self._instances.end_retired()
             await asyncio.sleep(self._pace.processes_s)
 
     async def _processes_wanted(self, name: str) -> int:

@@ -88,13 +88,14 @@ async def test_one_dead_process_of_two_is_found_although_nobody_asks_and_the_oth
     process, url = await start(instances=2)
     before = {one.pid for one in processes_of(process.pid, "vad")}
     assert len(before) == 2
-    psutil.Process(min(before)).send_signal(number)
+    hurt = min(before)
+    psutil.Process(hurt).send_signal(number)
     await until(lambda: len({one.pid for one in processes_of(process.pid, "vad")} - before) == 2)
     async with client_of(url) as client:
         await until(lambda: client.is_ready("vad"))
     assert process.poll() is None
     # What stands still would keep its memory for as long as the server lives.
-    await until(lambda: not any(are_left(before)))
+    await until(lambda: not any(are_left([hurt])))
 
 
 async def test_a_probe_is_told_what_it_finds(start, tmp_path):

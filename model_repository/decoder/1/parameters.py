@@ -44,8 +44,9 @@ class Parameters(Declared):
         "cpu",
         "Where a forced aligner computes, as its own parameter `device` says: what it takes of this decoder's GPU is "
         "left free for it, whichever is loaded first.",
+        on_cuda="cuda",
     )
-    aligner_encoder_device: str = parameter("cpu", "The same of the aligner's encoder.")
+    aligner_encoder_device: str = parameter("cpu", "The same of the aligner's encoder.", on_cuda="cuda")
     dtype: str = parameter(
         "auto",
         "float32; bfloat16 (GPUs since Ampere); float16; auto: on such GPUs bfloat16, on older ones float16, and on a "

@@ -74,13 +74,31 @@ async def test_live_speech_is_loaded_again_after_what_it_asks(monkeypatch, told)
     server.models = ("asr_stream", "vad", "encoder", "decoder")
     one = Watcher(server, server.models)
     dead = {"asr_stream", "encoder", "decoder"}
-    if told == "by the kernel":
-        one._seen_dead = dict.fromkeys(dead, "its process")
-        one._death.set()
-    else:
-        server.probed = dict.fromkeys(dead, Answer.LOST)
-    await one.look()
-    assert server.loaded == ["encoder", "decoder", "asr_stream"]
+    # One a round: what the others said is old when one was loaded.
+    for number, name in enumerate(("encoder", "decoder", "asr_stream"), 1):
+        if told == "by the kernel":
+            one._seen_dead = dict.fromkeys(dead, "its process")
+            one._death.set()
+        else:
+            server.probed = dict.fromkeys(dead, Answer.LOST)
+        await one.look()
+        assert (len(server.loaded), server.loaded[-1]) == (number, name)
+        dead.remove(name)
+
+
+async def test_a_decoder_is_lost_when_it_stands_still_twice(monkeypatch):
+    """A machine that was frozen in the middle of a step finds it late, once."""
+    server = Server(monkeypatch)
+    one = Watcher(server, MODELS)
+    server.probed["decoder"] = Answer.STALLED
+    await rounds(one, 1)
+    server.probed["decoder"] = Answer.WORKING
+    await rounds(one, 1)
+    server.probed["decoder"] = Answer.STALLED
+    await rounds(one, 1)
+    assert not server.loaded
+    await rounds(one, 1)
+    assert server.loaded == ["decoder"]
 
 
 async def test_a_model_that_answers_with_errors_is_loaded_again_at_the_third(monkeypatch):

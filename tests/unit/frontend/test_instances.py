@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
-from frontend.triton.instances import Instances, processes_wanted
+from frontend.triton import instances as instances_module
+from frontend.triton.instances import Instances, kill, processes_wanted
 
 WAITS = "import time\nwhile True:\n    time.sleep(0.05)\n"
 COMPUTES = "while True:\n    pass\n"
@@ -24,7 +26,7 @@ def start(tmp_path):
         path = tmp_path / model / "1" / "model.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(code)
-        started.append(subprocess.Popen([sys.executable, str(path)]))
+        started.append(subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE))
         return started[-1]
 
     yield begin
@@ -136,20 +138,71 @@ def test_python_models_alone_have_processes_of_their_own():
     assert processes_wanted("", []) == 0
 
 
-async def test_of_two_only_the_one_that_stands_still_is_killed(start, instances):
-    standing, working = start("asr_stream"), start("asr_stream")
+async def test_of_two_only_the_one_that_is_stopped_stands_still(start, instances):
+    stopped, _ = start("asr_stream"), start("asr_stream")
     await seen(instances, "asr_stream")
-    standing.send_signal(signal.SIGSTOP)
+    stopped.send_signal(signal.SIGSTOP)
     await lacking(instances, "asr_stream")
-    await instances.kill("asr_stream")
-    assert standing.wait(10) == -signal.SIGKILL
-    assert working.poll() is None
+    assert [pid for pid, _ in await instances.standing("asr_stream")] == [stopped.pid]
 
 
-async def test_all_are_killed_where_none_is_stopped_and_no_other_models(start, instances):
-    deaf, other = [start("asr_stream"), start("asr_stream")], start("vad")
+async def test_the_same_where_they_were_never_seen_whole(start, instances):
+    working, stopped = start("asr_stream"), start("asr_stream")
+    stopped.send_signal(signal.SIGSTOP)
+    async with asyncio.timeout(20):
+        while working.pid not in instances._living:
+            assert not await instances.lacking(["asr_stream"])
+            await asyncio.sleep(0.02)
+    # It may have been stopped before it was a model's at all.
+    assert working.pid not in [pid for pid, _ in await instances.standing("asr_stream")]
+
+
+BEGINS_ANOTHER = """
+import subprocess, sys, time
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True).pid, flush=True)
+time.sleep(600)
+"""
+
+
+async def test_where_none_is_stopped_all_stand_still_with_what_they_have_begun_and_no_other_models(start, instances):
+    first, other = start("asr_stream", BEGINS_ANOTHER), start("vad")
+    begun = psutil.Process(int(await asyncio.to_thread(first.stdout.readline)))
+    deaf = [first, start("asr_stream")]
     await seen(instances, "asr_stream")
     await seen(instances, "vad")
-    await instances.kill("asr_stream")
+    standing = await instances.standing("asr_stream")
+    assert {pid for pid, _ in standing} == {*(one.pid for one in deaf), begun.pid}
+    for one in standing:
+        kill(*one)
     assert [one.wait(10) for one in deaf] == [-signal.SIGKILL] * 2
+    psutil.wait_procs([begun], timeout=10)
+    assert not begun.is_running()
     assert other.poll() is None
+
+
+@pytest.mark.parametrize("has_descriptors", [True, False])
+def test_another_process_of_the_same_number_is_not_killed(start, monkeypatch, has_descriptors):
+    if not has_descriptors:
+        monkeypatch.setattr(os, "pidfd_open", lambda pid: (_ for _ in ()).throw(OSError(38, "not here")))
+    process = start("vad")
+    kill(process.pid, "1")
+    time.sleep(0.1)
+    assert process.poll() is None
+    kill(process.pid, instances_module._stat(process.pid)[instances_module.STARTED])
+    assert process.wait(10) == -signal.SIGKILL
+    kill(process.pid, "1")
+
+
+async def test_what_was_unloaded_is_killed_when_it_has_computed_nothing_for_long(start, instances, monkeypatch):
+    monkeypatch.setattr(instances_module, "RETIRED_S", 0.3)
+    working, waiting = start("vad", COMPUTES), start("asr_stream")
+    start("asr_stream")
+    await seen(instances, "vad")
+    await seen(instances, "asr_stream")
+    for model in ("vad", "asr_stream"):
+        instances.retire(model)
+    async with asyncio.timeout(20):
+        while waiting.poll() is None:
+            instances.end_retired()
+            await asyncio.sleep(0.05)
+    assert working.poll() is None
