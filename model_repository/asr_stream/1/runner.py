@@ -228,6 +228,10 @@ class Runner:
         if line.responder is not None:
             line.responder.close()
             line.responder = None
+        # It speaks by its line, which has it: by themselves both would stay, with the sound of an utterance, until
+        # Python looks for such circles.
+        del line.session
+        line.task = None
 
     async def _watch(self) -> None:
         while True:
