@@ -20,8 +20,9 @@ from perf.chaos.ledger import Entry, balance
 from perf.chaos.stage import Stage
 from perf.chaos.traffic import CHUNK, PACE, PATIENCE_S, RATE_HZ, Talk, Traffic, by_file, prepared
 
-# Of what there is to hear: before the first count, which is of a server at work for a while.
-WARM_UP_SHARE = 0.15
+# Of what there is to hear: before the first count, which is of a server at work for a while. The frontend's memory has
+# reached what it stays at after half an hour of speech.
+WARM_UP_SHARE = 0.5
 # How many of each speak at a time, and how many go away in the middle, without a word.
 SOCKETS, REALTIME, FILES, VANISHING = 9, 4, 1, 2
 # Each of the talks as so many files at the same time, before anything is counted.
