@@ -28,6 +28,7 @@ from perf.results import kept, write_json
 PARTS = ("faults", "hostile", "overload", "soak")
 # A wedged model is given up sooner than where its line may be a minute long.
 HANG_S = "10"
+PAGE = "# What it withstood"
 QUICK = ("SIGKILL vad", "SIGKILL decoder", "SIGKILL asr_stream", "SIGKILL frontend", "wire cut", "full disk")
 
 
@@ -44,7 +45,7 @@ def run(arguments: Namespace) -> int:
     """Kill, stop, wedge, fill, cut and shift what a server is made of, each under mixed live and file load, and keep
     books of every utterance and file. The exit status is 1 where anything was lost, doubled, wrong or not healed."""
     found: dict[str, Any] = dict(kept(arguments.json, "chaos."))
-    arguments.page = ["# What this run withstood"]
+    arguments.tables = _tables_beside(arguments.json)
     good = True
     if "faults" in arguments.only:
         told = asyncio.run(_faults(arguments))
@@ -124,14 +125,24 @@ async def _soak(arguments: Namespace) -> tuple[bool, dict[str, Any]]:
 
 def _show(arguments: Namespace, title: str, rows: list[dict[str, Any]]) -> None:
     print(table(rows))
-    arguments.page += [f"## {title}", table(rows)]
+    arguments.tables[title] = table(rows)
 
 
 def _write(arguments: Namespace, found: dict[str, Any]) -> None:
-    """The figures of all parts there ever were, and this run's tables beside them."""
+    """The figures and tables of all parts there ever were."""
     write_json(arguments.json, found)
     if arguments.json is not None and arguments.json.is_file():
-        arguments.json.with_suffix(".md").write_text("\n\n".join(arguments.page) + "\n", encoding="utf-8")
+        parts = (f"## {title}\n\n{rows}" for title, rows in arguments.tables.items())
+        arguments.json.with_suffix(".md").write_text("\n\n".join([PAGE, *parts]) + "\n", encoding="utf-8")
+
+
+def _tables_beside(path: Path | None) -> dict[str, str]:
+    """By title, those that an earlier run left beside its figures."""
+    page = path.with_suffix(".md") if path is not None else None
+    if page is None or not page.is_file():
+        return {}
+    parts = page.read_text(encoding="utf-8").split("\n## ")[1:]
+    return {title: rows.strip() for title, _, rows in (part.partition("\n") for part in parts)}
 
 
 def _told(figures: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,11 @@ import asyncio
 import os
 import subprocess
 import sys
+from argparse import Namespace
 
 import pytest
 
+from perf.chaos import benchmark
 from perf.chaos.census import Census, Count
 from perf.chaos.ledger import Entry, balance
 from perf.chaos.overload.generator import Answers, Target, closed_loop, open_loop
@@ -155,3 +157,16 @@ def test_a_seed_repeats_faults_and_traffic_in_another_process():
     ]
     assert told[0] == told[1]
     assert len(set(told[0].splitlines())) == 20
+
+
+def test_a_part_that_runs_again_leaves_the_tables_of_the_others(tmp_path):
+    path = tmp_path / "chaos.json"
+    for title, rows in (("Faults", [{"fault": "one", "lost": 0}]), ("Endurance", [{"process": "vad"}])):
+        arguments = Namespace(json=path, tables=benchmark._tables_beside(path))
+        benchmark._show(arguments, title, rows)
+        benchmark._write(arguments, {"chaos.lost": 0})
+    benchmark._show(arguments, "Faults", [{"fault": "two", "lost": 1}])
+    benchmark._write(arguments, {"chaos.lost": 1})
+    page = path.with_suffix(".md").read_text()
+    assert page.index("## Faults") < page.index("| two | 1 |") < page.index("## Endurance") < page.index("| vad |")
+    assert "one" not in page
