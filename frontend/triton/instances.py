@@ -45,6 +45,17 @@ class ModelProcess:
     at: float = field(default_factory=time.monotonic)
     active: float = field(default_factory=time.monotonic)
 
+    def look(self) -> str:
+        """The kernel's letter for how it is, that of a dead one where it is gone; and note whether it computes."""
+        fields, now = _stat(self.pid), time.monotonic()
+        if fields is None or fields[STARTED] != self.started:
+            return DEAD[-1]
+        ticks = _ticks(fields)
+        if fields[STATE] in AT_WORK or ticks - self.ticks > LEAST_SHARE * TICKS_PER_S * (now - self.at):
+            self.active = now
+        self.ticks, self.at = ticks, now
+        return fields[STATE]
+
 
 class Instances:
     """Of the models of one server whose processes can be seen."""
@@ -58,9 +69,8 @@ class Instances:
         self._living: dict[int, ModelProcess] = {}
         # Of whom all processes were seen once: whose never were may not be seen from here.
         self._seen: set[str] = set()
-        # Of models that were unloaded, which Triton may keep for ever where one of the same model has died: when each
-        # was seen to compute last, and its processor time by then.
-        self._retired: dict[tuple[int, str], tuple[float, int]] = {}
+        # Of models that were unloaded: Triton may keep them for ever where one of the same model has died.
+        self._retired: list[ModelProcess] = []
 
     async def lacking(self, models: Iterable[str]) -> dict[str, str]:
         """Of models that are loaded, those with fewer living processes than they have to have, and what they lack.
@@ -87,11 +97,9 @@ class Instances:
 
     def retire(self, model: str) -> None:
         """It is unloaded: whoever of its processes is still there is none any more."""
-        now = time.monotonic()
-        self._retired |= {
-            (one.pid, one.started): (now, one.ticks) for one in self._living.values() if one.model == model
-        }
-        self._living = {pid: one for pid, one in self._living.items() if one.model != model}
+        for one in [one for one in self._living.values() if one.model == model]:
+            one.active = time.monotonic()
+            self._retired.append(self._living.pop(one.pid))
 
     async def standing(self, model: str) -> list[tuple[int, str]]:
         """Which processes of a model stand still, by number and beginning: those that are stopped, or all where none
@@ -110,16 +118,12 @@ class Instances:
 
     def end_retired(self) -> None:
         """End what was unloaded, and has computed nothing for so long that it waits for nothing any more."""
-        for (pid, started), (since, before) in [*self._retired.items()]:
-            fields = _stat(pid)
-            if fields is None or fields[STARTED] != started or fields[STATE] in DEAD:
-                del self._retired[pid, started]
-            elif (ticks := _ticks(fields)) != before:
-                self._retired[pid, started] = time.monotonic(), ticks
-            elif time.monotonic() - since > RETIRED_S:
-                kill(pid, started)
+        self._retired = [one for one in self._retired if one.look() not in DEAD]
+        for one in self._retired:
+            if time.monotonic() - one.active > RETIRED_S:
+                kill(one.pid, one.started)
                 # Once: a driver may hold it.
-                self._retired[pid, started] = math.inf, ticks
+                one.active = math.inf
 
     def _lacking(self, models: Iterable[str]) -> dict[str, str]:
         found = {}
@@ -131,24 +135,18 @@ class Instances:
 
     def _note(self) -> None:
         """How those that are known are now."""
-        now = time.monotonic()
         for one in [*self._living.values()]:
-            fields = _stat(one.pid)
-            if fields is None or fields[STARTED] != one.started or fields[STATE] in NOT_LIVING:
+            if one.look() in NOT_LIVING:
                 del self._living[one.pid]
-                continue
-            ticks = _ticks(fields)
-            if fields[STATE] in AT_WORK or ticks - one.ticks > LEAST_SHARE * TICKS_PER_S * (now - one.at):
-                one.active = now
-            one.ticks, one.at = ticks, now
 
     def _search(self) -> None:
         """Look for those that are not known yet, among all processes: only where some are lacking."""
         server = str(self._server())
+        retired = {(one.pid, one.started) for one in self._retired}
         for pid, fields in _processes():
             if fields[PARENT] != server or pid in self._living or fields[STATE] in NOT_LIVING:
                 continue
-            if (pid, fields[STARTED]) not in self._retired and (model := _model(pid)):
+            if (pid, fields[STARTED]) not in retired and (model := _model(pid)):
                 self._living[pid] = ModelProcess(pid, model, fields[STARTED], _ticks(fields))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 
 from frontend.triton import probes
 from frontend.triton.canaries import Canaries
@@ -14,10 +13,9 @@ from frontend.triton.pace import Pace
 from frontend.triton.probes import Answer
 from frontend.triton.profiles import SERVED
 
-# One may be our own: somebody stopped us, and the question's deadline went by.
-LEAST_SILENCES = 2
-# A machine that was frozen in the middle of a step finds it late when it goes on.
-LEAST_STALLS = 2
+# In a row. One silence may be our own: somebody stopped us, and the question's deadline went by. One stall may be the
+# machine's: it was frozen in the middle of a step, which is late when it goes on.
+LEAST_TIMES = 2
 
 
 class Judgement:
@@ -30,15 +28,14 @@ class Judgement:
         self._instances = instances
         self._answered: dict[str, float] = {}
         self._executions: dict[str, int] = {}
-        self._silences: Counter[str] = Counter()
-        self._stalls: Counter[str] = Counter()
+        # What each answered last, and how often in a row.
+        self._in_a_row: dict[str, tuple[Answer, int]] = {}
 
     def forget(self, name: str) -> None:
         """It was loaded again."""
         self._answered.pop(name, None)
         self._executions.pop(name, None)
-        self._silences.pop(name, None)
-        self._stalls.pop(name, None)
+        self._in_a_row.pop(name, None)
 
     async def note_progress(self, answers: dict[str, Answer]) -> None:
         """A request that was in a process as that died may block its model, and nothing then says why questions get no
@@ -54,17 +51,18 @@ class Judgement:
         """Why a model is lost, or nothing where it is not."""
         now = time.monotonic()
         last = self._answered.setdefault(name, now)
-        self._silences[name] = self._silences[name] + 1 if answer is Answer.SILENT else 0
-        self._stalls[name] = self._stalls[name] + 1 if answer is Answer.STALLED else 0
+        before, times = self._in_a_row.get(name, (answer, 0))
+        times = times + 1 if before is answer else 1
+        self._in_a_row[name] = answer, times
         if answer in probes.WELL:
             self._answered[name] = now
         elif answer is Answer.LOST:
             return "its process does not answer"
-        elif answer is Answer.STALLED and self._stalls[name] >= LEAST_STALLS:
+        elif answer is Answer.STALLED and times >= LEAST_TIMES:
             return "it has work and does not go on with it"
         elif answer is Answer.FAILED:
             return "it answers with nothing but errors"
-        elif self._silences[name] >= LEAST_SILENCES and now - last > self._patience_s(name):
+        elif answer is Answer.SILENT and times >= LEAST_TIMES and now - last > self._patience_s(name):
             return f"it has not answered for {now - last:.0f} s"
         return ""
 

@@ -180,3 +180,15 @@ def run(made, sequences, timeout_s=60):
         assert one.listener.done.wait(timeout_s)
         assert one.listener.error is None
     return [one.listener.ids for one in sequences]
+
+
+def stop_as_it_submits(made, monkeypatch):
+    """Let an engine end just where `submit` has found it running and has not put the request yet."""
+    enter = made.room.enter
+
+    def enter_while_it_stops(priority):
+        enter(priority)
+        made.stop()
+
+    monkeypatch.setattr(made.room, "enter", enter_while_it_stops)
+    return enter

@@ -33,15 +33,8 @@ def test_stopping_answers_what_was_submitted_and_not_yet_seen():
 
 
 def test_a_request_between_the_check_and_the_queue_is_refused_and_leaves_its_place(monkeypatch):
-    """The engine's thread ends just where `submit` has found it running and has not put the request yet."""
     made = kit.make_engine(places=kit.waiting_room.WaitingRoom({2: 0}, {}, 1))
-    enter = made.room.enter
-
-    def enter_while_it_stops(priority):
-        enter(priority)
-        made.stop()
-
-    monkeypatch.setattr(made.room, "enter", enter_while_it_stops)
+    enter = kit.stop_as_it_submits(made, monkeypatch)
     with pytest.raises(kit.engine.EngineStopped, match="the decoder is stopping"):
         made.submit(kit.make_sequence(1))
     enter(2)

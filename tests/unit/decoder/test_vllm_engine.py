@@ -286,15 +286,8 @@ def test_stopped_it_tells_who_is_left(script):
 
 
 def test_a_request_that_comes_as_it_stops_is_refused_and_leaves_its_place(script, monkeypatch):
-    """It ends just where `submit` has found it running and has not handed the request over yet."""
     made = make_engine(script, max_running=1, places={2: 0})
-    enter = made.room.enter
-
-    def enter_while_it_stops(priority):
-        enter(priority)
-        made.stop()
-
-    monkeypatch.setattr(made.room, "enter", enter_while_it_stops)
+    enter = kit.stop_as_it_submits(made, monkeypatch)
     with pytest.raises(kit.engine.EngineStopped, match="the decoder is stopping"):
         made.submit(kit.make_sequence(1))
     enter(2)
