@@ -49,8 +49,7 @@ def test_no_choice_holds_more_of_its_logits_than_is_counted(choice):
     judged = picker.judged(step, kind, fields, torch.from_numpy(fields))
     hidden = torch.zeros(rows, CONFIG.hidden_size, dtype=torch.bfloat16)
     with torch.inference_mode():
-        # On a busy machine what is freed may be told behind the allocation after it, which adds to one count in many.
-        most = min(most_allocated(lambda: picker._pick(hidden, judged)) for _ in range(3))
+        most = most_allocated(lambda: picker._pick(hidden, judged))
     counted = step_memory.judged_bytes(CONFIG, 2)
     assert most < counted
     if choice.kind is kit.step.Kind.PLAIN:

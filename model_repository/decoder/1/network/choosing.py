@@ -54,21 +54,27 @@ def choose(logits: Tensor, draws: Draws | None, is_end: Tensor) -> tuple[Tensor,
 def gumbel(seeds: Tensor, numbers: Tensor, size: int) -> Tensor:
     """float32 [R, size] of Gumbel noise: the argument of the maximum of log-probabilities with it is a draw from them
     (Gumbel, 1954), in one pass and without a sum over the row."""
-    keys = _mixed(_mixed(seeds) + numbers * GOLDEN)
+    keys = _mix(_mix(seeds.clone()) + numbers * GOLDEN)
     places = torch.arange(1, size + 1, device=seeds.device) * GOLDEN
     # As many bits as a float32 has room for, so that none becomes 1.
-    bits = _shifted(_mixed(keys[:, None] + places[None, :]), 41)
+    bits = _shifted(_mix(keys[:, None] + places[None, :]), 41)
     uniform = (bits.float() + 0.5) * 2.0**-23
     return -torch.log(-torch.log(uniform))
 
 
-def _mixed(x: Tensor) -> Tensor:
-    """SplitMix64's finalizer; int64 products wrap around as unsigned ones do."""
-    x = (x ^ _shifted(x, 30)) * FIRST
-    x = (x ^ _shifted(x, 27)) * SECOND
-    return x ^ _shifted(x, 31)
+def _mix(x: Tensor) -> Tensor:
+    """SplitMix64's finalizer, in place: of a step's rows times the vocabulary there is room for one beside its shift.
+    int64 products wrap around as unsigned ones do."""
+    x ^= _shifted(x, 30)
+    x *= FIRST
+    x ^= _shifted(x, 27)
+    x *= SECOND
+    x ^= _shifted(x, 31)
+    return x
 
 
 def _shifted(x: Tensor, by: int) -> Tensor:
     """Shifted right with zeros from the left, as unsigned numbers are."""
-    return (x >> by) & ((1 << (64 - by)) - 1)
+    shifted = x >> by
+    shifted &= (1 << (64 - by)) - 1
+    return shifted
