@@ -10,8 +10,9 @@ SAMPLE_RATE_HZ = 16_000
 def later(event: dict[str, Any], samples: int) -> dict[str, Any]:
     """The same event of a stream that began so many samples after its session."""
     event = dict(event)
-    if "resume_sample" in event:
-        event["resume_sample"] += samples
+    for name in ("resume_sample", "due_sample"):
+        if name in event:
+            event[name] += samples
     for name in ("start", "end"):
         if f"{name}_sample" in event:
             event[f"{name}_sample"] += samples

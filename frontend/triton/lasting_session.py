@@ -32,6 +32,8 @@ WELL_AFTER_S = 60.0
 CAUGHT_UP_S = 10.0
 
 BYTES_PER_S = 2 * 16_000
+# Sound waits no longer for what is due later.
+MOST_GATHERED_S = 1.0
 
 
 class LastingSession:
@@ -50,17 +52,21 @@ class LastingSession:
         heard: Callable[[str, float], None] | None = None,
     ) -> None:
         """connected: the connection there is, asked again where this one is lost; without it nothing is resumed.
-        gather_s: how long sound may wait for more of it; 0: each `send` is a request. heard: told of each partial and
-        final, `first_partial` too, and the seconds since the sound that it covers had come.
+        gather_s: how long sound may wait for more of it, and longer while the server has told with which sample there
+        may be more to say; 0: each `send` is a request. heard: told of each partial and final, `first_partial` too, and
+        the seconds since the sound that it covers had come.
         """
         self._request_id = request_id
         self._connected = connected
         self._gather_s = gather_s
-        # Sound that waits for more, in order; and when other sound went on its way last.
+        # Sound that waits for more, in order; when other sound went on its way last, and how much in all.
         self._waiting: list[bytes] = []
         self._num_waiting = 0
         self._timer: asyncio.TimerHandle | None = None
         self._passed_at = -math.inf
+        self._num_passed = 0
+        # Up to here there is nothing to say, as the server told.
+        self._num_due = 0
         self._heard = heard
         self._delays = Delays(self._observed) if heard is not None else None
         self._journal = Journal()
@@ -103,18 +109,40 @@ class LastingSession:
                 self._gather(pcm16)
                 return
         self._pass_on()
+        if parameters:
+            # Other settings may want something sooner.
+            self._num_due = 0
         self._request(pcm16, parameters or {}, end=end, tell_heard=tell_heard)
 
     def _gather(self, pcm16: bytes) -> None:
-        """Send it with what comes next. What comes after a pause goes at once, as does as much as is spoken in the time
-        that it may wait, and nothing waits longer, whether more comes or not."""
+        """Send it with what comes next. What comes after a pause goes at once, as does what is due, or else as much as
+        is spoken in the time that it may wait; and nothing waits longer, whether more comes or not."""
         self._waiting.append(pcm16)
         self._num_waiting += len(pcm16)
-        is_due = self.sound_at - self._passed_at >= self._gather_s
-        if is_due or self._num_waiting >= self._gather_s * BYTES_PER_S:
+        after_pause = not self._due_s and self.sound_at - self._passed_at >= self._gather_s
+        if after_pause or self._num_waiting >= (self._due_s or self._gather_s) * BYTES_PER_S:
             self._pass_on()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._gather_s, self._pass_on)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Pass on what waits, in time. For what is due there is some more: sound may come a little late."""
+        self._timer = asyncio.get_running_loop().call_later(self._due_s + self._gather_s, self._pass_on)
+
+    @property
+    def _due_s(self) -> float:
+        """How much sound there is nothing to say of, behind what was passed on; 0 where that is not known."""
+        due_s = (self._num_due - self._num_passed) / BYTES_PER_S
+        return min(due_s, MOST_GATHERED_S) if self._gather_s and due_s > 0 else 0.0
+
+    def _learn(self, due: int | None) -> None:
+        """Up to this sample there is nothing to say."""
+        if due is None:
+            return
+        self._num_due = 2 * due
+        if self._timer is not None:
+            self._timer.cancel()
+            self._wait()
 
     def _pass_on(self) -> None:
         """What waits is waited for no longer."""
@@ -129,6 +157,7 @@ class LastingSession:
             self._request(pcm16, {}, end=False, tell_heard=False)
 
     def _request(self, pcm16: bytes, parameters: Mapping[str, Any], *, end: bool, tell_heard: bool) -> None:
+        self._num_passed += len(pcm16)
         number = self._journal.note(pcm16, parameters, end=end)
         if self._stream is not None:
             self._stream.send(pcm16, parameters, end=end, tell_heard=tell_heard, number=number)
@@ -180,6 +209,7 @@ class LastingSession:
                         self._journal.refused(number)
                     told = self._journal.told(event)
                     if told is not None:
+                        self._learn(told.pop("due_sample", None))
                         if self._delays is not None:
                             self._delays.told(told, time.monotonic())
                         yield told
@@ -230,6 +260,7 @@ class LastingSession:
 
     async def _abandon(self) -> None:
         stream, self._stream = self._stream, None
+        self._num_due = 0
         if stream is not None:
             await stream.close()
 

@@ -54,7 +54,7 @@ class Endpointer:
         if not self.speaking:
             if self._run_start >= 0 and self._position - self._run_start >= settings.min_speech_ms * SAMPLES_PER_MS:
                 return self._start()
-        elif self._silence_start >= 0 and self._position - self._silence_start >= settings.silence_ms * SAMPLES_PER_MS:
+        elif self._silence_start >= 0 and self._position - self._silence_start >= settings.silence:
             return self.stop(self._silence_start)
         return None
 
@@ -80,6 +80,16 @@ class Endpointer:
             return None
         end = max(self._silence_start + settings.padding, start + 1)
         return end if end <= self._position else None
+
+    def next_change(self, settings: Settings) -> int:
+        """The first sample at which the utterance may have ended, or, in a pause, at which it is known where it will
+        end if nothing more is said."""
+        pause = self._silence_start if self._silence_start >= 0 else self._position
+        known = pause + settings.padding
+        ends = pause + settings.silence
+        change = known if self._silence_start >= 0 and self._position < known < ends else ends
+        # It turns out at the end of a window.
+        return self._position + max(1, -(-(change - self._position) // WINDOW)) * WINDOW
 
     def start_early(self) -> Transition | None:
         """Take a beginning that is still shorter than min_speech_ms for speech, because no more will come."""

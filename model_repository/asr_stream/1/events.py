@@ -26,7 +26,10 @@ def place(utterance: Utterance, end: int) -> Event:
     return {"utterance": utterance.number, **at("start", utterance.start), **at("end", end)}
 
 
-def partial(utterance: Utterance, end: int, heard: Heard, stable: str, unstable: str, checkpoint: str) -> Event:
+def partial(
+    utterance: Utterance, end: int, heard: Heard, stable: str, unstable: str, checkpoint: str, due: int
+) -> Event:
+    """due: the first sample with which there may be more to say."""
     return {
         "type": "partial",
         "text": heard.text,
@@ -35,6 +38,7 @@ def partial(utterance: Utterance, end: int, heard: Heard, stable: str, unstable:
         "language": heard.language,
         "checkpoint": checkpoint,
         **place(utterance, end),
+        "due_sample": due,
     }
 
 

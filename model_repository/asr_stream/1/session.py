@@ -215,7 +215,14 @@ class Session:
         self._speaking = Speaking(utterance, self._say, self._limits, self._aligning, self._voices)
         self._pacing.begin(start)
         self._buffer.drop_before(start)
-        self._say({"type": "speech_started", "utterance": self._num_utterances, **at("start", start)})
+        self._say(
+            {
+                "type": "speech_started",
+                "utterance": self._num_utterances,
+                **at("start", start),
+                "due_sample": start + self._settings.partial_interval,
+            }
+        )
 
     def _open_without_vad(self) -> None:
         # Silence that was judged before `vad` was turned off is forgotten by now.
@@ -282,12 +289,18 @@ class Session:
         if early is not None and not speaking.has_final(early):
             # The final is computed while the pause runs that will end the utterance, or not.
             await self._pacing.turn()
-            if await speaking.finish_early(early, self._settings):
+            if await speaking.finish_early(early, self._settings, self._due(early)):
                 self._pacing.heard(early)
         elif self._pacing.is_due(end, self._settings, self._endpointer.last_voice):
             await self._pacing.turn()
-            if await speaking.step(end, self._settings):
+            if await speaking.step(end, self._settings, self._due(end)):
                 self._pacing.heard(end)
+
+    def _due(self, heard_to: int) -> int:
+        """The first sample with which there is to be more than a hypothesis up to this one, another one or a final:
+        whoever sends what comes before it in one piece hears nothing later."""
+        due = heard_to + self._settings.partial_interval
+        return min(due, self._endpointer.next_change(self._settings)) if self._settings.vad == "on" else due
 
     async def _finish(self, end: int, reason: str) -> None:
         """Speak the utterance's final text, whatever it takes."""

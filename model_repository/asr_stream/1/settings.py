@@ -98,6 +98,11 @@ class Settings:
         return self.prefix_padding_ms * SAMPLES_PER_MS
 
     @property
+    def silence(self) -> int:
+        """Samples without voice that end an utterance."""
+        return self.silence_ms * SAMPLES_PER_MS
+
+    @property
     def max_utterance(self) -> int:
         """Samples of the longest utterance."""
         return int(self.max_utterance_s * SAMPLE_RATE_HZ)

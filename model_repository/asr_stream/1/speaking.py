@@ -58,8 +58,8 @@ class Speaking:
         """The utterance's first sample."""
         return self.utterance.start
 
-    async def step(self, end: int, settings: Settings) -> bool:
-        """Tell the hypothesis up to the sample `end`; false where it could not be had."""
+    async def step(self, end: int, settings: Settings, due: int) -> bool:
+        """Tell the hypothesis up to the sample `end`; false where it could not be had. due: told with it."""
         try:
             heard = await self.utterance.hypothesis(end, _options(settings), final=False)
         except RoomFailed as error:
@@ -67,16 +67,16 @@ class Speaking:
             logger.warning("a step of utterance %s failed: %s", self.utterance.name, error)
             await asyncio.sleep(RETRY_FIRST_S)
             return False
-        self._tell_partial(heard, end, settings)
+        self._tell_partial(heard, end, settings, due)
         return True
 
     def has_final(self, end: int) -> bool:
         """Whether the final up to this sample is known."""
         return self._final is not None and self._final[1] == end
 
-    async def finish_early(self, end: int, settings: Settings) -> bool:
+    async def finish_early(self, end: int, settings: Settings, due: int) -> bool:
         """Find the final up to the sample `end` before it is known that there is no more; false where it could not be
-        had."""
+        had. due: told with the partial that it may be."""
         if self._of_one_size(self._latest, end):
             self._final = self._latest
             self._ask_ahead(end, settings)
@@ -90,7 +90,7 @@ class Speaking:
         self._final = heard, end
         self._ask_ahead(end, settings)
         if not self._limits.two_sizes and (self._latest is None or self._latest[1] < end):
-            self._tell_partial(heard, end, settings)
+            self._tell_partial(heard, end, settings, due)
         return True
 
     def forget_hypotheses(self) -> None:
@@ -102,11 +102,11 @@ class Speaking:
         """Whether a partial up to this sample is its final as well."""
         return heard is not None and heard[1] == end and not self._limits.two_sizes
 
-    def _tell_partial(self, heard: Heard, end: int, settings: Settings) -> None:
+    def _tell_partial(self, heard: Heard, end: int, settings: Settings, due: int) -> None:
         self._latest = heard, end
         stable, unstable = self._stable.update(heard.text, settings.agreement)
         checkpoint = "fast" if self._limits.two_sizes else "accurate"
-        said = events.partial(self.utterance, end, heard, stable, unstable, checkpoint)
+        said = events.partial(self.utterance, end, heard, stable, unstable, checkpoint, due)
         self._say({**said, **self._debug(heard, settings)})
 
     async def finish(self, end: int, reason: str, settings: Settings, resume: int | None) -> None:

@@ -62,6 +62,28 @@ def test_a_pause_does_not_end_speech_that_goes_on():
     assert transitions(heard, silence_ms=640) == [("started", 0, 2), ("stopped", 25, 44)]
 
 
+@given(
+    st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.95]), min_size=1, max_size=60),
+    st.sampled_from([64, 300, 600]),
+    st.sampled_from([0, 100, 300, 900]),
+)
+def test_before_its_next_change_silence_says_nothing_new(heard, silence_ms, padding_ms):
+    settings = kit.Settings().changed({"silence_ms": silence_ms, "prefix_padding_ms": padding_ms})
+    endpointer = kit.endpointing.Endpointer()
+    for probability in heard:
+        endpointer.push(probability, settings)
+    if not endpointer.speaking:
+        return
+    due, known = endpointer.next_change(settings), endpointer.end_if_silence_lasts(0, settings)
+    is_pausing = endpointer.silence_start >= 0
+    while True:
+        stopped = endpointer.push(0.0, settings)
+        ahead = endpointer.end_if_silence_lasts(0, settings)
+        if stopped is not None or (is_pausing and ahead != known):
+            break
+    assert endpointer.position == due
+
+
 @given(st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.95]), max_size=200))
 def test_starts_and_stops_alternate_and_go_forward(heard):
     found = transitions(heard, silence_ms=160)

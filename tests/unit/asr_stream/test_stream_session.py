@@ -126,6 +126,25 @@ async def test_any_chunks_give_exact_texts(rooms, offline, english, chinese, see
     check_exact(events, pcm, offline)
 
 
+@pytest.mark.parametrize("changes", [{}, {"partial_interval_ms": 200}, {"silence_ms": 200}, {"vad": "off"}])
+async def test_nothing_is_said_of_an_utterance_before_it_is_due(rooms, english, chinese, changes):
+    pcm = np.concatenate([silence(0.5), english, silence(1.2), chinese, silence(0.3), english[:30_000], silence(1)])
+    fed, due, num_checked = Fed(rooms, **changes), 0, 0
+    for start in range(0, pcm.size, 160):
+        told = len(fed.events)
+        fed.session.push(pcm[start : start + 160])
+        await fed.settle()
+        for event in fed.events[told:]:
+            if event["type"] in ("partial", "speech_stopped"):
+                # Of a pause that has begun since, what may become the final is told as soon as it is known.
+                is_ahead = event["type"] == "partial" and event["end_sample"] < due
+                assert is_ahead or due <= start + 160, event
+                num_checked += 1
+            due = event.get("due_sample", 0)
+    await fed.end()
+    assert num_checked > 15
+
+
 async def test_single_samples_are_chunks_too(rooms, offline, english):
     pcm = english[8_000:24_000]
     fed = Fed(rooms, vad="off")

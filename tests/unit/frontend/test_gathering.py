@@ -17,7 +17,7 @@ MESSAGE = 640
 
 
 class Triton:
-    """Takes requests; what it was sent is in `requests`."""
+    """Takes requests, and says what it is told to."""
 
     def __init__(self):
         self.renewals = Renewals()
@@ -85,6 +85,78 @@ async def test_the_last_sound_does_not_wait_for_more(triton):
     session.send(message(2))
     assert await triton.request() == (message(1), {})
     assert await triton.request() == (message(2), {})
+    await session.close()
+
+
+async def test_up_to_what_is_due_sound_goes_together_and_no_further(triton):
+    session = LastingSession(triton, "name", gather_s=0.06)
+    session.send(message(1))
+    session._learn(due=5 * MESSAGE // 2)
+    for number in range(2, 8):
+        # Longer than sound may wait of which nothing is known.
+        await asyncio.sleep(0.08 if number < 4 else 0)
+        session.send(message(number))
+    session._passed_at = math.inf
+    assert await triton.request() == (message(1), {})
+    assert await triton.request() == (b"".join(map(message, range(2, 6))), {})
+    # What follows waits as long as any.
+    assert await triton.request() == (b"".join(map(message, range(6, 8))), {})
+    await session.close()
+
+
+async def test_what_waits_already_waits_for_what_is_due(triton):
+    session = LastingSession(triton, "name", gather_s=0.05)
+    session.send(message(1))
+    session._passed_at = math.inf
+    session.send(message(2))
+    session._learn(due=10 * MESSAGE // 2)
+    assert await triton.request() == (message(1), {})
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(triton._coming.__anext__(), 0.12)
+    await session.close()
+
+
+async def test_what_is_due_waits_for_no_sound_that_does_not_come(triton):
+    session = LastingSession(triton, "name", gather_s=0.05)
+    session.send(message(1))
+    session._passed_at = math.inf
+    session._learn(due=5 * MESSAGE // 2)
+    session.send(message(2))
+    assert await triton.request() == (message(1), {})
+    assert await triton.request() == (message(2), {})
+    await session.close()
+
+
+async def test_nothing_waits_longer_than_a_second_for_what_is_due(triton):
+    session = LastingSession(triton, "name", gather_s=FOR_EVER_S)
+    session.send(message(1))
+    session._learn(due=60 * 16_000)
+    for number in range(2, 53):
+        session.send(message(number))
+    assert await triton.request() == (message(1), {})
+    assert await triton.request() == (b"".join(map(message, range(2, 52))), {})
+    await session.close()
+
+
+async def test_where_each_message_is_a_request_nothing_waits_for_what_is_due(triton):
+    session = LastingSession(triton, "name")
+    session.send(message(1))
+    session._learn(due=16_000)
+    session.send(message(2))
+    assert await triton.request() == (message(1), {})
+    assert await triton.request() == (message(2), {})
+    await session.close()
+
+
+async def test_commands_do_not_wait_for_what_is_due(triton):
+    session = LastingSession(triton, "name", gather_s=FOR_EVER_S)
+    session.send(message(1))
+    session._learn(due=16_000)
+    session.send(message(2))
+    session.send(parameters={"command": "flush"})
+    assert await triton.request() == (message(1), {})
+    assert await triton.request() == (message(2), {})
+    assert await triton.request() == (b"", {"command": "flush"})
     await session.close()
 
 
