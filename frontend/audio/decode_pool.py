@@ -26,7 +26,7 @@ LEAVE_S = 2.0
 PATIENCE = 4
 LOOK_S = 0.5
 # How much nicer its threads are: the event loop of the same process carries live speech, and refuses what is too much.
-NICENESS = 5
+NICENESS = 10
 
 
 class DecodersBusy(Exception):
