@@ -128,6 +128,12 @@ class Parameters(Declared):
     )
     max_step_ms: float = parameter(2000.0, "Prompts of files may make a step last so long.", on_cuda=200.0, low=0)
     live_step_ms: float = parameter(10.0, "The same while live sequences come.", on_cuda=40.0, low=0)
+    live_alone_ms: float = parameter(
+        100.0,
+        "Files take no part in steps of live sequences, until they have waited so long for one; 0: in each of them.",
+        on_cuda=0.0,
+        low=0,
+    )
     stream_interval_ms: float = parameter(
         10.0,
         "The first text goes out at once; what follows within this time goes out together. A response has its price "

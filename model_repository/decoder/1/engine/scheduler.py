@@ -21,7 +21,8 @@ LIVE_WINDOW_S = 30.0
 class SchedulerLimits:
     """max_running: sequences at a time; max_step_tokens: rows of one step; live_step_tokens: rows that prompts and
     drafts of less urgent sequences may add to a step in which a live one takes part; max_step_s: what
-    those may make any step last, and live_step_s: while live ones come; aging_s: of those that have waited so long,
+    those may make any step last, and live_step_s: while live ones come; live_alone_s: steps of live sequences leave the
+    others out, until these have waited so long for one; aging_s: of those that have waited so long,
     one at a time goes first, so that nothing starves and yet no crowd of old files stands before live speech;
     session_idle_s: what an unused session keeps is forgotten after this.
     """
@@ -31,6 +32,7 @@ class SchedulerLimits:
     live_step_tokens: int = 8
     max_step_s: float = 2.0
     live_step_s: float = 0.2
+    live_alone_s: float = 0.0
     aging_s: float = 10.0
     session_idle_s: float = 60.0
 
@@ -59,6 +61,8 @@ class Scheduler:
         self._risen: Sequence | None = None
         self.pace = StepPace()
         self._last_live = -LIVE_WINDOW_S
+        # When others than live sequences could last be part of a step.
+        self._all_took_part = 0.0
 
     def add(self, sequence: Sequence) -> None:
         if sequence.priority == LIVE:
@@ -72,7 +76,7 @@ class Scheduler:
         # Whose last token is on its way has nothing more to compute.
         lengths: dict[Sequence, int] = {}
         longer = []
-        for sequence in self.running:
+        for sequence in self._taking_part(now):
             if sequence.is_full:
                 continue
             num_pending = sequence.num_pending
@@ -92,6 +96,15 @@ class Scheduler:
             budget -= length
             budget_of_others = min(budget, budget_of_others - (length if sequence.priority > LIVE else 0))
         return [Chunk(sequence, length) for sequence, length in lengths.items()]
+
+    def _taking_part(self, now: float) -> list[Sequence]:
+        """Whose tokens may be in the next step."""
+        urgent = [sequence for sequence in self.running if self._level(sequence) <= LIVE]
+        has_live = any(sequence.priority == LIVE and not sequence.is_full for sequence in urgent)
+        if has_live and now - self._all_took_part < self.limits.live_alone_s:
+            return urgent
+        self._all_took_part = now
+        return self.running
 
     def _rows_beside_live(self, now: float, num_decoding: int) -> int:
         """Rows of prompts and drafts that sequences which are not live may add to the next step."""

@@ -71,6 +71,7 @@ def _build_ours(parameters: Parameters, folder: Path) -> Built:
         live_step_tokens=parameters.live_step_tokens,
         max_step_s=parameters.max_step_ms / 1000,
         live_step_s=parameters.live_step_ms / 1000,
+        live_alone_s=parameters.live_alone_ms / 1000,
         aging_s=parameters.aging_s,
         session_idle_s=parameters.session_idle_s,
     )

@@ -25,6 +25,7 @@ WITHOUT_MEANING = (
     "live_step_tokens",
     "max_step_ms",
     "live_step_ms",
+    "live_alone_ms",
     "hotword_nats",
 )
 # By vLLM's name, which parameter says it; "": nothing does, because requests are answered by it.
