@@ -14,7 +14,7 @@ WINDOW = 512
 CONTEXT = 64
 HIDDEN = 128
 # A run's memory grows with its windows, 16 kB each, and stays with the process: an hour's clip must not take it all.
-# Its time does too, 30 us each on one core, and others wait meanwhile.
+# Its time does too, 17 us each on one core, and others wait meanwhile.
 WINDOWS_PER_RUN = 256
 # Everything a stream carries over: hidden and cell state, the last samples heard, then samples not yet judged.
 STATE_HEAD = 2 * HIDDEN + CONTEXT
