@@ -1,9 +1,10 @@
 """Work of many requests in short runs: what is live at once, the rest by priority, and what is long in turns.
 
 Triton hands requests over in the order they came, and a model that answers inside of `execute` makes everybody wait for
-the longest of them. Here `execute` only adds a job and returns; a few threads make the runs and answer. One of them is
-for live jobs alone, so that live speech waits for no file, and the others have what the machine's other threads leave,
-so that files do not take the cores from the live path either. `vad`, `features` and `encoder` have this file, by links.
+the longest of them. Here `execute` only adds a job and returns; a few threads make the runs and answer. Half of them
+are for live jobs, so that live speech waits for no file, and the others have what the machine's other threads leave, so
+that files do not take the cores from the live path either: a live job is not for them. All rooms that compute for both
+have this file, by links.
 """
 
 from __future__ import annotations
@@ -92,6 +93,10 @@ class _Place(Generic[J]):
         return self.job.priority, self.turn
 
 
+def _is_live(place: _Place[J]) -> bool:
+    return place.job.priority == LIVE
+
+
 class Turns(Generic[J]):
     """Threads that run jobs. `close` ends them."""
 
@@ -106,7 +111,7 @@ class Turns(Generic[J]):
         """run: one short run of jobs; returns those that need another one, and has answered the others. It is called on
         several threads at once; where it raises, it is called again for each job alone, and one that it raises for then
         is answered with the error. choose: which of those that wait, in their order, go into the next run together, the
-        first one among them. num_threads: for files; there is one more for what is live."""
+        first one among them. num_threads: for what is live, and as many for files."""
         self._run = run
         self._choose = choose
         self._max_waiting_bytes = max_waiting_bytes
@@ -116,13 +121,13 @@ class Turns(Generic[J]):
         self._closing = False
         self._deadline = 0.0
         self._lock = threading.Lock()
-        # By the last priority that a thread works for.
-        self._wake = {most: threading.Condition(self._lock) for most in (LIVE, BULK)}
+        # By whether a thread works for what is live.
+        self._wake = {live: threading.Condition(self._lock) for live in (True, False)}
         self.counts = Counts()
         self._threads = [
-            threading.Thread(target=self._work, args=(most,), name=f"{name}-{index}", daemon=True)
-            for most, name, count in ((LIVE, "live", 1), (BULK, "files", num_threads))
-            for index in range(count)
+            threading.Thread(target=self._work, args=(live,), name=f"{name}-{index}", daemon=True)
+            for live, name in ((True, "live"), (False, "files"))
+            for index in range(num_threads)
         ]
         for thread in self._threads:
             thread.start()
@@ -156,26 +161,24 @@ class Turns(Generic[J]):
     def _insert(self, place: _Place[J]) -> None:
         bisect.insort(self._waiting, place, key=_Place.key)
         self.counts.waiting = len(self._waiting)
-        for most, threads in self._wake.items():
-            if place.job.priority <= most:
-                threads.notify()
+        self._wake[_is_live(place)].notify()
 
-    def _work(self, most: int) -> None:
-        """most: the last priority that this thread works for."""
-        if most != LIVE:
+    def _work(self, live: bool) -> None:
+        """live: whether this thread works for what is live, or for files."""
+        if not live:
             with contextlib.suppress(OSError):
                 # Whoever else wants the core has it at once. Merely nicer threads are waited for: beside eight clients
                 # with files a stream's partials took 35 ms so, and take 32.
                 os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
         while True:
             with self._lock:
-                while not (self._waiting and self._waiting[0].job.priority <= most):
+                while not (waiting := [place for place in self._waiting if _is_live(place) == live]):
                     if self._closing:
                         return
-                    self._wake[most].wait()
+                    self._wake[live].wait()
                 if self._closing and time.monotonic() > self._deadline:
                     return
-                places = self._take(most)
+                places = self._take(waiting)
             unfinished = self._run_once(places)
             with self._lock:
                 for place in places:
@@ -186,12 +189,10 @@ class Turns(Generic[J]):
                     else:
                         self._num_bytes -= place.job.num_bytes
 
-    def _take(self, most: int) -> list[_Place[J]]:
-        """What goes into the next run; nobody else has it meanwhile."""
-        # What is live does not wait for files in its own run either.
-        most = LIVE if self._waiting[0].job.priority == LIVE else most
-        jobs = self._choose([place.job for place in self._waiting if place.job.priority <= most])
-        places = [place for place in self._waiting if any(place.job is job for job in jobs)]
+    def _take(self, waiting: list[_Place[J]]) -> list[_Place[J]]:
+        """What goes into the next run of those that wait for it; nobody else has it meanwhile."""
+        jobs = self._choose([place.job for place in waiting])
+        places = [place for place in waiting if any(place.job is job for job in jobs)]
         self._waiting = [place for place in self._waiting if place not in places]
         now = time.monotonic()
         for place in places:

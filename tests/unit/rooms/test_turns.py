@@ -1,5 +1,6 @@
 """Work in turns: who goes first, who shares a run, and that everybody is answered."""
 
+import os
 import threading
 import time
 
@@ -257,3 +258,23 @@ def test_a_request_says_its_priority(told, priority):
 def test_a_priority_that_is_none_is_refused(told):
     with pytest.raises(ValueError, match="priority_level must be one of"):
         turns.checked_priority({"priority_level": told})
+
+
+def test_files_have_what_others_leave_of_the_cores_and_live_work_its_share(make):
+    room, policies = make(num_threads=2), {}
+
+    def noting(job):
+        def run():
+            policies[job.name] = os.sched_getscheduler(0)
+            return Job.run(job)
+
+        return run
+
+    jobs = [Job(f"{priority} {number}", priority) for number in range(20) for priority in turns.PRIORITIES]
+    for job in jobs:
+        job.run = noting(job)
+    room.add(*jobs)
+    assert all(job.ended.wait(DEADLINE_S) for job in jobs)
+    for job in jobs:
+        # Where threads for files are free, too, none of them takes a live job.
+        assert policies[job.name] == (os.SCHED_OTHER if job.priority == LIVE else os.SCHED_IDLE)
