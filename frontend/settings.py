@@ -218,8 +218,8 @@ class Settings(BaseSettings):
         le=1000,
         description="Sound of a live session waits so long at most for more of it, and goes to Triton in one request, "
         "which makes a stream cheaper; beginnings are later by as much at most. Within an utterance Triton tells with "
-        "which sample there is more to say: what comes before waits for that, a second at most. What comes after a "
-        "pause, and commands, go at once. 0: each message is a request.",
+        "which sample there is more to say: what comes before waits for that, a second at most. What else comes after "
+        "a pause, and commands, go at once. 0: each message is a request.",
     )
     live_messages_per_s: float = Field(
         default=20.0,

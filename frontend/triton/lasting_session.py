@@ -34,6 +34,8 @@ CAUGHT_UP_S = 10.0
 BYTES_PER_S = 2 * 16_000
 # Sound waits no longer for what is due later.
 MOST_GATHERED_S = 1.0
+# Events behind which nothing is said of an utterance any more.
+ENDS = ("speech_stopped", "final", "flushed", "reset")
 
 
 class LastingSession:
@@ -61,12 +63,13 @@ class LastingSession:
         self._gather_s = gather_s
         # Sound that waits for more, in order; when other sound went on its way last, and how much in all.
         self._waiting: list[bytes] = []
-        self._num_waiting = 0
+        self._num_waiting, self._waiting_since = 0, 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._passed_at = -math.inf
         self._num_passed = 0
-        # Up to here there is nothing to say, as the server told.
-        self._num_due = 0
+        # Up to here there is nothing to say, as the server told; and how much was passed on before the newest command,
+        # which what is said of sound before it knows nothing of.
+        self._num_due = self._num_commanded = 0
         self._heard = heard
         self._delays = Delays(self._observed) if heard is not None else None
         self._journal = Journal()
@@ -111,12 +114,14 @@ class LastingSession:
         self._pass_on()
         if parameters:
             # Other settings may want something sooner.
-            self._num_due = 0
+            self._num_due, self._num_commanded = 0, self._num_passed
         self._request(pcm16, parameters or {}, end=end, tell_heard=tell_heard)
 
     def _gather(self, pcm16: bytes) -> None:
         """Send it with what comes next. What comes after a pause goes at once, as does what is due, or else as much as
         is spoken in the time that it may wait; and nothing waits longer, whether more comes or not."""
+        if not self._waiting:
+            self._waiting_since = self.sound_at
         self._waiting.append(pcm16)
         self._num_waiting += len(pcm16)
         after_pause = not self._due_s and self.sound_at - self._passed_at >= self._gather_s
@@ -127,7 +132,9 @@ class LastingSession:
 
     def _wait(self) -> None:
         """Pass on what waits, in time. For what is due there is some more: sound may come a little late."""
-        self._timer = asyncio.get_running_loop().call_later(self._due_s + self._gather_s, self._pass_on)
+        wait_s = min(self._due_s + self._gather_s, MOST_GATHERED_S) if self._due_s else self._gather_s
+        left_s = self._waiting_since + wait_s - time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._pass_on)
 
     @property
     def _due_s(self) -> float:
@@ -135,12 +142,19 @@ class LastingSession:
         due_s = (self._num_due - self._num_passed) / BYTES_PER_S
         return min(due_s, MOST_GATHERED_S) if self._gather_s and due_s > 0 else 0.0
 
-    def _learn(self, due: int | None) -> None:
-        """Up to this sample there is nothing to say."""
+    def _learn(self, event: dict[str, Any]) -> None:
+        """Take out of an event up to which sample there is nothing to say, and hold to it."""
+        due = event.pop("due_sample", None)
         if due is None:
+            if event["type"] in ENDS:
+                self._num_due = 0
+            return
+        if 2 * event.get("end_sample", event["start_sample"]) <= self._num_commanded:
             return
         self._num_due = 2 * due
-        if self._timer is not None:
+        if self._timer is not None and self._num_waiting >= self._due_s * BYTES_PER_S:
+            self._pass_on()
+        elif self._timer is not None:
             self._timer.cancel()
             self._wait()
 
@@ -209,7 +223,7 @@ class LastingSession:
                         self._journal.refused(number)
                     told = self._journal.told(event)
                     if told is not None:
-                        self._learn(told.pop("due_sample", None))
+                        self._learn(told)
                         if self._delays is not None:
                             self._delays.told(told, time.monotonic())
                         yield told

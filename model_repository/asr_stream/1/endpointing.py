@@ -13,6 +13,8 @@ from .settings import SAMPLES_PER_MS, Settings
 WINDOW = 512
 # Silero's hysteresis: speech goes on until the probability falls this far below the threshold.
 HYSTERESIS = 0.15
+# Finals are to be found so many samples before their pause ends.
+HEAD_START = 800
 # An utterance that grows too long is cut within its last part, where so many samples are the quietest.
 CUT_RANGE = 0.3
 CUT_SAMPLES = 1_600
@@ -83,11 +85,15 @@ class Endpointer:
 
     def next_change(self, settings: Settings) -> int:
         """The first sample at which the utterance may have ended, or, in a pause, at which it is known where it will
-        end if nothing more is said."""
+        end if nothing more is said. While there is voice, a little before its end in the pause that may begin now: so
+        that much sound is enough to know that, and the final can be found ahead."""
         pause = self._silence_start if self._silence_start >= 0 else self._position
-        known = pause + settings.padding
-        ends = pause + settings.silence
-        change = known if self._silence_start >= 0 and self._position < known < ends else ends
+        known, ends = pause + settings.padding, pause + settings.silence
+        change = ends
+        if known < ends and self._silence_start < 0:
+            change = max(known, ends - HEAD_START)
+        elif self._position < known < ends:
+            change = known
         # It turns out at the end of a window.
         return self._position + max(1, -(-(change - self._position) // WINDOW)) * WINDOW
 

@@ -31,6 +31,9 @@ from .voices import Voices
 
 logger = logging.getLogger(__name__)
 
+# Behind all samples.
+NEVER = 2**62
+
 
 class Session:
     """All from the event loop's thread; `run` is the task."""
@@ -64,6 +67,8 @@ class Session:
         self._voices = Voices(rooms, speak, overlap.speakers)
         self._num_utterances = 0
         self._pacing = Pacing(limits.min_partial_interval_ms / 1000)
+        # With this sample there may be more to say: it is judged at once, however few wait with it.
+        self._due = NEVER
 
     @property
     def settings(self) -> Settings:
@@ -173,7 +178,10 @@ class Session:
         if self._settings.vad == "off":
             self._open_without_vad()
             await self._cut_if_long(self._buffer.end)
-        elif self._listening.add(parts):
+            return
+        is_due = self._buffer.end >= self._due
+        if self._listening.add(parts) or is_due:
+            self._due = NEVER if is_due else self._due
             await self._judge()
 
     async def _judge(self) -> None:
@@ -215,14 +223,8 @@ class Session:
         self._speaking = Speaking(utterance, self._say, self._limits, self._aligning, self._voices)
         self._pacing.begin(start)
         self._buffer.drop_before(start)
-        self._say(
-            {
-                "type": "speech_started",
-                "utterance": self._num_utterances,
-                **at("start", start),
-                "due_sample": start + self._settings.partial_interval,
-            }
-        )
+        began = {"type": "speech_started", "utterance": self._num_utterances, **at("start", start)}
+        self._say({**began, "due_sample": self._next_due(start)})
 
     def _open_without_vad(self) -> None:
         # Silence that was judged before `vad` was turned off is forgotten by now.
@@ -289,18 +291,22 @@ class Session:
         if early is not None and not speaking.has_final(early):
             # The final is computed while the pause runs that will end the utterance, or not.
             await self._pacing.turn()
-            if await speaking.finish_early(early, self._settings, self._due(early)):
+            if await speaking.finish_early(early, self._settings, self._next_due(early)):
                 self._pacing.heard(early)
         elif self._pacing.is_due(end, self._settings, self._endpointer.last_voice):
             await self._pacing.turn()
-            if await speaking.step(end, self._settings, self._due(end)):
+            if await speaking.step(end, self._settings, self._next_due(end)):
                 self._pacing.heard(end)
 
-    def _due(self, heard_to: int) -> int:
-        """The first sample with which there is to be more than a hypothesis up to this one, another one or a final:
-        whoever sends what comes before it in one piece hears nothing later."""
-        due = heard_to + self._settings.partial_interval
-        return min(due, self._endpointer.next_change(self._settings)) if self._settings.vad == "on" else due
+    def _next_due(self, heard_to: int) -> int:
+        """The first sample with which there is to be more than a hypothesis up to this one: another one, or a final.
+        Whoever sends what comes before it in one piece hears none of them later."""
+        assert self._speaking is not None
+        due = min(heard_to + self._settings.partial_interval, self._speaking.start + self._settings.max_utterance)
+        if self._settings.vad == "on":
+            due = min(due, self._endpointer.next_change(self._settings))
+        self._due = due
+        return due
 
     async def _finish(self, end: int, reason: str) -> None:
         """Speak the utterance's final text, whatever it takes."""

@@ -26,7 +26,7 @@ class Parameters(Declared):
     )
     runs_at_once: int = parameter(
         0,
-        "Runs for files that may be made at the same time, and as many for live speech. 0: as many as half of the "
+        "Runs for files that may be made at the same time, and one more for live speech. 0: as many as half of the "
         "cores have threads for, and on a GPU one.",
         low=0,
     )

@@ -16,7 +16,7 @@ class Parameters(Declared):
         high=64,
     )
     threads: int = parameter(
-        0, "Clips that are worked on at the same time, each on a core; 0: one for each core.", low=0
+        0, "Files that are worked on at the same time, each on a core; 0: one for each core.", low=0
     )
     max_waiting_mb: int = parameter(
         1024, "Sound that may wait, but for live speech; beyond it a request is refused at once.", low=1

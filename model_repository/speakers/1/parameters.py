@@ -17,7 +17,7 @@ class Parameters(Declared):
     min_speech_ms: int = parameter(64, "Shorter spans are no speech.", low=0, high=MOST_MS)
     min_silence_ms: int = parameter(100, "Pauses shorter than this do not divide spans.", low=0, high=MOST_MS)
     speech_pad_ms: int = parameter(60, "Kept before and after each span.", low=0, high=MOST_MS)
-    threads: int = parameter(1, "Runs at the same time, each on a core.", low=1)
+    threads: int = parameter(1, "Runs for files at the same time, each on a core.", low=1)
     max_windows_per_run: int = parameter(
         32, "Windows of everybody's speech that share a run, some 2.5 ms each.", low=1, high=1024
     )

@@ -20,7 +20,7 @@ class Parameters(Declared):
         2000, "Pauses shorter than this belong to the span: the decoder hears them as pauses.", low=0, high=MOST_MS
     )
     speech_pad_ms: int = parameter(400, "Kept before and after each span.", low=0, high=MOST_MS)
-    threads: int = parameter(0, "Clips that are judged at the same time, each on a core; 0: one for each core.", low=0)
+    threads: int = parameter(0, "Files that are judged at the same time, each on a core; 0: one for each core.", low=0)
     max_waiting_mb: int = parameter(
         1024, "Sound that may wait, but for live speech; beyond it a request is refused at once.", low=1
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 WINDOW = 512
 CONTEXT = 64
 HIDDEN = 128
-# A run's memory grows with its windows, 16 kB each, and stays with the process: an hour's clip must not take it all.
+# A run's memory grows with its windows, 18 kB each, and stays with the process: an hour's clip must not take it all.
 # Its time does too, 17 us each on one core, and others wait meanwhile.
 WINDOWS_PER_RUN = 256
 # Everything a stream carries over: hidden and cell state, the last samples heard, then samples not yet judged.

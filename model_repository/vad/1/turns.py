@@ -1,7 +1,7 @@
 """Work of many requests in short runs: what is live at once, the rest by priority, and what is long in turns.
 
 Triton hands requests over in the order they came, and a model that answers inside of `execute` makes everybody wait for
-the longest of them. Here `execute` only adds a job and returns; a few threads make the runs and answer. Half of them
+the longest of them. Here `execute` only adds a job and returns; a few threads make the runs and answer. Some of them
 are for live jobs, so that live speech waits for no file, and the others have what the machine's other threads leave, so
 that files do not take the cores from the live path either: a live job is not for them. All rooms that compute for both
 have this file, by links.
@@ -111,7 +111,7 @@ class Turns(Generic[J]):
         """run: one short run of jobs; returns those that need another one, and has answered the others. It is called on
         several threads at once; where it raises, it is called again for each job alone, and one that it raises for then
         is answered with the error. choose: which of those that wait, in their order, go into the next run together, the
-        first one among them. num_threads: for what is live, and as many for files."""
+        first one among them. num_threads: for files; there is one more for what is live."""
         self._run = run
         self._choose = choose
         self._max_waiting_bytes = max_waiting_bytes
@@ -126,8 +126,8 @@ class Turns(Generic[J]):
         self.counts = Counts()
         self._threads = [
             threading.Thread(target=self._work, args=(live,), name=f"{name}-{index}", daemon=True)
-            for live, name in ((True, "live"), (False, "files"))
-            for index in range(num_threads)
+            for live, name, count in ((True, "live", num_threads + 1), (False, "files", num_threads))
+            for index in range(count)
         ]
         for thread in self._threads:
             thread.start()

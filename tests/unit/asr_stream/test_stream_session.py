@@ -145,6 +145,43 @@ async def test_nothing_is_said_of_an_utterance_before_it_is_due(rooms, english, 
     assert num_checked > 15
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"silence_ms": 500},
+        {"silence_ms": 200, "prefix_padding_ms": 0},
+        {"silence_ms": 64, "prefix_padding_ms": 100},
+        {"partial_interval_ms": 1_000},
+        {"partial_interval_ms": 1_000, "max_utterance_s": 2},
+    ],
+    ids=str,
+)
+async def test_what_is_sent_up_to_the_due_sample_is_said_in_time(rooms, english, chinese, changes):
+    """As the frontend sends it: up to the due sample, and otherwise 150 ms together."""
+    pieces = [silence(0.5), english, silence(1.2), chinese, silence(0.3), english[:30_000], silence(1.5)]
+    pcm = np.concatenate(pieces)
+    fed, due, start, num_stopped = Fed(rooms, **changes), 0, 0, 0
+    padding, pause = fed.session.settings.padding, -(-fed.session.settings.silence // 512) * 512
+    while start < pcm.size:
+        end = due if start < due else start + 2_400
+        told = len(fed.events)
+        fed.session.push(pcm[start:end])
+        await fed.settle()
+        for event in fed.events[told:]:
+            if event["type"] == "speech_stopped" and event["reason"] == "silence":
+                ended = event["end_sample"] - min(padding, event["end_sample"]) + pause
+                # What was kept behind the voice is cut where the samples end.
+                assert min(end, pcm.size) - ended <= 2_400 + 3 * 512 or padding > pause, event
+                num_stopped += 1
+            if event["type"] == "speech_stopped" and event["reason"] == "max_utterance":
+                assert min(end, pcm.size) - (event["start_sample"] + fed.session.settings.max_utterance) <= 2_400 + 512
+            due = event.get("due_sample", 0 if event["type"] in ("speech_stopped", "final") else due)
+        start = end
+    await fed.end()
+    assert num_stopped >= 2
+
+
 async def test_single_samples_are_chunks_too(rooms, offline, english):
     pcm = english[8_000:24_000]
     fed = Fed(rooms, vad="off")

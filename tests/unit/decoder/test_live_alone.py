@@ -57,6 +57,20 @@ def test_files_that_have_waited_long_enough_have_a_step():
     assert taking_part(made) == [live]
 
 
+def test_in_their_turn_files_have_a_tenth_of_the_time_that_they_waited():
+    made = scheduler(live_alone_s=50.0, live_step_tokens=8, max_step_tokens=512)
+    for rows in (1, 100, 1, 100):
+        made.pace.observe(rows, 0.05 * rows)
+    file, live = kit.make_sequence(1, num_audio=300), kit.make_sequence(2, priority=1)
+    made.add(file)
+    made.add(live)
+    made._all_took_part = time.monotonic() - 100.0
+    rows = {chunk.sequence: chunk.length for chunk in made.schedule()}
+    # Five seconds of it.
+    assert 90 <= rows[file] <= 110
+    assert rows[live] == len(live.prompt)
+
+
 def test_one_that_has_risen_takes_part():
     made = scheduler(live_alone_s=FOR_EVER_S, max_running=2, aging_s=0.0)
     files = [kit.make_sequence(seed, priority=3) for seed in (1, 2)]
@@ -71,7 +85,7 @@ def test_one_that_has_risen_takes_part():
 
 
 def test_files_have_their_answers_beside_live_sequences_without_a_pause():
-    made = kit.make_engine(max_running=4, live_alone_s=0.02)
+    made = kit.make_engine(max_running=8, live_alone_s=0.02)
     expected = kit.run(made, [kit.make_sequence(seed, max_new_tokens=30, priority=3) for seed in range(3)])
     stop = threading.Event()
 
@@ -81,13 +95,16 @@ def test_files_have_their_answers_beside_live_sequences_without_a_pause():
             made.submit(live)
             live.listener.done.wait(30)
 
-    flooding = threading.Thread(target=flood)
-    flooding.start()
+    # One of them always computes.
+    flooding = [threading.Thread(target=flood) for _ in range(3)]
+    for one in flooding:
+        one.start()
     try:
         time.sleep(0.1)
         files = [kit.make_sequence(seed, max_new_tokens=30, priority=3) for seed in range(3)]
         assert kit.run(made, files) == expected
     finally:
         stop.set()
-        flooding.join()
+        for one in flooding:
+            one.join()
         made.stop()

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from export import vad
 from export.errors import ExportError
 from export.vad import as_products, export_vad, package_file
 from perf.speech.clips import RECORDINGS, recording
@@ -71,3 +72,16 @@ def test_another_network_is_refused(package):
     kernel.CopyFrom(numpy_helper.from_array(np.zeros((32, 128, 3), dtype=np.float32), kernel.name))
     with pytest.raises(ExportError, match=r"6\.2\.3"):
         as_products(other)
+
+
+def test_a_network_that_judges_otherwise_is_refused(package, tmp_path, monkeypatch):
+    other = onnx.ModelProto()
+    other.CopyFrom(package)
+    # Of the same weights.
+    (first,) = [one for one in other.graph.node if one.op_type == "Relu" and one.input[0] == "/encoder.0/Conv_output_0"]
+    first.op_type = "Tanh"
+    onnx.save(other, str(tmp_path / "other.onnx"))
+    monkeypatch.setattr(vad, "package_file", lambda: tmp_path / "other.onnx")
+    with pytest.raises(ExportError, match=r"6\.2\.3"):
+        vad.export_vad(tmp_path / "silero_vad.onnx")
+    assert not (tmp_path / "silero_vad.onnx").exists()

@@ -45,6 +45,16 @@ def message(number):
     return bytes([number]) * MESSAGE
 
 
+def partial(end, due):
+    """What the server says once it has heard so many messages; due: the messages with which there is more to say."""
+    return {
+        "type": "partial",
+        "start_sample": 0,
+        "end_sample": end * MESSAGE // 2,
+        "due_sample": due * MESSAGE // 2,
+    }
+
+
 @pytest.fixture(name="triton")
 async def _triton():
     return Triton()
@@ -91,7 +101,7 @@ async def test_the_last_sound_does_not_wait_for_more(triton):
 async def test_up_to_what_is_due_sound_goes_together_and_no_further(triton):
     session = LastingSession(triton, "name", gather_s=0.06)
     session.send(message(1))
-    session._learn(due=5 * MESSAGE // 2)
+    session._learn(partial(1, due=5))
     for number in range(2, 8):
         # Longer than sound may wait of which nothing is known.
         await asyncio.sleep(0.08 if number < 4 else 0)
@@ -109,7 +119,7 @@ async def test_what_waits_already_waits_for_what_is_due(triton):
     session.send(message(1))
     session._passed_at = math.inf
     session.send(message(2))
-    session._learn(due=10 * MESSAGE // 2)
+    session._learn(partial(1, due=10))
     assert await triton.request() == (message(1), {})
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(triton._coming.__anext__(), 0.12)
@@ -120,7 +130,7 @@ async def test_what_is_due_waits_for_no_sound_that_does_not_come(triton):
     session = LastingSession(triton, "name", gather_s=0.05)
     session.send(message(1))
     session._passed_at = math.inf
-    session._learn(due=5 * MESSAGE // 2)
+    session._learn(partial(1, due=5))
     session.send(message(2))
     assert await triton.request() == (message(1), {})
     assert await triton.request() == (message(2), {})
@@ -130,7 +140,7 @@ async def test_what_is_due_waits_for_no_sound_that_does_not_come(triton):
 async def test_nothing_waits_longer_than_a_second_for_what_is_due(triton):
     session = LastingSession(triton, "name", gather_s=FOR_EVER_S)
     session.send(message(1))
-    session._learn(due=60 * 16_000)
+    session._learn(partial(1, due=3_000))
     for number in range(2, 53):
         session.send(message(number))
     assert await triton.request() == (message(1), {})
@@ -141,17 +151,61 @@ async def test_nothing_waits_longer_than_a_second_for_what_is_due(triton):
 async def test_where_each_message_is_a_request_nothing_waits_for_what_is_due(triton):
     session = LastingSession(triton, "name")
     session.send(message(1))
-    session._learn(due=16_000)
+    session._learn(partial(1, due=50))
     session.send(message(2))
     assert await triton.request() == (message(1), {})
     assert await triton.request() == (message(2), {})
     await session.close()
 
 
+async def test_what_is_due_already_goes_at_once(triton):
+    session = LastingSession(triton, "name", gather_s=FOR_EVER_S)
+    session.send(message(1))
+    for number in range(2, 5):
+        session.send(message(number))
+    session._learn(partial(1, due=3))
+    assert await triton.request() == (message(1), {})
+    assert await triton.request() == (b"".join(map(message, range(2, 5))), {})
+    await session.close()
+
+
+async def test_a_second_is_counted_from_the_first_sound_that_waits(triton):
+    session = LastingSession(triton, "name", gather_s=0.9)
+    session.send(message(1))
+    session.send(message(2))
+    session._waiting_since -= 0.97
+    session._learn(partial(1, due=3_000))
+    assert await triton.request() == (message(1), {})
+    assert await asyncio.wait_for(triton.request(), 0.5) == (message(2), {})
+    await session.close()
+
+
+@pytest.mark.parametrize("kind", ["speech_stopped", "final", "flushed", "reset"])
+async def test_behind_an_utterance_nothing_is_due_any_more(triton, kind):
+    session = LastingSession(triton, "name", gather_s=0.05)
+    session.send(message(1))
+    session._learn(partial(1, due=50))
+    session._learn({"type": kind, "end_sample": MESSAGE // 2})
+    assert session._due_s == 0.0
+    await session.close()
+
+
+async def test_what_is_said_of_sound_before_a_command_is_due_no_more(triton):
+    session = LastingSession(triton, "name", gather_s=0.05)
+    session.send(message(1))
+    session.send(parameters={"partial_interval_ms": 100})
+    session._learn(partial(1, due=50))
+    assert session._due_s == 0.0
+    session.send(message(2))
+    session._learn(partial(2, due=50))
+    assert session._due_s > 0.0
+    await session.close()
+
+
 async def test_commands_do_not_wait_for_what_is_due(triton):
     session = LastingSession(triton, "name", gather_s=FOR_EVER_S)
     session.send(message(1))
-    session._learn(due=16_000)
+    session._learn(partial(1, due=50))
     session.send(message(2))
     session.send(parameters={"command": "flush"})
     assert await triton.request() == (message(1), {})

@@ -120,7 +120,7 @@ def test_as_many_files_run_at_once_as_there_are_threads(make):
     house.add(*jobs)
     for job in jobs[:3]:
         assert job.began.wait(DEADLINE_S)
-    # The live thread is for none of them.
+    # Those for live jobs are for none of them.
     assert not jobs[3].began.is_set()
     gate.set()
     ended(*jobs)
@@ -141,18 +141,16 @@ def test_jobs_that_are_chosen_together_share_a_run(make):
 
 def test_live_jobs_share_no_run_with_files(make):
     gate = threading.Event()
-    # Both threads are taken when the others come.
-    first, second = Job("first", gate=gate), Job("second", LIVE, gate=gate)
+    # All threads are taken when the others come.
+    first, live = Job("first", gate=gate), [Job(str(number), LIVE, gate=gate) for number in range(2)]
     house = make(choose=list)
-    house.add(first)
-    # A thread for files takes live jobs too: it has its file before one is there.
-    assert first.began.wait(DEADLINE_S)
-    house.add(second)
-    assert second.began.wait(DEADLINE_S)
+    for job in (first, *live):
+        house.add(job)
+        assert job.began.wait(DEADLINE_S)
     jobs = [Job("file"), Job("live", LIVE), Job("live too", LIVE)]
     house.add(*jobs)
     gate.set()
-    ended(first, second, *jobs)
+    ended(first, *live, *jobs)
     assert ["live", "live too"] in house.ran
     assert ["file"] in house.ran
 

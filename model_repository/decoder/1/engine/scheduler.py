@@ -76,7 +76,8 @@ class Scheduler:
         # Whose last token is on its way has nothing more to compute.
         lengths: dict[Sequence, int] = {}
         longer = []
-        for sequence in self._taking_part(now):
+        taking_part = self._taking_part(now)
+        for sequence in taking_part:
             if sequence.is_full:
                 continue
             num_pending = sequence.num_pending
@@ -85,7 +86,8 @@ class Scheduler:
             if num_pending > 1 or sequence.draft:
                 longer.append(sequence)
         budget = self.limits.max_step_tokens - len(lengths)
-        budget_of_others = min(budget, self._rows_beside_live(now, len(lengths)))
+        is_turn = bool(self.limits.live_alone_s) and taking_part is self.running
+        budget_of_others = min(budget, self._rows_beside_live(now, len(lengths), is_turn=is_turn))
         for sequence in sorted(longer, key=lambda s: (self._level(s), s.number)):
             # A draft is verified in the same pass as the end of the prompt.
             wanted = sequence.num_pending + len(sequence.draft) - lengths.get(sequence, 0)
@@ -106,11 +108,13 @@ class Scheduler:
         self._all_took_part = now
         return self.running
 
-    def _rows_beside_live(self, now: float, num_decoding: int) -> int:
-        """Rows of prompts and drafts that sequences which are not live may add to the next step."""
+    def _rows_beside_live(self, now: float, num_decoding: int, *, is_turn: bool) -> int:
+        """Rows of prompts and drafts that sequences which are not live may add to the next step. is_turn: they were
+        left out of the steps before it."""
         if any(sequence.priority == LIVE for sequence in self.running):
-            # A live sequence waits for this step: others put little into it.
-            return self.limits.live_step_tokens
+            # A live sequence waits for this step: others put little into it, or a tenth of the time that they waited.
+            rows = self.pace.rows_within(self.limits.live_alone_s / 10, self.limits.max_step_tokens) if is_turn else 0
+            return max(self.limits.live_step_tokens, rows)
         # The next live sequence will wait for whatever step runs when it comes.
         expected = now - self._last_live <= LIVE_WINDOW_S
         seconds = self.limits.live_step_s if expected else self.limits.max_step_s

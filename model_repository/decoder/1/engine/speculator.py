@@ -76,7 +76,8 @@ class Speculator:
             start = sequence.draft_computed
             length = min(sequence.num_tokens - start, self._max_rows - step.num_rows)
             if length <= 0:
-                break
+                # All of it is seen already, where the last step left it out; or there is no more room.
+                continue
             add_rows(step, sequence, start, length, sequence.draft_audio)
             sequence.draft_computed += length
             if sequence.draft_computed == sequence.num_tokens:
