@@ -71,6 +71,25 @@ def test_in_their_turn_files_have_a_tenth_of_the_time_that_they_waited():
     assert rows[live] == len(live.prompt)
 
 
+def test_steps_of_files_are_short_while_a_stream_goes_on_and_not_for_a_watchers_question():
+    made = scheduler(live_step_s=2.5, max_step_s=1e3, max_step_tokens=512)
+    for rows in (1, 100, 1, 100):
+        made.pace.observe(rows, 0.05 * rows)
+
+    def rows_after(live):
+        made.add(live)
+        made.schedule()
+        made.remove(live)
+        file = kit.make_sequence(2, num_audio=300)
+        made.add(file)
+        (chunk,) = made.schedule()
+        made.remove(file)
+        return chunk.length
+
+    assert rows_after(kit.make_sequence(1, priority=1)) > 300
+    assert 45 <= rows_after(kit.make_sequence(1, priority=1, draft=[1, 2])) <= 55
+
+
 def test_one_that_has_risen_takes_part():
     made = scheduler(live_alone_s=FOR_EVER_S, max_running=2, aging_s=0.0)
     files = [kit.make_sequence(seed, priority=3) for seed in (1, 2)]

@@ -65,7 +65,8 @@ class Scheduler:
         self._all_took_part = 0.0
 
     def add(self, sequence: Sequence) -> None:
-        if sequence.priority == LIVE:
+        # Of a stream that goes on: a watcher's question every few seconds has nothing to draft from.
+        if sequence.priority == LIVE and sequence.draft:
             self._last_live = time.monotonic()
         self.waiting.add(sequence)
 
