@@ -23,10 +23,10 @@ MOST_LOST = 16
 LEAVE_S = 2.0
 # The deadline is of processor time, which a machine that is overloaded or was stopped does not take from a good file.
 # So many times as long it may take by the clock, and wait for a thread.
-PATIENCE = 10
+PATIENCE = 4
 LOOK_S = 0.5
 # How much nicer its threads are: the event loop of the same process carries live speech, and refuses what is too much.
-NICENESS = 10
+NICENESS = 5
 
 
 class DecodersBusy(Exception):

@@ -12,7 +12,7 @@ from .settings import SAMPLE_RATE_HZ
 
 # Voice activity is asked for this many windows at a time (96 ms): each call has its price.
 VAD_WINDOWS = 3
-# Of everything that came at once so much is judged before the other sessions have their turn: some 2 ms.
+# Of everything that came at once so much is judged before the other sessions have their turn: some 1 ms.
 MAX_VAD_SAMPLES = 2 * SAMPLE_RATE_HZ
 VAD_STATE = 320
 

@@ -127,10 +127,11 @@ class Parameters(Declared):
         low=1,
     )
     max_step_ms: float = parameter(2000.0, "Prompts of files may make a step last so long.", on_cuda=200.0, low=0)
-    live_step_ms: float = parameter(10.0, "The same while live sequences come.", on_cuda=40.0, low=0)
+    live_step_ms: float = parameter(10.0, "The same while a stream goes on.", on_cuda=40.0, low=0)
     live_alone_ms: float = parameter(
         100.0,
-        "Files take no part in steps of live sequences, until they have waited so long for one; 0: in each of them.",
+        "Files take no part in steps of live sequences until they have waited so long for one, of which their prompts "
+        "may have a tenth of that time; 0: they take part in each.",
         on_cuda=0.0,
         low=0,
     )

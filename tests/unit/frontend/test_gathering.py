@@ -101,16 +101,17 @@ async def test_the_last_sound_does_not_wait_for_more(triton):
 async def test_up_to_what_is_due_sound_goes_together_and_no_further(triton):
     session = LastingSession(triton, "name", gather_s=0.06)
     session.send(message(1))
-    session._learn(partial(1, due=5))
-    for number in range(2, 8):
-        # Longer than sound may wait of which nothing is known.
-        await asyncio.sleep(0.08 if number < 4 else 0)
+    session._learn(partial(1, due=40))
+    for number in range(2, 43):
         session.send(message(number))
+        if number == 2:
+            # Longer than sound may wait of which nothing is known.
+            await asyncio.sleep(0.08)
     session._passed_at = math.inf
     assert await triton.request() == (message(1), {})
-    assert await triton.request() == (b"".join(map(message, range(2, 6))), {})
+    assert await triton.request() == (b"".join(map(message, range(2, 41))), {})
     # What follows waits as long as any.
-    assert await triton.request() == (b"".join(map(message, range(6, 8))), {})
+    assert await triton.request() == (b"".join(map(message, range(41, 43))), {})
     await session.close()
 
 
@@ -119,7 +120,7 @@ async def test_what_waits_already_waits_for_what_is_due(triton):
     session.send(message(1))
     session._passed_at = math.inf
     session.send(message(2))
-    session._learn(partial(1, due=10))
+    session._learn(partial(1, due=40))
     assert await triton.request() == (message(1), {})
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(triton._coming.__anext__(), 0.12)
